@@ -1,0 +1,1 @@
+"""Data: from files or a generator to padded batches. Knows tokenizers and labels, but no model."""

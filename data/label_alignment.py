@@ -1,0 +1,131 @@
+"""From labelled words or character spans to one label per token, by offsets and nothing else.
+
+A *word* is what one label is about: for rows of `tokens`, each of them; for rows of `text`, what the
+function given to `preprocess` finds in the tokenizer's offsets. Words are ranges of characters.
+"""
+
+from bisect import bisect_right
+
+IGNORE_INDEX = -100
+LABELLINGS = ("first", "all")
+
+
+def join_words(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The words as one text with a space between them, and each word's start and end in it."""
+    words, start = [], 0
+    for token in tokens:
+        words.append((start, start + len(token)))
+        start += len(token) + 1
+    return " ".join(tokens), words
+
+
+def words_of_tokens(
+    offsets: list[tuple[int, int]], words: list[tuple[int, int]]
+) -> list[int | None]:
+    """Which of the given words each token belongs to: the first one that it overlaps.
+
+    Args:
+        offsets (`list[tuple[int, int]]`): the tokens' character ranges, `start == end` for special
+            tokens.
+        words (`list[tuple[int, int]]`): the words' ranges, in order, not overlapping.
+
+    Returns:
+        `list[int | None]`: per token the index of its word, None where it overlaps none.
+    """
+    starts = [start for start, _ in words]
+    ids: list[int | None] = []
+    for start, end in offsets:
+        index = max(bisect_right(starts, start) - 1, 0)
+        while index < len(words) and words[index][1] <= start:
+            index += 1
+        inside = index < len(words) and start < end and words[index][0] < end
+        ids.append(index if inside else None)
+    return ids
+
+
+def first_tokens(word_ids: list[int | None], num_words: int) -> list[int]:
+    """Per word the index of its first token, -1 where a word has none."""
+    positions = [-1] * num_words
+    for index in range(len(word_ids) - 1, -1, -1):
+        word = word_ids[index]
+        if word is not None:
+            positions[word] = index
+    return positions
+
+
+def word_ranges(
+    word_ids: list[int | None], offsets: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The range of each word from those of its tokens: the inverse of `words_of_tokens`."""
+    ranges: list[tuple[int, int]] = []
+    for word, (start, end) in zip(word_ids, offsets, strict=True):
+        if word is None:
+            continue
+        if word == len(ranges):
+            ranges.append((start, end))
+        else:
+            ranges[word] = (ranges[word][0], max(ranges[word][1], end))
+    return ranges
+
+
+def spans_to_tags(
+    spans: list[dict], words: list[tuple[int, int]]
+) -> tuple[list[str], list[dict], list[dict]]:
+    """One IOB2 tag per word: a span covers each word that it overlaps.
+
+    Args:
+        spans (`list[dict]`): `{"start", "end", "label"}`, in order, not overlapping.
+        words (`list[tuple[int, int]]`): the words' ranges.
+
+    Returns:
+        `(tags, widened, lost)`: the tags; the spans whose borders are not borders of words, which
+        the tags give back as the smallest range of words that covers them; and the spans that have
+        no word of their own.
+    """
+    tags, widened, lost = ["O"] * len(words), [], []
+    for span in spans:
+        covered = [
+            index
+            for index, (start, end) in enumerate(words)
+            if start < span["end"] and span["start"] < end and tags[index] == "O"
+        ]
+        if not covered:
+            lost.append(span)
+            continue
+        for index in covered:
+            tags[index] = f"I-{span['label']}"
+        tags[covered[0]] = f"B-{span['label']}"
+        if (words[covered[0]][0], words[covered[-1]][1]) != (span["start"], span["end"]):
+            widened.append(span)
+    return tags, widened, lost
+
+
+def token_labels(
+    tag_ids: list[int], word_ids: list[int | None], labels: list[str], labelling: str
+) -> list[int]:
+    """One label per token.
+
+    Args:
+        tag_ids (`list[int]`): per word an index into `labels`.
+        word_ids (`list[int | None]`): per token the index of its word, None for special tokens.
+        labels (`list[str]`): the task's tags, `O`, `B-...`, `I-...`.
+        labelling (`str`): `first` labels the first token of each word and ignores the others; `all`
+            labels every token, those after the first of a `B-` word with the `I-` of its type.
+
+    Returns:
+        `list[int]`: indices into `labels`, -100 where the loss is to ignore the token.
+    """
+    token_ids, previous = [], None
+    for word in word_ids:
+        if word is None:
+            token_ids.append(IGNORE_INDEX)
+            continue
+        if word != previous:
+            token_ids.append(tag_ids[word])
+        elif labelling == "first":
+            token_ids.append(IGNORE_INDEX)
+        else:
+            tag = labels[tag_ids[word]]
+            token_ids.append(labels.index("I" + tag[1:]) if tag[0] == "B" else tag_ids[word])
+        previous = word
+    return token_ids

@@ -1,0 +1,323 @@
+"""From files, Hub ids or the generator to rows of one form, checked one by one.
+
+A loaded row has `source` (its file and row, for messages), `text` or `tokens`, and one column per task:
+
+| task | column |
+|---|---|
+| sequence_classification, single label | a text |
+| ... multi label | a list of texts |
+| ... regression | a list of numbers |
+| token_classification on `tokens` | IOB2 tags, one per word |
+| token_classification on `text` | spans `{"start", "end", "label"}` in characters |
+
+A label that is absent is None.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from .synthetic import load_synthetic
+
+SPLITS = ("train", "validation", "test")
+READERS: dict[str, tuple[str, dict]] = {
+    ".jsonl": ("json", {}),
+    ".json": ("json", {}),
+    # Texts stay as they are written: "NA" is a word, "007" no number.
+    ".csv": ("csv", {"dtype": str, "keep_default_na": False}),
+    ".tsv": ("csv", {"dtype": str, "keep_default_na": False, "sep": "\t"}),
+    ".parquet": ("parquet", {}),
+}
+
+
+def load_splits(
+    tasks: dict[str, dict],
+    dataset: str | None = None,
+    files: dict[str, str | None] | None = None,
+    data_dir: str | None = None,
+    dataset_config: str | None = None,
+    revision: str | None = None,
+    text_column: str | None = None,
+    tokens_column: str | None = None,
+    sizes: dict[str, int] | None = None,
+    seed: int = 0,
+) -> dict[str, Dataset]:
+    """Load every split there is.
+
+    Args:
+        tasks (`dict[str, dict]`): name to `type`, `problem_type` and `column` (by default the name).
+        dataset (`str`, *optional*): `synthetic`, or a Hub id or data set folder.
+        files (`dict[str, str | None]`, *optional*): split to file, instead of `dataset`. JSON, JSONL,
+            CSV, TSV or Parquet, by their endings.
+        data_dir (`str`, *optional*): the folder that the files are in.
+        dataset_config, revision (`str`, *optional*): of the Hub id.
+        text_column (`str`, *optional*): by default `text`, where the data has no `tokens`.
+        tokens_column (`str`, *optional*): by default `tokens`, where the data has it.
+        sizes (`dict[str, int]`, *optional*): rows per split; of `synthetic` all it makes, of other data
+            the first so many. By default all.
+        seed (`int`): of `synthetic`.
+
+    Returns:
+        `dict[str, Dataset]`: split to loaded rows.
+
+    Raises:
+        FileNotFoundError: a file or data set is not there.
+        ValueError: a column that is not there or a row that is not as it should be.
+    """
+    sizes = sizes or {}
+    if dataset == "synthetic":
+        raw = {
+            split: (load_synthetic(split, sizes[split], seed), f"synthetic {split}")
+            for split in SPLITS
+        }
+    elif dataset is not None:
+        raw = _load_hub(dataset, dataset_config, revision)
+    else:
+        raw = _load_files(files or {}, data_dir)
+    loaded = {}
+    for split, (rows, name) in raw.items():
+        if sizes.get(split) is not None:
+            rows = rows.select(range(min(sizes[split], len(rows))))
+        loaded[split] = _normalize(rows, name, tasks, text_column, tokens_column)
+    return loaded
+
+
+def collect_labels(dataset: Dataset, tasks: dict[str, dict]) -> dict[str, list[str] | None]:
+    """Per task the labels of a data set's rows, sorted; of a token task `O` and then `B-` and `I-` of
+    each type. None for tasks that have none to collect. Given `labels` are kept as they are.
+
+    Raises:
+        ValueError: a task has no label in any row.
+    """
+    return {
+        name: task.get("labels") or _labels_of(dataset, name, task) for name, task in tasks.items()
+    }
+
+
+def _labels_of(dataset: Dataset, name: str, task: dict) -> list[str] | None:
+    if task["type"] == "sentence_embedding":
+        return None
+    if task.get("problem_type") == "regression":
+        return [name]
+    found: set[str] = set()
+    for label in dataset[name]:
+        if isinstance(label, list):
+            found.update(one["label"] if isinstance(one, dict) else one for one in label)
+        elif label is not None:
+            found.add(label)
+    if task["type"] == "token_classification":
+        types = sorted({tag.removeprefix("B-").removeprefix("I-") for tag in found - {"O"}})
+        found_labels = ["O", *(f"{prefix}-{one}" for one in types for prefix in "BI")]
+    else:
+        found_labels = sorted(found)
+    if not found - {"O"}:
+        raise ValueError(f"No row of the training data has a label of task {name!r}.")
+    return found_labels
+
+
+def _load_hub(name: str, config: str | None, revision: str | None) -> dict:
+    try:
+        loaded = datasets.load_dataset(name, config, revision=revision)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f"Can't load data set {name!r}: {_first_line(error)}") from None
+    return {split: (loaded[split], f"{name} {split}") for split in SPLITS if split in loaded}
+
+
+def _load_files(files: dict[str, str | None], data_dir: str | None) -> dict:
+    raw = {}
+    for split, file in files.items():
+        if file is None:
+            continue
+        path = Path(os.path.expanduser(data_dir or ""), os.path.expanduser(file))
+        if not path.is_file():
+            raise FileNotFoundError(f"No file {path} ({split} split).")
+        if path.suffix not in READERS:
+            raise ValueError(
+                f"{path}: a data file should end in one of {', '.join(READERS)}. "
+                f"Found {path.suffix!r}."
+            )
+        reader, options = READERS[path.suffix]
+        try:
+            rows = datasets.load_dataset(reader, data_files=str(path), split="train", **options)
+        except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
+            raise ValueError(f"{path}: can't be read: {_first_line(error)}") from None
+        raw[split] = (rows, str(path))
+    return raw
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom of a chain of errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _normalize(
+    rows: Dataset,
+    name: str,
+    tasks: dict[str, dict],
+    text_column: str | None,
+    tokens_column: str | None,
+) -> Dataset:
+    if len(rows) == 0:
+        raise ValueError(f"{name}: has no rows.")
+    if tokens_column is None and text_column is None and "tokens" in rows.column_names:
+        tokens_column = "tokens"
+    in_words = tokens_column is not None
+    source_column = tokens_column if in_words else text_column or "text"
+    columns = {
+        task_name: task.get("column") or task_name
+        for task_name, task in tasks.items()
+        if task["type"] != "sentence_embedding"
+    }
+    for column in [source_column, *columns.values()]:
+        if column not in rows.column_names:
+            raise ValueError(
+                f"{name}: has no column {column!r}. Found: {', '.join(rows.column_names)}."
+            )
+    features = {"source": Value("string")}
+    features |= {"tokens": List(Value("string"))} if in_words else {"text": Value("string")}
+    features |= {task: _label_feature(tasks[task], in_words) for task in columns}
+    return rows.map(
+        _normalize_row,
+        with_indices=True,
+        remove_columns=rows.column_names,
+        features=Features(features),
+        desc=f"Reading {name}",
+        fn_kwargs={
+            "name": name,
+            "source_column": source_column,
+            "in_words": in_words,
+            "columns": columns,
+            "tasks": tasks,
+            "class_names": {
+                column: _class_names(rows.features[column]) for column in columns.values()
+            },
+        },
+    )
+
+
+def _label_feature(task: dict, in_words: bool) -> Any:
+    if task["type"] == "token_classification":
+        span = {"start": Value("int32"), "end": Value("int32"), "label": Value("string")}
+        return List(Value("string")) if in_words else List(span)
+    return {
+        "multi_label_classification": List(Value("string")),
+        "regression": List(Value("float64")),
+    }.get(task.get("problem_type"), Value("string"))
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names behind class ids, where a column has such."""
+    if isinstance(feature, List):
+        feature = feature.feature
+    return feature.names if isinstance(feature, ClassLabel) else None
+
+
+def _normalize_row(row, index, name, source_column, in_words, columns, tasks, class_names) -> dict:
+    source = f"{name}, row {index + 1}"
+    normal: dict[str, Any] = {"source": source}
+    try:
+        text = row[source_column]
+        if in_words:
+            normal["tokens"] = _words(text, source_column)
+        else:
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"{source_column!r} should be a text. Found {text!r}.")
+            normal["text"] = text
+        for task_name, column in columns.items():
+            label = _named(row[column], class_names[column])
+            try:
+                normal[task_name] = _label(label, tasks[task_name], normal)
+            except ValueError as error:
+                raise ValueError(f"{column!r} {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return normal
+
+
+def _words(value: Any, column: str) -> list[str]:
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list) or not "".join(word or "" for word in words).strip():
+        raise ValueError(f"{column!r} should be a list of words. Found {value!r}.")
+    if not all(isinstance(word, str) and word for word in words):
+        raise ValueError(f"{column!r} should have no empty word. Found {value!r}.")
+    return words
+
+
+def _named(label: Any, names: list[str] | None) -> Any:
+    if names is None or label is None:
+        return label
+    return [names[one] for one in label] if isinstance(label, list) else names[label]
+
+
+def _label(label: Any, task: dict, row: dict) -> Any:
+    """The label in the form of the table above; None and an empty cell are absent."""
+    if label is None or label == "":
+        return None
+    if task["type"] == "token_classification":
+        return _tags(label, row["tokens"]) if "tokens" in row else _spans(label, row["text"])
+    if task.get("problem_type") == "regression":
+        try:
+            return [float(one) for one in (label if isinstance(label, list) else [label])]
+        except (TypeError, ValueError):
+            raise ValueError(f"should be a number. Found {label!r}.") from None
+    if task.get("problem_type") == "multi_label_classification":
+        label = _parsed(label)
+        if not isinstance(label, list):
+            raise ValueError(f"should be a list of labels. Found {label!r}.")
+        return [str(one) for one in label]
+    if isinstance(label, list | dict):
+        raise ValueError(f"should be one label. Found {label!r}.")
+    return str(label)
+
+
+def _parsed(label: Any) -> Any:
+    """Lists stand in CSV cells as JSON or, of plain words, with spaces between them."""
+    if not isinstance(label, str):
+        return label
+    if not label.lstrip().startswith("["):
+        return label.split()
+    try:
+        return json.loads(label)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"should be JSON ({error}). Found {label!r}.") from None
+
+
+def _tags(label: Any, words: list[str]) -> list[str]:
+    tags = _parsed(label)
+    if not isinstance(tags, list) or len(tags) != len(words):
+        found = len(tags) if isinstance(tags, list) else repr(tags)
+        raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
+    for tag in tags:
+        if tag != "O" and not (isinstance(tag, str) and tag[:2] in ("B-", "I-") and tag[2:]):
+            raise ValueError(f"should have tags `O`, `B-...` and `I-...`. Found {tag!r}.")
+    return tags
+
+
+def _spans(label: Any, text: str) -> list[dict]:
+    spans = _parsed(label)
+    if not isinstance(spans, list):
+        raise ValueError(f"should be a list of spans. Found {label!r}.")
+    normal = []
+    for span in spans:
+        try:
+            start, end, name = int(span["start"]), int(span["end"]), span["label"]
+        except (TypeError, KeyError, ValueError):
+            raise ValueError(
+                f"should have spans of start, end and label. Found {span!r}."
+            ) from None
+        if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
+            raise ValueError(
+                f"should have named spans within the text's {len(text)} characters. Found {span!r}."
+            )
+        normal.append({"start": start, "end": end, "label": name})
+    normal.sort(key=lambda span: (span["start"], span["end"]))
+    for left, right in zip(normal, normal[1:], strict=False):
+        if right["start"] < left["end"]:
+            raise ValueError(f"should have spans that do not overlap. Found {left} and {right}.")
+    return normal

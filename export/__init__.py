@@ -1,0 +1,1 @@
+"""A trained folder to other forms: published on the Hub."""

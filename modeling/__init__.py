@@ -1,0 +1,35 @@
+"""The model: an encoder with any number of heads, as one Hugging Face `PreTrainedModel`.
+
+Importing this package registers the classes, so that `AutoModel` and friends know them here without
+remote code. Saved folders carry the modules beside this file, and need nothing of this one.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from .configuration_multitask import MultiTaskConfig
+from .modeling_multitask import (
+    MultiTaskForSequenceClassification,
+    MultiTaskForTokenClassification,
+    MultiTaskModel,
+    MultiTaskOutput,
+)
+from .pipeline_multitask import MultiTaskPipeline
+
+AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)
+AutoModel.register(MultiTaskConfig, MultiTaskModel)
+AutoModelForSequenceClassification.register(MultiTaskConfig, MultiTaskForSequenceClassification)
+AutoModelForTokenClassification.register(MultiTaskConfig, MultiTaskForTokenClassification)
+
+__all__ = [
+    "MultiTaskConfig",
+    "MultiTaskForSequenceClassification",
+    "MultiTaskForTokenClassification",
+    "MultiTaskModel",
+    "MultiTaskOutput",
+    "MultiTaskPipeline",
+]

@@ -1,0 +1,147 @@
+"""The configuration of a `MultiTaskModel`: an encoder's config, pooling, and the tasks."""
+
+import re
+
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+TASK_TYPES = ("sequence_classification", "token_classification", "sentence_embedding")
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+POOLING_NAMES = ("cls", "mean", "max")
+TASK_KEYS = ("type", "labels", "problem_type", "weight")
+TASK_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+class MultiTaskConfig(PreTrainedConfig):
+    """What `config.json` holds: enough to rebuild the model, labels included.
+
+    Args:
+        encoder_config (`dict` or `PreTrainedConfig`): the config of any encoder that `AutoModel`
+            builds.
+        pooling (`str`): `cls`, `mean` or `max`: how token vectors become the sentence vector.
+        normalize (`bool`): whether the sentence embedding is scaled to length 1.
+        prompts (`dict[str, str]`, *optional*): texts to put before the input, by name, for encoders
+            that want one ("query: "). The one named `default` is used where none is asked for.
+        tasks (`dict[str, dict]`): name to `{"type", "labels", "problem_type", "weight"}`.
+            `type` is one of `sequence_classification`, `token_classification` and
+            `sentence_embedding`; `labels` an ordered list of texts (a `regression` task names its
+            values); `problem_type` is `single_label_classification` (default),
+            `multi_label_classification` or `regression`, for sequence_classification only;
+            `weight` (default 1.0, at least 0) multiplies the task's loss.
+        head_dropout (`float`): dropout before each head, in [0, 1).
+        task_name (`str`, *optional*): the task that `AutoModelForSequenceClassification` and
+            `AutoModelForTokenClassification` answer; by default the first of that type.
+
+    Raises:
+        ValueError: a key or value that is not allowed, with what was expected and what was found.
+    """
+
+    model_type = "multitask"
+    sub_configs_defaults = {
+        "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")
+    }
+    # Fields that evaluation must not gather over processes: they are large, and nobody scores them.
+    keys_to_ignore_at_inference = [
+        "last_hidden_state",
+        "sentence_embedding",
+        "losses",
+        "hidden_states",
+        "attentions",
+    ]
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    pooling: str = "mean"
+    normalize: bool = False
+    prompts: dict | None = None
+    tasks: dict | None = None
+    head_dropout: float = 0.1
+    task_name: str | None = None
+
+    def __post_init__(self, **kwargs):
+        if isinstance(self.encoder_config, dict):
+            # A config.json from anywhere must not be able to ask for more code to be run.
+            untrusted = ("trust_remote_code", "auto_map", "_name_or_path")
+            self.encoder_config = {
+                key: value for key, value in self.encoder_config.items() if key not in untrusted
+            }
+        super().__post_init__(**kwargs)
+        self.check()
+
+    def check(self) -> None:
+        """Fill in the tasks' defaults and raise a ValueError if a value is not allowed.
+
+        Models call it too: `from_pretrained(..., tasks=...)` sets fields after construction.
+        """
+        self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
+        _check_choice("pooling", self.pooling, POOLING_NAMES)
+        if not 0 <= self.head_dropout < 1:
+            raise ValueError(f"`head_dropout` should be in [0, 1). Found {self.head_dropout}.")
+        if self.task_name is not None and self.task_name not in self.tasks:
+            raise ValueError(
+                f"`task_name` should be one of {', '.join(self.tasks)}. Found {self.task_name!r}."
+            )
+        for name, text in (self.prompts or {}).items():
+            if not isinstance(text, str):
+                raise ValueError(f"Prompt {name!r} should be a text. Found {text!r}.")
+
+    @property
+    def hidden_size(self) -> int:
+        return self.encoder_config.hidden_size
+
+    def get_text_config(self, decoder=None, encoder=None) -> PreTrainedConfig:
+        """The encoder's config: it knows the vocabulary and the special tokens."""
+        return self.encoder_config
+
+    def tasks_of_type(self, task_type: str) -> list[str]:
+        """The names of the tasks of one type, in order."""
+        return [name for name, task in self.tasks.items() if task["type"] == task_type]
+
+
+def _complete_task(name: str, task: dict) -> dict:
+    """The checked task with its defaults filled in."""
+    if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+        raise ValueError(
+            f"A task's name should be a letter followed by letters, digits and underscores. "
+            f"Found {name!r}."
+        )
+    if hasattr(nn.ModuleDict, name) or name == "training":
+        raise ValueError(f"A task can't be named {name!r}: torch.nn.ModuleDict uses that name.")
+    if not isinstance(task, dict):
+        raise ValueError(f"Task {name!r} should be a mapping with the key `type`. Found {task!r}.")
+    for key in task:
+        _check_choice(f"a key of task {name!r}", key, TASK_KEYS)
+    _check_choice(f"`type` of task {name!r}", task.get("type"), TASK_TYPES)
+
+    weight = task.get("weight", 1.0)
+    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 1e9:
+        raise ValueError(f"`weight` of task {name!r} should be at least 0. Found {weight!r}.")
+    complete = {"type": task["type"], "weight": float(weight)}
+    if task["type"] == "sentence_embedding":
+        return complete
+
+    labels = list(task.get("labels") or [])
+    problem_type = task.get("problem_type") or "single_label_classification"
+    _check_choice(f"`problem_type` of task {name!r}", problem_type, PROBLEM_TYPES)
+    if task["type"] == "token_classification" and problem_type != "single_label_classification":
+        raise ValueError(
+            f"`problem_type` of the token_classification task {name!r} should be "
+            f"single_label_classification. Found {problem_type!r}."
+        )
+    fewest = 2 if problem_type == "single_label_classification" else 1
+    if len(labels) < fewest or len(set(labels)) < len(labels):
+        raise ValueError(
+            f"`labels` of task {name!r} should be a list of at least {fewest} different texts. "
+            f"Found {labels!r}."
+        )
+    if not all(isinstance(label, str) and label for label in labels):
+        raise ValueError(f"`labels` of task {name!r} should be texts. Found {labels!r}.")
+    return {**complete, "labels": labels, "problem_type": problem_type}
+
+
+def _check_choice(what: str, found, allowed: tuple[str, ...]) -> None:
+    if found not in allowed:
+        raise ValueError(f"{what} should be one of {', '.join(allowed)}. Found {found!r}.")
+
+
+MultiTaskConfig.register_for_auto_class()

@@ -1,0 +1,97 @@
+"""From token labels to spans of characters.
+
+A *word* is what one label is about. `word_ids` finds the words of a text from the tokenizer's own
+offsets; nothing is split a second time, so an entity's text is always exactly `text[start:end]`.
+"""
+
+import unicodedata
+
+
+def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The tokens' character ranges without the white space that some tokenizers include.
+
+    Args:
+        text (`str`): what was tokenized.
+        offsets (`list[tuple[int, int]]`): start and end of each token, `(0, 0)` for special tokens.
+
+    Returns:
+        `list[tuple[int, int]]`: the same, empty ranges (`start == end`) for tokens without a
+        visible character.
+    """
+    stripped = []
+    for start, end in offsets:
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
+        stripped.append((start, end))
+    return stripped
+
+
+def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
+    """Which word each token belongs to.
+
+    A token begins a word unless it continues, with no gap, a run of letters and digits. Scripts
+    written without spaces (Chinese, Japanese, and Korean as well) have no such runs: there every
+    token is a word.
+
+    Args:
+        text (`str`): what was tokenized.
+        offsets (`list[tuple[int, int]]`): from `strip_offsets`.
+
+    Returns:
+        `list[int | None]`: per token the index of its word, None for special and empty tokens.
+    """
+    ids: list[int | None] = []
+    word, previous_end = -1, -1
+    for start, end in offsets:
+        if start == end:
+            ids.append(None)
+            continue
+        inside_word = (
+            start <= previous_end
+            and _continues_word(text[start])
+            and _continues_word(text[start - 1])
+        )
+        # Byte-level tokenizers cut one character into several tokens with the same offsets.
+        if not (inside_word or start < previous_end):
+            word += 1
+        ids.append(word)
+        previous_end = end
+    return ids
+
+
+def _continues_word(character: str) -> bool:
+    """Letters, digits and marks of scripts that put spaces between words."""
+    category = unicodedata.category(character)
+    if category[0] == "M":  # a combining mark belongs to the letter before it
+        return True
+    return category[0] in "LN" and unicodedata.east_asian_width(character) not in "WF"
+
+
+def tags_to_spans(
+    tags: list[str], words: list[tuple[int, int]]
+) -> list[tuple[int, int, str, list[int]]]:
+    """Entities from one IOB2 tag per word.
+
+    An `I-` with no `B-` of its type before it begins an entity, as in seqeval's default mode.
+
+    Args:
+        tags (`list[str]`): `O`, `B-...` or `I-...` per word.
+        words (`list[tuple[int, int]]`): the words' start and end in the text.
+
+    Returns:
+        `list[tuple[int, int, str, list[int]]]`: start, end, label and the words' indices.
+    """
+    spans: list[tuple[int, int, str, list[int]]] = []
+    previous = "O"
+    for index, (tag, (start, end)) in enumerate(zip(tags, words, strict=True)):
+        if tag != "O":
+            label = tag[2:]
+            if tag[0] == "I" and previous != "O" and previous[2:] == label:
+                first, _, _, members = spans.pop()
+                spans.append((first, end, label, [*members, index]))
+            else:
+                spans.append((start, end, label, [index]))
+        previous = tag
+    return spans

@@ -1,0 +1,74 @@
+"""Heads: what reads an answer off the encoder's hidden states. Each takes plain values, no config."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .losses import LOSSES
+from .pooling import pool
+
+
+class EmbeddingHead(nn.Module):
+    """Pools the hidden states into the sentence embedding. Has no parameters.
+
+    Args:
+        pooling (`str`): `cls`, `mean` or `max`.
+        normalize (`bool`): whether the embedding is scaled to length 1.
+    """
+
+    def __init__(self, pooling: str, normalize: bool):
+        super().__init__()
+        self.pooling = pooling
+        self.normalize = normalize
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the pooled vector, which sentence heads read, and the embedding made of it, both
+        of shape `(batch_size, hidden_size)`."""
+        pooled = pool(self.pooling, hidden_states, attention_mask)
+        return pooled, F.normalize(pooled, dim=-1) if self.normalize else pooled
+
+
+class ClassificationHead(nn.Module):
+    """Dropout and one linear layer: `(..., hidden_size)` to `(..., num_labels)`.
+
+    Args:
+        hidden_size (`int`), num_labels (`int`): the width of the input and of the output.
+        dropout (`float`): probability in [0, 1).
+        problem_type (`str`): `single_label_classification`, `multi_label_classification` or
+            `regression`; decides the loss.
+    """
+
+    def __init__(self, hidden_size: int, num_labels: int, dropout: float, problem_type: str):
+        super().__init__()
+        self.problem_type = problem_type
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden_size, num_labels)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.dropout(hidden_states))
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One loss per label, of the labels' shape, 0 where a label is absent (see losses.py)."""
+        return LOSSES[self.problem_type](logits, labels)
+
+
+class SequenceClassificationHead(ClassificationHead):
+    """Reads the pooled vector: logits of shape `(batch_size, num_labels)`."""
+
+    reads_tokens = False
+
+
+class TokenClassificationHead(ClassificationHead):
+    """Reads every token: logits of shape `(batch_size, seq_len, num_labels)`."""
+
+    reads_tokens = True
+
+
+# `sentence_embedding` is answered by the model's one EmbeddingHead, so it has no head of its own.
+HEADS = {
+    "sequence_classification": SequenceClassificationHead,
+    "token_classification": TokenClassificationHead,
+    "sentence_embedding": None,
+}

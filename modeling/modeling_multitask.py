@@ -1,0 +1,313 @@
+"""One encoder, many heads, one forward pass.
+
+Shapes: `batch_size` sentences of `seq_len` tokens (the longest of the batch), hidden states of
+`hidden_size`; a task has `num_labels` labels.
+
+`MultiTaskModel` answers all tasks at once. `MultiTaskForSequenceClassification` and
+`MultiTaskForTokenClassification` are views of the same weights that answer one task, in the form
+that the stock pipelines know. Nothing here tokenizes, trains, or decodes.
+"""
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.utils import ModelOutput
+
+from .configuration_multitask import MultiTaskConfig
+from .heads import HEADS, EmbeddingHead
+from .losses import count_labels
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_multitask.MultiTaskConfig",
+    "AutoModel": "modeling_multitask.MultiTaskModel",
+    "AutoModelForSequenceClassification": "modeling_multitask.MultiTaskForSequenceClassification",
+    "AutoModelForTokenClassification": "modeling_multitask.MultiTaskForTokenClassification",
+}
+
+
+@dataclass
+class MultiTaskOutput(ModelOutput):
+    """All answers of one forward pass.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, where labels are given.
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`).
+        sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`).
+        logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
+            `(batch_size, seq_len, num_labels)`.
+        losses (`dict[str, torch.FloatTensor]`): per task, before weighting.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`): as the encoder gives them.
+    """
+
+    loss: torch.FloatTensor | None = None
+    last_hidden_state: torch.FloatTensor | None = None
+    sentence_embedding: torch.FloatTensor | None = None
+    logits: dict[str, torch.FloatTensor] | None = None
+    losses: dict[str, torch.FloatTensor] | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class MultiTaskModel(PreTrainedModel):
+    """An encoder with one head per task of its config.
+
+    `from_backbone` starts a new model on a pretrained encoder; `from_pretrained` loads a finished
+    one, and takes `tasks=...` to add or drop heads: those that stay keep their weights.
+
+    Example:
+
+    ```python
+    >>> model = MultiTaskModel.from_backbone(
+    ...     "bert-base-uncased", tasks={"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}
+    ... )  # doctest: +SKIP
+    ```
+    """
+
+    config: MultiTaskConfig
+    config_class = MultiTaskConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    # Encoders bring poolers that no head reads; they are dropped, and so are their weights.
+    _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\."]
+
+    def __init__(self, config: MultiTaskConfig):
+        super().__init__(config)
+        config.check()
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None  # unused parameters would break distributed training
+        self._takes_token_types = (
+            "token_type_ids" in inspect.signature(self.encoder.forward).parameters
+        )
+        self.embedding_head = EmbeddingHead(config.pooling, config.normalize)
+        self.heads = nn.ModuleDict(
+            {
+                name: HEADS[task["type"]](
+                    hidden_size=config.hidden_size,
+                    num_labels=len(task["labels"]),
+                    dropout=config.head_dropout,
+                    problem_type=task["problem_type"],
+                )
+                for name, task in config.tasks.items()
+                if HEADS[task["type"]] is not None
+            }
+        )
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str,
+        tasks: dict[str, dict],
+        pooling: str = "mean",
+        revision: str = "main",
+        dtype: str | torch.dtype = "auto",
+        attn_implementation: str | None = None,
+        **config_kwargs,
+    ) -> "MultiTaskModel":
+        """A new model on a pretrained encoder, with freshly initialised heads.
+
+        Args:
+            name_or_path (`str`): a Hub id or a folder that `AutoModel.from_pretrained` loads.
+            tasks (`dict[str, dict]`): see `MultiTaskConfig`.
+            pooling (`str`): `cls`, `mean` or `max`.
+            revision (`str`): branch, tag or commit of the Hub id.
+            dtype (`str` or `torch.dtype`): of all weights; `auto` is the checkpoint's own.
+            attn_implementation (`str`, *optional*): `eager`, `sdpa`, ...; by default the encoder's.
+            **config_kwargs: further fields of `MultiTaskConfig`.
+
+        Raises:
+            OSError: there is no such encoder.
+            ValueError: a config that is not allowed.
+        """
+        encoder = AutoModel.from_pretrained(
+            name_or_path,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+        )
+        config = cls.config_class(
+            encoder_config=encoder.config.to_dict(), pooling=pooling, tasks=tasks, **config_kwargs
+        )
+        model = cls._from_config(
+            config, dtype=encoder.dtype, attn_implementation=attn_implementation
+        )
+        encoder.pooler = None
+        model.encoder.load_state_dict(encoder.state_dict())
+        return model.eval()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: dict[str, torch.Tensor] | None = None,
+        tasks: list[str] | None = None,
+        num_items_in_batch: dict[str, torch.Tensor] | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MultiTaskOutput | tuple:
+        """Encode once, answer every task.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`).
+            attention_mask (`torch.Tensor` of shape `(batch_size, seq_len)`): 1 for tokens, 0 for
+                padding; all 1 where it is not given.
+            token_type_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): passed on to
+                encoders that take them.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
+                instead of `input_ids`.
+            labels (`dict[str, torch.Tensor]`): per task `(batch_size,)` class ids,
+                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids. Absent labels
+                are -100 (class ids) or NaN (floats).
+            tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): per task what the summed loss
+                is divided by. By default the number of labels in this batch, which makes a mean.
+
+        Raises:
+            ValueError: labels or a task that the model has no head for.
+        """
+        chosen = self._chosen_heads(labels, tasks)
+        if attention_mask is None:
+            reference = input_ids if input_ids is not None else inputs_embeds
+            attention_mask = torch.ones(reference.shape[:2], dtype=torch.long, device=self.device)
+        if token_type_ids is not None and self._takes_token_types:
+            extra = {"token_type_ids": token_type_ids}
+        else:
+            extra = {}
+        encoded = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+            **extra,
+        )
+        tokens = encoded.last_hidden_state  # (batch_size, seq_len, hidden_size)
+        pooled, embedding = self.embedding_head(tokens, attention_mask)  # (batch_size, hidden_size)
+        logits = {
+            name: head(tokens if head.reads_tokens else pooled) for name, head in chosen.items()
+        }
+        losses = self._losses(logits, labels, num_items_in_batch) if labels is not None else None
+        output = MultiTaskOutput(
+            loss=self._weighted_sum(losses) if losses else None,
+            last_hidden_state=tokens,
+            sentence_embedding=embedding,
+            logits=logits,
+            losses=losses,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def _chosen_heads(self, labels: dict | None, tasks: list[str] | None) -> dict[str, nn.Module]:
+        names = list(self.config.tasks) if tasks is None else tasks
+        for name in [*names, *(labels or {})]:
+            if name not in self.config.tasks:
+                raise ValueError(
+                    f"Unknown task {name!r}. This model has: {', '.join(self.config.tasks)}."
+                )
+        return {name: head for name, head in self.heads.items() if name in names}
+
+    def _losses(self, logits: dict, labels: dict, num_items_in_batch: dict | None) -> dict:
+        losses = {}
+        for name, task_logits in logits.items():
+            if name not in labels:
+                continue
+            summed = self.heads[name].loss(task_logits, labels[name]).sum()
+            if num_items_in_batch is None:
+                count = count_labels(labels[name])
+            else:
+                count = num_items_in_batch[name]
+            losses[name] = summed / count.clamp(min=1)  # no label at all: a loss of exactly 0
+        return losses
+
+    def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        return sum(self.config.tasks[name]["weight"] * loss for name, loss in losses.items())
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As in `PreTrainedModel`, with the code beside the weights: the folder loads anywhere by
+        `AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification`."""
+        self.config.auto_map = dict(AUTO_MAP)
+        super().save_pretrained(save_directory, **kwargs)
+
+
+class _OneTaskModel(MultiTaskModel):
+    """All weights of a `MultiTaskModel`, answering one task in the stock pipelines' form."""
+
+    task_type: str
+    output_class: type[ModelOutput]
+
+    def __init__(self, config: MultiTaskConfig):
+        super().__init__(config)
+        names = config.tasks_of_type(self.task_type)
+        if not names:
+            found = ", ".join(f"{name} ({task['type']})" for name, task in config.tasks.items())
+            raise ValueError(
+                f"{type(self).__name__} needs a {self.task_type} task. This model has: {found}."
+            )
+        self.task_name = config.task_name if config.task_name in names else names[0]
+        task = config.tasks[self.task_name]
+        config.id2label = dict(enumerate(task["labels"]))
+        config.label2id = {label: index for index, label in enumerate(task["labels"])}
+        config.problem_type = task["problem_type"]
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ModelOutput | tuple:
+        """As `MultiTaskModel.forward`, with the logits and labels of one task as tensors."""
+        answers = super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            inputs_embeds=inputs_embeds,
+            labels=None if labels is None else {self.task_name: labels},
+            tasks=[self.task_name],
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        output = self.output_class(
+            loss=answers.loss,
+            logits=answers.logits[self.task_name],
+            hidden_states=answers.hidden_states,
+            attentions=answers.attentions,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+
+class MultiTaskForSequenceClassification(_OneTaskModel):
+    """One sequence_classification task: the config's `task_name`, or the first of that type."""
+
+    task_type = "sequence_classification"
+    output_class = SequenceClassifierOutput
+
+
+class MultiTaskForTokenClassification(_OneTaskModel):
+    """One token_classification task: the config's `task_name`, or the first of that type."""
+
+    task_type = "token_classification"
+    output_class = TokenClassifierOutput
+
+
+MultiTaskModel.register_for_auto_class("AutoModel")
+MultiTaskForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+MultiTaskForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")

@@ -1,0 +1,319 @@
+"""Train, evaluate and use a multi-task encoder.
+
+    python run_multitask.py                                   # configs/quickstart.yaml
+    python run_multitask.py configs/snips.yaml --data_dir DIR --output_dir runs/snips
+    python run_multitask.py configs/snips.yaml --tasks.intent.weight 2 --learning_rate 1e-4
+    accelerate launch --config_file configs/accelerate/cpu_two_processes.yaml run_multitask.py
+    python run_multitask.py runs/snips/config.yaml --resume_from_checkpoint
+    python run_multitask.py --help                            # every key
+
+The run folder gets the model with its tokenizer and code, the resolved config.yaml, and
+all_results.json. Exit code 2: the config, the data or a file is not as it should be; one line says
+what. Anything else that ends the run is a defect and keeps its traceback.
+"""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import transformers
+from datasets import Dataset
+from transformers import AutoTokenizer, EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+
+from data.collator import MultiTaskCollator
+from data.loading import collect_labels, load_splits
+from data.preprocessing import preprocess
+from export.model_card import model_card
+from export.publish import publish
+from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from modeling.decoding import strip_offsets, word_ids
+from training.arguments import RunArguments, TaskArguments, parse_arguments
+from training.checkpoints import checkpoints, newest_complete_checkpoint
+from training.results import print_answers, print_results, write_json, write_predictions
+from training.trainer import MultiTaskTrainer
+
+logger = logging.getLogger("run_multitask")
+
+
+def main(argv: list[str] | None = None) -> None:
+    try:
+        run = parse_arguments(sys.argv[1:] if argv is None else argv)
+        set_up_logging(run)
+        checkpoint = find_checkpoint(run)
+        set_seed(run.training.seed)
+        with run.training.main_process_first(desc="loading"):
+            rows = load_rows(run)
+            tokenizer, model = load_model(run, rows)
+            splits = tokenize(run, rows, tokenizer, model)
+    except (ValueError, OSError) as error:
+        fail(error)
+
+    trainer = make_trainer(run, model, tokenizer, splits)
+    results: dict[str, float] = {}
+    if run.training.do_train:
+        train(run, trainer, checkpoint)
+    if run.training.do_eval and "validation" in splits:
+        results |= trainer.evaluate(splits["validation"], metric_key_prefix="eval")
+    if run.training.do_test and "test" in splits:
+        results |= trainer.evaluate(splits["test"], metric_key_prefix="test")
+    if trainer.is_world_process_zero():
+        output_dir = Path(run.training.output_dir)
+        write_json(results, output_dir / "all_results.json")
+        print_results(results, model.config.tasks)
+        answer(run, model, tokenizer)
+        if run.training.push_to_hub:
+            push(run, model, tokenizer, results)
+
+
+def set_up_logging(run: RunArguments) -> None:
+    logging.basicConfig(
+        format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
+    )
+    level = run.training.get_process_log_level() if run.training.process_index else logging.INFO
+    logger.setLevel(level)
+    transformers.utils.logging.set_verbosity(max(level, logging.WARNING))
+
+
+def find_checkpoint(run: RunArguments) -> str | None:
+    """The checkpoint to resume from; refuses to mix a new run with an earlier one's checkpoints."""
+    asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
+    if not run.training.do_train:
+        return None
+    if asked in (None, "false", "False"):
+        if checkpoints(output_dir) and not run.training.overwrite_output_dir:
+            raise ValueError(
+                f"{output_dir} holds checkpoints of an earlier run. Go on with it by "
+                "--resume_from_checkpoint, replace it by --overwrite_output_dir, or name another."
+            )
+        return None
+    if asked not in ("true", "True"):
+        if not Path(asked).is_dir():
+            raise FileNotFoundError(f"No checkpoint {asked}.")
+        return asked
+    newest = newest_complete_checkpoint(output_dir)
+    if newest is None:
+        logger.warning(
+            "No complete checkpoint in %s: training starts from the beginning.", output_dir
+        )
+    return str(newest) if newest else None
+
+
+def load_rows(run: RunArguments) -> dict[str, Dataset]:
+    data = run.data
+    rows = load_splits(
+        {name: vars(task) for name, task in run.tasks.items()},
+        dataset=data.dataset,
+        files={
+            "train": data.train_file,
+            "validation": data.validation_file,
+            "test": data.test_file,
+        },
+        data_dir=data.data_dir,
+        dataset_config=data.dataset_config,
+        revision=data.dataset_revision,
+        text_column=data.text_column,
+        tokens_column=data.tokens_column,
+        sizes={
+            "train": data.train_size,
+            "validation": data.validation_size,
+            "test": data.test_size,
+        },
+        seed=run.training.seed,
+    )
+    for split, wanted in {"train": run.training.do_train, "validation": run.training.do_eval}.items():
+        if wanted and split not in rows:
+            raise ValueError(f"There is no {split} data. Set {split}_file or a dataset that has it.")
+    return rows
+
+
+def load_model(
+    run: RunArguments, rows: dict[str, Dataset]
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    """A new model on the run's encoder, or a finished one with the run's heads."""
+    finished = load_finished_config(run.model.model) if run.model.model else None
+    tasks = {name: task_config(task) for name, task in run.tasks.items()}
+    for name, task in (finished.tasks if finished else {}).items():
+        if name in tasks and "labels" in task:
+            tasks[name].setdefault("labels", task["labels"])
+    if "train" in rows:
+        columns = {name: {**vars(run.tasks[name]), **task} for name, task in tasks.items()}
+        labels = collect_labels(rows["train"], columns)
+        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    if finished:
+        return load_finished(run, tasks)
+
+    fields = {"normalize": run.model.normalize, "head_dropout": run.model.head_dropout}
+    if run.model.prompt:
+        fields["prompts"] = {"default": run.model.prompt}
+    model = MultiTaskModel.from_backbone(
+        run.model.encoder,
+        tasks=tasks,
+        pooling=run.model.pooling,
+        revision=run.model.revision,
+        dtype="float32",  # the weights that training adds small steps to
+        attn_implementation=run.model.attn_implementation,
+        **fields,
+    )
+    return load_tokenizer(run.model.encoder, run.model.revision, model), model
+
+
+def task_config(task: TaskArguments) -> dict:
+    """What of a task goes to the model's config."""
+    given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
+    return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
+
+
+def load_finished_config(name_or_path: str) -> MultiTaskConfig:
+    return MultiTaskConfig.from_pretrained(name_or_path)
+
+
+def load_finished(
+    run: RunArguments, tasks: dict[str, dict]
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    model, report = MultiTaskModel.from_pretrained(
+        run.model.model,
+        tasks=tasks,
+        dtype="float32",
+        attn_implementation=run.model.attn_implementation,
+        output_loading_info=True,
+    )
+    known = load_finished_config(run.model.model).tasks
+    new = tuple(f"heads.{name}." for name in tasks if name not in known)
+    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+    if lost:
+        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
+    return load_tokenizer(run.model.model, None, model), model
+
+
+def load_tokenizer(
+    name_or_path: str, revision: str | None, model: MultiTaskModel
+) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
+    if positions and tokenizer.model_max_length > positions:
+        tokenizer.model_max_length = positions
+    return tokenizer
+
+
+def tokenize(
+    run: RunArguments,
+    rows: dict[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+) -> dict[str, Dataset]:
+    return {
+        split: preprocess(
+            dataset,
+            tokenizer,
+            model.config.tasks,
+            strip_offsets=strip_offsets,
+            find_words=word_ids,
+            labelling=run.data.labelling,
+            max_length=run.data.max_length,
+            prompt=run.model.prompt or "",
+            name=split,
+            num_proc=run.data.num_proc,
+        )
+        for split, dataset in rows.items()
+    }
+
+
+def make_trainer(
+    run: RunArguments,
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: dict[str, Dataset],
+) -> MultiTaskTrainer:
+    callbacks = []
+    if run.training.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(run.training.early_stopping_patience))
+    # Publishing is ours, from a clean folder; the Trainer would push its pickles along.
+    push, run.training.push_to_hub = run.training.push_to_hub, False
+    trainer = MultiTaskTrainer(
+        model=model,
+        args=run.training,
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        train_dataset=splits.get("train"),
+        eval_dataset=splits.get("validation"),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    run.training.push_to_hub = push
+    return trainer
+
+
+def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> None:
+    output_dir = Path(run.training.output_dir)
+    if trainer.is_world_process_zero():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        run.save(output_dir / "config.yaml")
+        if checkpoint is None:
+            for old in checkpoints(output_dir):
+                shutil.rmtree(old)
+    trainer.accelerator.wait_for_everyone()
+    logger.info(
+        "Training on %d rows with %s; %d processes, %s.",
+        len(trainer.train_dataset),
+        ", ".join(run.tasks),
+        run.training.world_size,
+        "bfloat16" if run.training.bf16 else "float32",
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model()
+    trainer.save_state()
+
+
+def answer(run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Show the answers for `examples`, and write those for `predict_file`."""
+    pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
+    if run.data.examples:
+        print_answers(run.data.examples, pipeline(run.data.examples))
+    if run.training.do_predict:
+        rows = load_splits(
+            {},
+            files={"predict": run.data.predict_file},
+            text_column=run.data.text_column,
+            tokens_column=run.data.tokens_column,
+        )["predict"]
+        path = Path(run.training.output_dir) / "predictions.jsonl"
+        texts = rows["text"] if "text" in rows.column_names else map(" ".join, rows["tokens"])
+        write_predictions(path, texts, pipeline, run.training.per_device_eval_batch_size)
+        logger.info("Wrote %d answers to %s.", len(rows), path)
+
+
+def push(
+    run: RunArguments,
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    results: dict[str, float],
+) -> None:
+    """Publish the model on the Hub; where that fails, one line says so and the run folder is whole."""
+    repo_id = run.training.hub_model_id or Path(run.training.output_dir).name
+    base = run.model.model or run.model.encoder
+    card = model_card(
+        model.config, repo_id, base_model=None if Path(base).exists() else base, results=results
+    )
+    try:
+        url = publish(
+            model,
+            tokenizer,
+            card,
+            repo_id,
+            revision=run.training.hub_revision,
+            private=run.training.hub_private_repo,
+            token=run.training.hub_token,
+        )
+    except OSError as error:
+        fail(error)
+    logger.info("Published: %s", url)
+
+
+def fail(error: Exception) -> NoReturn:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

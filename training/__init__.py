@@ -1,0 +1,1 @@
+"""Training: arguments, metrics, and the Trainer that computes the combined loss."""

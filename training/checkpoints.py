@@ -1,0 +1,37 @@
+"""Which checkpoints are whole.
+
+A checkpoint is many files, and a run can be killed between any two of them. The marker is written
+last; a folder without it is never resumed from.
+"""
+
+import os
+import re
+from pathlib import Path
+
+MARKER = "complete"
+
+
+def mark_complete(folder: Path) -> None:
+    """Write the marker, after everything else has reached the disk."""
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    (folder / MARKER).touch()
+
+
+def unmark(folder: Path) -> None:
+    """Take the marker away before the folder is written anew."""
+    (folder / MARKER).unlink(missing_ok=True)
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """All checkpoint folders of a run, whole or not, oldest first."""
+    found = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
+    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+
+
+def newest_complete_checkpoint(output_dir: Path) -> Path | None:
+    """The newest checkpoint that is whole, None where there is none."""
+    complete = [path for path in checkpoints(output_dir) if (path / MARKER).exists()]
+    return complete[-1] if complete else None

@@ -1,0 +1,73 @@
+"""What a run ends with: files, and tables that a person can read."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm.auto import tqdm
+from transformers import Pipeline
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write the whole file or nothing."""
+    _write_whole(path, [json.dumps(content, indent=2, sort_keys=True) + "\n"])
+
+
+def write_predictions(path: Path, texts: Iterable[str], pipeline: Pipeline, batch_size: int) -> None:
+    """One JSON line per text: the text and its answers, in order."""
+    texts = list(texts)
+    answers = pipeline((text for text in texts), batch_size=batch_size)
+    rows = zip(texts, tqdm(answers, total=len(texts), desc="Predicting"), strict=True)
+    _write_whole(
+        path, (json.dumps({"text": text, **row}, ensure_ascii=False) + "\n" for text, row in rows)
+    )
+
+
+def _write_whole(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
+    """The metrics as a table: one line per metric, one column per split; shares in percent."""
+    splits = [split for split in ("eval", "test") if f"{split}_score" in results]
+    titles = {"eval": "validation", "test": "test"}
+    order = [name for name, task in tasks.items() if task["type"] != "sentence_embedding"]
+    keys: list[str] = []
+    for name in [*order, "exact_match", "score"]:
+        for key in results:
+            metric = key.partition("_")[2]
+            if (metric == name or metric.startswith(f"{name}_")) and metric not in keys:
+                keys.append(metric)
+    lines = [f"{'':28}" + "".join(f"{titles[split]:>12}" for split in splits)]
+    for key in keys:
+        cells = (results.get(f"{split}_{key}") for split in splits)
+        lines.append(
+            f"{key:28}" + "".join(" " * 12 if cell is None else f"{100 * cell:12.2f}" for cell in cells)
+        )
+    return "\n".join(lines)
+
+
+def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
+    """Show the table of metrics, in percent."""
+    if any(key.endswith("_score") for key in results):
+        print(f"\nResults (percent)\n{results_table(results, tasks)}")
+
+
+def print_answers(texts: list[str], answers: list[dict]) -> None:
+    """Show each text with its labels and entities."""
+    for text, answer in zip(texts, answers, strict=True):
+        print(f"\n{text}")
+        for task, label in answer["labels"].items():
+            print(f"  {task:12} {label['label']} ({label['score']:.2f})")
+        for task, entities in answer["entities"].items():
+            shown = ", ".join(f"{entity['text']} [{entity['label']}]" for entity in entities)
+            print(f"  {task:12} {shown or 'none'}")
+        print(f"  {'embedding':12} {len(answer['embedding'])} numbers")

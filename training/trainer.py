@@ -1,0 +1,207 @@
+"""The Trainer whose combined loss does not depend on how a step is split."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints
+
+from data.sampler import LengthGroupedBatchSampler
+from modeling.losses import count_labels, present_labels
+from modeling.pipeline_multitask import save_pipeline_code
+
+from .checkpoints import mark_complete, unmark
+from .metrics import compute_metrics
+
+
+class MultiTaskTrainer(Trainer):
+    """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
+
+    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its number
+    of labels, both over the whole optimizer step: every micro-batch of every rank. So 32 rows are the
+    same step as 8 x 4 accumulated or 2 ranks x 16.
+
+    Evaluation scores every row once, on words and not on tokens, adds each task's exact loss and the
+    weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they are whole.
+
+    Takes what `transformers.Trainer` takes. Data sets come from `data.preprocessing.preprocess`.
+
+    Raises:
+        ValueError: several GPUs in one process (use `accelerate launch`).
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
+                "--num_processes N run_multitask.py ..., or CUDA_VISIBLE_DEVICES for one of them."
+            )
+        self.loss_is_scaled_for_ga = True
+        self.compute_metrics = self._metrics
+        self.preprocess_logits_for_metrics = self._answers_and_losses
+        self._evaluated_rows: Dataset | None = None
+        self._task_loss_sums: dict[str, torch.Tensor] = {}
+        self._task_losses_logged_step = 0
+        self._train_sampler: LengthGroupedBatchSampler | None = None
+        self.add_callback(_EpochOrder(self))
+
+    # The combined loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, dict[str, torch.Tensor]]:
+        """The micro-batches of one optimizer step, and how many labels of each task they and those of
+        all other ranks hold."""
+        batches = list(islice(epoch_iterator, num_batches))
+        if not batches:
+            return [], {}
+        names = list(batches[0]["labels"])
+        counts = torch.stack(
+            [sum(count_labels(batch["labels"][name]) for batch in batches) for name in names]
+        )
+        counts = self.accelerator.reduce(counts.to(device), reduction="sum")
+        return batches, dict(zip(names, counts, strict=True))
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """This micro-batch's share of the step's loss, times the number of ranks: distributed training
+        averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        loss = outputs.loss
+        if num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+            for name, task_loss in outputs.losses.items():
+                total = self._task_loss_sums.get(name, 0.0)
+                self._task_loss_sums[name] = total + task_loss.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds `loss_<task>`, the mean over the steps since the last log, to each training log."""
+        steps = self.state.global_step - self._task_losses_logged_step
+        if "loss" in logs and self._task_loss_sums and steps > 0:
+            sums = torch.stack(list(self._task_loss_sums.values()))
+            means = (self.accelerator.reduce(sums, reduction="sum") / steps).tolist()
+            logs |= {f"loss_{name}": mean for name, mean in zip(self._task_loss_sums, means, strict=True)}
+            self._task_loss_sums = {}
+            self._task_losses_logged_step = self.state.global_step
+        super().log(logs, start_time)
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of similar length; each rank's sampler already gives that rank's share."""
+        if self.train_dataset is None:
+            raise ValueError("Training needs a train_dataset.")
+        self._train_sampler = LengthGroupedBatchSampler(
+            self.train_dataset["length"][:],
+            batch_size=self.args.train_batch_size,
+            accumulation_steps=self.args.gradient_accumulation_steps,
+            num_ranks=self.args.world_size,
+            rank=self.args.process_index,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self._train_sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        """The rows from the longest to the shortest: little padding, and memory runs out at once or
+        never."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
+        else:
+            dataset = eval_dataset
+        lengths = np.asarray(dataset["length"][:])
+        return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
+
+    # Evaluation
+
+    def evaluation_loop(self, dataloader, *args, metric_key_prefix="eval", **kwargs):
+        """As in `Trainer`, with our metrics and with losses that are means over all labels."""
+        self._evaluated_rows = dataloader.dataset
+        output = super().evaluation_loop(
+            dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
+        )
+        # The base class puts the mean of the batches' means there, which depends on the batches.
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(
+            task["weight"] * output.metrics.get(f"{metric_key_prefix}_loss_{name}", 0.0)
+            for name, task in self.model.config.tasks.items()
+        )
+        return output
+
+    @torch.no_grad()
+    def _answers_and_losses(self, logits: dict, labels: dict) -> dict[str, torch.Tensor]:
+        """What evaluation gathers: label ids in place of logits, and per row summed losses and counts."""
+        gathered = {}
+        for name, head in self.model.heads.items():
+            single = head.problem_type == "single_label_classification"
+            gathered[name] = logits[name].argmax(-1) if single else logits[name].float()
+            rows = len(labels[name])
+            losses = head.loss(logits[name], labels[name])
+            gathered[f"{name} loss"] = losses.view(rows, -1).sum(1)
+            gathered[f"{name} count"] = present_labels(labels[name]).view(rows, -1).sum(1)
+        return gathered
+
+    def _metrics(self, output: EvalPrediction) -> dict[str, float]:
+        metrics = compute_metrics(
+            output.predictions, self._evaluated_rows, self.model.config.tasks
+        )
+        return metrics | self._mean_losses(output.predictions)
+
+    def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:
+        counts = {name: int(gathered[f"{name} count"].sum()) for name in self.model.heads}
+        return {
+            f"loss_{name}": float(gathered[f"{name} loss"].sum(dtype=np.float64)) / count
+            for name, count in counts.items()
+            if count > 0
+        }
+
+    # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        folder = output_dir if output_dir is not None else self.args.output_dir
+        save_pipeline_code(self.accelerator.unwrap_model(self.model).config, folder)
+        super()._save(output_dir, state_dict)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """As in `Trainer`; then, when every rank has written its part, the marker; and only then are
+        older checkpoints deleted."""
+        folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        if self.args.should_save:
+            unmark(folder)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(folder)
+            rotate_checkpoints(
+                output_dir=str(folder.parent),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler the epoch: on resuming, neither `Trainer` nor `accelerate` reaches it."""
+
+    def __init__(self, trainer: MultiTaskTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        if self.trainer._train_sampler is not None:
+            self.trainer._train_sampler.set_epoch(int(state.epoch or 0))
