@@ -100,6 +100,17 @@ def spans_to_tags(
     return tags, widened, lost
 
 
+def label_id(label: str, labels: list[str]) -> int:
+    """The index of `label`; a ValueError that lists the known ones where there is none."""
+    try:
+        return labels.index(label)
+    except ValueError:
+        shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        raise ValueError(
+            f"unknown label {label!r}. Expected one seen in training or given as `labels`: {shown}."
+        ) from None
+
+
 def token_labels(
     tag_ids: list[int], word_ids: list[int | None], labels: list[str], labelling: str
 ) -> list[int]:
@@ -126,6 +137,6 @@ def token_labels(
             token_ids.append(IGNORE_INDEX)
         else:
             tag = labels[tag_ids[word]]
-            token_ids.append(labels.index("I" + tag[1:]) if tag[0] == "B" else tag_ids[word])
+            token_ids.append(label_id(f"I{tag[1:]}", labels) if tag[0] == "B" else tag_ids[word])
         previous = word
     return token_ids

@@ -13,8 +13,12 @@ A loaded row has `source` (its file and row, for messages), `text` or `tokens`, 
 A label that is absent is None.
 """
 
+import csv
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +28,9 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from .synthetic import load_synthetic
 
 SPLITS = ("train", "validation", "test")
-READERS: dict[str, tuple[str, dict]] = {
-    ".jsonl": ("json", {}),
-    ".json": ("json", {}),
-    # Texts stay as they are written: "NA" is a word, "007" no number.
-    ".csv": ("csv", {"dtype": str, "keep_default_na": False}),
-    ".tsv": ("csv", {"dtype": str, "keep_default_na": False, "sep": "\t"}),
-    ".parquet": ("parquet", {}),
-}
+FILE_TYPES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+# Columns of loaded and of preprocessed rows, which a task's labels must not replace.
+RESERVED_COLUMNS = ("source", "text", "tokens", "input_ids", "attention_mask", "length", "labels")
 
 
 def load_splits(
@@ -68,19 +67,29 @@ def load_splits(
         FileNotFoundError: a file or data set is not there.
         ValueError: a column that is not there or a row that is not as it should be.
     """
-    sizes = sizes or {}
-    if dataset == "synthetic":
-        raw = {
-            split: (load_synthetic(split, sizes[split], seed), f"synthetic {split}")
-            for split in SPLITS
-        }
-    elif dataset is not None:
-        raw = _load_hub(dataset, dataset_config, revision)
+    for name in tasks:
+        if name in RESERVED_COLUMNS:
+            raise ValueError(
+                f"A task can't be named {name!r}: rows have a column of that name. Use another, "
+                f"and `column: {name}` if its labels are there."
+            )
+    sizes = {split: size for split, size in (sizes or {}).items() if size is not None}
+    for split, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{split}_size should be at least 1. Found {size}.")
+    given = {split: file for split, file in (files or {}).items() if file is not None}
+    if dataset is None:
+        raw = _load_files(given, data_dir)
+    elif given:
+        found = ", ".join(given.values())
+        raise ValueError(f"Set `dataset` or files, not both. Found {dataset!r} and {found}.")
+    elif dataset == "synthetic":
+        raw = _make_synthetic(sizes, seed)
     else:
-        raw = _load_files(files or {}, data_dir)
+        raw = _load_hub(dataset, dataset_config, revision)
     loaded = {}
     for split, (rows, name) in raw.items():
-        if sizes.get(split) is not None:
+        if split in sizes:
             rows = rows.select(range(min(sizes[split], len(rows))))
         loaded[split] = _normalize(rows, name, tasks, text_column, tokens_column)
     return loaded
@@ -119,6 +128,15 @@ def _labels_of(dataset: Dataset, name: str, task: dict) -> list[str] | None:
     return found_labels
 
 
+def _make_synthetic(sizes: dict[str, int], seed: int) -> dict:
+    for split in SPLITS:
+        if split not in sizes:
+            raise ValueError(f"`synthetic` needs {split}_size: how many rows to make.")
+    return {
+        split: (load_synthetic(split, sizes[split], seed), f"synthetic {split}") for split in SPLITS
+    }
+
+
 def _load_hub(name: str, config: str | None, revision: str | None) -> dict:
     try:
         loaded = datasets.load_dataset(name, config, revision=revision)
@@ -127,26 +145,82 @@ def _load_hub(name: str, config: str | None, revision: str | None) -> dict:
     return {split: (loaded[split], f"{name} {split}") for split in SPLITS if split in loaded}
 
 
-def _load_files(files: dict[str, str | None], data_dir: str | None) -> dict:
+def _load_files(files: dict[str, str], data_dir: str | None) -> dict:
     raw = {}
     for split, file in files.items():
-        if file is None:
-            continue
         path = Path(os.path.expanduser(data_dir or ""), os.path.expanduser(file))
         if not path.is_file():
             raise FileNotFoundError(f"No file {path} ({split} split).")
-        if path.suffix not in READERS:
+        if path.suffix not in FILE_TYPES:
             raise ValueError(
-                f"{path}: a data file should end in one of {', '.join(READERS)}. "
+                f"{path}: a data file should end in one of {', '.join(FILE_TYPES)}. "
                 f"Found {path.suffix!r}."
             )
-        reader, options = READERS[path.suffix]
-        try:
-            rows = datasets.load_dataset(reader, data_files=str(path), split="train", **options)
-        except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
-            raise ValueError(f"{path}: can't be read: {_first_line(error)}") from None
-        raw[split] = (rows, str(path))
+        raw[split] = (_read(path), str(path))
     return raw
+
+
+def _read(path: Path) -> Dataset:
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: has no rows.")
+    try:
+        if path.suffix in (".csv", ".tsv"):
+            return _read_table(path, "\t" if path.suffix == ".tsv" else ",")
+        reader = "parquet" if path.suffix == ".parquet" else "json"
+        with _quiet_datasets():
+            return datasets.load_dataset(reader, data_files=str(path), split="train")
+    except (OSError, ValueError, csv.Error, datasets.exceptions.DatasetGenerationError) as error:
+        reason = _first_line(error)
+        if "corresponds to no data" in reason:
+            raise ValueError(f"{path}: has no rows.") from None
+        if path.suffix == ".jsonl":
+            reason = _broken_line(path) or reason
+        raise ValueError(f"{path}: can't be read: {reason}") from None
+
+
+def _read_table(path: Path, delimiter: str) -> Dataset:
+    """Texts as they are written: "NA" is a word, "007" no number."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=delimiter, strict=True)
+        header = next(lines, [])
+        if len(set(header)) < len(header):
+            raise ValueError(f"the columns should have different names. Found {header}.")
+        rows = []
+        for row in filter(None, lines):
+            if len(row) != len(header):
+                raise ValueError(
+                    f"line {lines.line_num} should have {len(header)} fields. Found {len(row)}."
+                )
+            rows.append(row)
+    return Dataset.from_dict(
+        {name: [row[index] for row in rows] for index, name in enumerate(header)},
+        features=Features(dict.fromkeys(header, Value("string"))),
+    )
+
+
+@contextmanager
+def _quiet_datasets() -> Iterator[None]:
+    """Without the log lines of errors that we report ourselves."""
+    before = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(before)
+
+
+def _broken_line(path: Path) -> str | None:
+    """What is wrong with the first line that is no JSON object, None where each is one."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if line.strip() and not isinstance(json.loads(line), dict):
+                    return f"line {number} should be a JSON object."
+            except json.JSONDecodeError as error:
+                return f"line {number} is no JSON: {error.msg} at character {error.pos + 1}."
+            except UnicodeDecodeError as error:
+                return f"line {number} is no UTF-8: {error}"
+    return None
 
 
 def _first_line(error: BaseException) -> str:
@@ -241,18 +315,23 @@ def _normalize_row(row, index, name, source_column, in_words, columns, tasks, cl
 
 
 def _words(value: Any, column: str) -> list[str]:
-    words = value.split() if isinstance(value, str) else value
-    if not isinstance(words, list) or not "".join(word or "" for word in words).strip():
+    words = _parsed(value)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"{column!r} should be a list of words. Found {value!r}.")
-    if not all(isinstance(word, str) and word for word in words):
+    if not all(words):
         raise ValueError(f"{column!r} should have no empty word. Found {value!r}.")
+    if not "".join(words).strip():
+        raise ValueError(f"{column!r} should have at least one word. Found {value!r}.")
     return words
 
 
 def _named(label: Any, names: list[str] | None) -> Any:
+    """Class ids as names; None and -1, which stands for no label in some data sets, as None."""
     if names is None or label is None:
         return label
-    return [names[one] for one in label] if isinstance(label, list) else names[label]
+    if isinstance(label, list):
+        return [_named(one, names) for one in label]
+    return None if label == -1 else names[label]
 
 
 def _label(label: Any, task: dict, row: dict) -> Any:
@@ -268,7 +347,7 @@ def _label(label: Any, task: dict, row: dict) -> Any:
             raise ValueError(f"should be a number. Found {label!r}.") from None
     if task.get("problem_type") == "multi_label_classification":
         label = _parsed(label)
-        if not isinstance(label, list):
+        if not isinstance(label, list) or any(isinstance(one, list | dict | None) for one in label):
             raise ValueError(f"should be a list of labels. Found {label!r}.")
         return [str(one) for one in label]
     if isinstance(label, list | dict):
@@ -311,13 +390,15 @@ def _spans(label: Any, text: str) -> list[dict]:
             raise ValueError(
                 f"should have spans of start, end and label. Found {span!r}."
             ) from None
+        if (start, end) != (span["start"], span["end"]):
+            raise ValueError(f"should have whole numbers for start and end. Found {span!r}.")
         if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
             raise ValueError(
                 f"should have named spans within the text's {len(text)} characters. Found {span!r}."
             )
         normal.append({"start": start, "end": end, "label": name})
     normal.sort(key=lambda span: (span["start"], span["end"]))
-    for left, right in zip(normal, normal[1:], strict=False):
+    for left, right in pairwise(normal):
         if right["start"] < left["end"]:
             raise ValueError(f"should have spans that do not overlap. Found {left} and {right}.")
     return normal

@@ -15,6 +15,7 @@ from .label_alignment import (
     IGNORE_INDEX,
     first_tokens,
     join_words,
+    label_id,
     spans_to_tags,
     token_labels,
     word_ranges,
@@ -51,11 +52,17 @@ def preprocess(
 
     Raises:
         ValueError: a tokenizer without offsets, a row longer than the encoder takes, an unknown
-            label.
+            label, a `max_length` that leaves room for no text.
     """
     if not tokenizer.is_fast:
         raise ValueError(
             f"{type(tokenizer).__name__} gives no offsets; a fast tokenizer is needed."
+        )
+    special_tokens = tokenizer.num_special_tokens_to_add()
+    if max_length is not None and max_length <= special_tokens:
+        raise ValueError(
+            f"max_length should be more than the {special_tokens} special tokens. "
+            f"Found {max_length}."
         )
     return dataset.map(
         _preprocess_row,
@@ -78,31 +85,20 @@ def _preprocess_row(
     row, tokenizer, tasks, strip_offsets, find_words, labelling, max_length, prompt
 ):
     text, words = (row["text"], None) if row.get("tokens") is None else join_words(row["tokens"])
-    encoding = tokenizer(
-        prompt + text,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        truncation=max_length is not None,
-        max_length=max_length,
-        verbose=False,
-    )
-    length = len(encoding["input_ids"])
-    if length > tokenizer.model_max_length:
+    input_ids, offsets = _tokens(tokenizer, text, prompt, strip_offsets)
+    if words is None:
+        words = word_ranges(find_words(text, offsets), offsets)
+    if max_length is not None and len(input_ids) > max_length:
+        # The words stay whole: those cut off keep their labels, as words without a token.
+        input_ids, offsets = _tokens(tokenizer, text, prompt, strip_offsets, max_length)
+    if len(input_ids) > tokenizer.model_max_length:
         raise ValueError(
-            f"{row['source']}: has {length} tokens, the encoder takes "
+            f"{row['source']}: has {len(input_ids)} tokens, the encoder takes "
             f"{tokenizer.model_max_length}. Set max_length to cut longer rows there."
         )
-    shift = len(prompt)
-    offsets = [(max(s - shift, 0), max(e - shift, 0)) for s, e in encoding["offset_mapping"]]
-    offsets = strip_offsets(text, offsets)
-    if words is None:
-        word_ids = find_words(text, offsets)
-        words = word_ranges(word_ids, offsets)
-    else:
-        word_ids = words_of_tokens(offsets, words)
+    word_ids = words_of_tokens(offsets, words)
 
-    features = {"input_ids": encoding["input_ids"], "length": length}
+    features = {"input_ids": input_ids, "length": len(input_ids)}
     for task_name, task in tasks.items():
         encode = PREPROCESSORS[task["type"]]
         if encode is None:
@@ -114,15 +110,26 @@ def _preprocess_row(
     return features
 
 
-def label_id(label: str, labels: list[str]) -> int:
-    """The index of `label`; a ValueError that lists the known ones where there is none."""
-    try:
-        return labels.index(label)
-    except ValueError:
-        shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
-        raise ValueError(
-            f"label {label!r} was not seen in the training data. Expected one of: {shown}."
-        ) from None
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    prompt: str,
+    strip_offsets: Callable[[str, Offsets], Offsets],
+    max_length: int | None = None,
+) -> tuple[list[int], Offsets]:
+    """The ids of prompt and text, and where in the text each token is."""
+    encoding = tokenizer(
+        prompt + text,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        truncation=max_length is not None,
+        max_length=max_length,
+        verbose=False,
+    )
+    shift = len(prompt)
+    offsets = [(max(s - shift, 0), max(e - shift, 0)) for s, e in encoding["offset_mapping"]]
+    return encoding["input_ids"], strip_offsets(text, offsets)
 
 
 def encode_sentence_label(name, task, label, words, word_ids, labelling) -> dict:
@@ -133,7 +140,11 @@ def encode_sentence_label(name, task, label, words, word_ids, labelling) -> dict
     if label is None:
         return {name: [float("nan")] * len(labels)}
     if task["problem_type"] == "regression":
-        return {name: [float(value) for value in (label if isinstance(label, list) else [label])]}
+        if len(label) != len(labels):
+            raise ValueError(
+                f"should have {len(labels)} numbers ({', '.join(labels)}). Found {label}."
+            )
+        return {name: [float(value) for value in label]}
     chosen = {label_id(one, labels) for one in label}
     return {name: [float(index in chosen) for index in range(len(labels))]}
 

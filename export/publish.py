@@ -1,22 +1,33 @@
 """Publish a model on the Hub, from a clean folder and in one commit."""
 
+import json
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from transformers import PreTrainedTokenizerBase
 
 from modeling import MultiTaskModel
 from modeling.pipeline_multitask import save_pipeline_code
 
+# What a tokenizer remembers of the machine that saved it.
+LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
+# An earlier model's weights: in a repository beside these they might be loaded in their place.
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*")
+
 
 def stage(
     model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, card: ModelCard, folder: Path
 ) -> None:
-    """Write what is published, and nothing else, to `folder`: weights, config, tokenizer, code, card."""
+    """Write what is published to `folder`: weights, config, tokenizer, code, card; nothing else."""
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = {key: value for key, value in settings.items() if key not in LOCAL_KEYS}
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     card.save(folder / "README.md")
 
 
@@ -30,6 +41,8 @@ def publish(
     token: str | None = None,
 ) -> str:
     """Push model, tokenizer, code and card as one commit: all of it arrives, or nothing.
+
+    What else the repository holds stays, but for an earlier model's weights.
 
     Args:
         repo_id (`str`): `owner/name`; created where it does not exist.
@@ -51,13 +64,27 @@ def publish(
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
-            commit = api.upload_folder(
+            # Not upload_folder, which goes on in several commits where one fails.
+            commit = api.create_commit(
                 repo_id=repo_id,
-                folder_path=folder,
+                operations=_operations(folder, api.list_repo_files(repo_id, revision=revision)),
                 revision=revision,
                 commit_message="Publish the model",
             )
         except Exception as error:  # of the HTTP library beneath, which changes with versions
-            reason = str(error).strip().split("\n")[0]
+            reason = " ".join(str(error).split())
             raise OSError(f"Nothing was published to {repo_id}: {reason}") from error
     return commit.commit_url
+
+
+def _operations(
+    folder: Path, present: list[str]
+) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """Add every file of `folder`; of those `present` delete the weights that it lacks."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+    old = [path for path in present if any(fnmatch(path, pattern) for pattern in WEIGHTS)]
+    return [
+        *(CommitOperationDelete(path) for path in old if path not in names),
+        *(CommitOperationAdd(name, folder / name) for name in names),
+    ]

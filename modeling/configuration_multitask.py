@@ -1,5 +1,6 @@
 """The configuration of a `MultiTaskModel`: an encoder's config, pooling, and the tasks."""
 
+import json
 import re
 
 from torch import nn
@@ -68,6 +69,17 @@ class MultiTaskConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self.check()
 
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """As in `PreTrainedConfig`; refuses the config of another kind of model."""
+        found = config_dict.get("model_type", cls.model_type)
+        if found != cls.model_type:
+            raise ValueError(
+                f"`model_type` of a finished model's config should be {cls.model_type}. "
+                f"Found {found!r}; MultiTaskModel.from_backbone starts a new model on such an encoder."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
     def check(self) -> None:
         """Fill in the tasks' defaults and raise a ValueError if a value is not allowed.
 
@@ -84,6 +96,11 @@ class MultiTaskConfig(PreTrainedConfig):
         for name, text in (self.prompts or {}).items():
             if not isinstance(text, str):
                 raise ValueError(f"Prompt {name!r} should be a text. Found {text!r}.")
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """As in `PreTrainedConfig`, which sorts all keys; the tasks keep their order here."""
+        content = json.loads(super().to_json_string(use_diff))
+        return json.dumps({**content, "tasks": self.tasks}, indent=2, ensure_ascii=False) + "\n"
 
     @property
     def hidden_size(self) -> int:

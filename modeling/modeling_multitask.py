@@ -9,9 +9,12 @@ that the stock pipelines know. Nothing here tokenizes, trains, or decodes.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
@@ -27,6 +30,18 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_multitask.MultiTaskForSequenceClassification",
     "AutoModelForTokenClassification": "modeling_multitask.MultiTaskForTokenClassification",
 }
+
+
+@contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    """Say in one line what can't be loaded, in place of the several that libraries write."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"The weights of {what} can't be read: {error}.") from error
+    except OSError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise OSError(f"Can't load {what}: {reason}") from error
 
 
 @dataclass
@@ -125,15 +140,27 @@ class MultiTaskModel(PreTrainedModel):
             **config_kwargs: further fields of `MultiTaskConfig`.
 
         Raises:
-            OSError: there is no such encoder.
-            ValueError: a config that is not allowed.
+            OSError: there is no such encoder, or its weights can't be read.
+            ValueError: a config that is not allowed, or an encoder that lacks weights.
         """
-        encoder = AutoModel.from_pretrained(
-            name_or_path,
-            revision=revision,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-        )
+        with _one_line_errors(f"encoder {name_or_path!r}"):
+            encoder, report = AutoModel.from_pretrained(
+                name_or_path,
+                revision=revision,
+                dtype=dtype,
+                attn_implementation=attn_implementation,
+                output_loading_info=True,
+            )
+        if isinstance(encoder, MultiTaskModel):
+            raise ValueError(
+                f"encoder {name_or_path!r} is a finished multi-task model: from_pretrained loads it."
+            )
+        missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+        if missing:
+            raise ValueError(
+                f"encoder {name_or_path!r} lacks the weights {', '.join(missing[:3])}"
+                f"{', ...' if len(missing) > 3 else ''}."
+            )
         config = cls.config_class(
             encoder_config=encoder.config.to_dict(), pooling=pooling, tasks=tasks, **config_kwargs
         )
@@ -143,6 +170,12 @@ class MultiTaskModel(PreTrainedModel):
         encoder.pooler = None
         model.encoder.load_state_dict(encoder.state_dict())
         return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """As in `PreTrainedModel`; unreadable weights are an OSError that names the model."""
+        with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def forward(
         self,

@@ -33,6 +33,16 @@ class MultiTaskPipeline(Pipeline):
             task or prompt.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Offsets and encoders count from the first token, which padding must not push aside.
+        self.tokenizer.padding_side = "right"
+
+    def __call__(self, inputs, **kwargs):
+        if isinstance(inputs, list | tuple) and not inputs:  # the base class looks at the first one
+            return []
+        return super().__call__(inputs, **kwargs)
+
     def _sanitize_parameters(self, tasks=None, prompt_name=None, **kwargs):
         preprocess = {} if prompt_name is None else {"prompt_name": prompt_name}
         forward = {} if tasks is None else {"tasks": tasks}
@@ -41,6 +51,12 @@ class MultiTaskPipeline(Pipeline):
     def preprocess(self, text, prompt_name=None):
         if not isinstance(text, str):
             raise ValueError(f"The input should be a text. Found {type(text).__name__}.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # as JSON can hold: half of a character
+            raise ValueError(
+                f"The text should be Unicode. Found a lone surrogate at {error.start}."
+            ) from None
         prompts = self.model.config.prompts or {}
         if prompt_name is not None and prompt_name not in prompts:
             raise ValueError(f"Unknown prompt {prompt_name!r}. This model has: {list(prompts)}.")
@@ -86,6 +102,11 @@ class MultiTaskPipeline(Pipeline):
                     logits, task["labels"], model_outputs["text"], model_outputs["offsets"]
                 )
         return answer
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As in `Pipeline`, with this pipeline's code beside the model."""
+        save_pipeline_code(self.model.config, save_directory)
+        super().save_pretrained(save_directory, **kwargs)
 
 
 def _sentence_label(logits: torch.Tensor, task: dict) -> dict:

@@ -11,6 +11,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from modeling.configuration_multitask import PROBLEM_TYPES, TASK_TYPES
+
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
 
@@ -160,6 +162,13 @@ class MultiTaskTrainingArguments(TrainingArguments):
             self.dataloader_pin_memory = False
         if not self.do_eval:
             self.eval_strategy, self.load_best_model_at_end = "no", False
+        for key in (
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+        ):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
         super().__post_init__()
 
 
@@ -224,7 +233,12 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     known = [one.name for group in GROUPS for one in fields(group) if one.init]
     for key in flat:
         _check_key(key, [*known, "tasks"])
-    model, data, training = _Parser(GROUPS).parse_args_into_dataclasses(
+    parser = _Parser(GROUPS)
+    lists = [action.dest for action in parser._actions if action.nargs == "+"]
+    for key, value in flat.items():
+        if isinstance(value, list) and len(value) != 1 and key not in lists:
+            raise ValueError(f"{key} should be one value. Found {value!r}.")
+    model, data, training = parser.parse_args_into_dataclasses(
         _as_argv(flat), look_for_args_file=False
     )
     return RunArguments(model, data, training, tasks, given)
@@ -280,6 +294,10 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             raise ValueError(f"tasks.{name} should be a mapping with a `type`. Found {task!r}.")
         for key in task:
             _check_key(key, known, prefix=f"tasks.{name}.")
+        # Here, for the rows are read by them before a model's config checks the rest.
+        _check_choice(f"tasks.{name}.type", task["type"], TASK_TYPES)
+        if task.get("problem_type") is not None:
+            _check_choice(f"tasks.{name}.problem_type", task["problem_type"], PROBLEM_TYPES)
         task = dict(task)
         try:
             task["weight"] = float(task.get("weight", 1.0))
@@ -289,8 +307,13 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             ) from None
         if task.get("labels") is not None:
             labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
+            if any(isinstance(label, bool) for label in labels):
+                raise ValueError(
+                    f"tasks.{name}.labels should be texts; YAML reads yes, no, true and false as "
+                    f"booleans unless they are in quotes. Found {labels!r}."
+                )
             task["labels"] = [str(label) for label in labels]
-        parsed[name] = TaskArguments(**task)
+        parsed[str(name)] = TaskArguments(**task)
     return parsed
 
 
@@ -300,6 +323,11 @@ def _check_key(key: str, known: list[str], prefix: str = "") -> None:
     nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
     hint = f" Did you mean {prefix}{nearest[0]}?" if nearest else ""
     raise ValueError(f"Unknown key {prefix}{key}.{hint}")
+
+
+def _check_choice(key: str, found: Any, allowed: tuple[str, ...]) -> None:
+    if found not in allowed:
+        raise ValueError(f"{key} should be one of {', '.join(allowed)}. Found {found!r}.")
 
 
 def _as_argv(flat: dict[str, Any]) -> list[str]:

@@ -51,6 +51,12 @@ class MultiTaskTrainer(Trainer):
         self._train_sampler: LengthGroupedBatchSampler | None = None
         self.add_callback(_EpochOrder(self))
 
+    def train(self, *args, **kwargs):
+        """As in `Trainer`, also after `evaluate`, which marks the model as prepared for evaluation: it
+        would then be trained without DistributedDataParallel, each rank on its own, unnoticed."""
+        vars(self.model).pop("_is_accelerate_prepared", None)
+        return super().train(*args, **kwargs)
+
     # The combined loss
 
     def get_batch_samples(

@@ -1,0 +1,59 @@
+# A fresh clone needs Python 3.11 or newer, nothing else: every target sets up what it uses.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# seqeval comes as source, which a pip older than 23.1 builds in a way that fails without this.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517
+
+.DEFAULT_GOAL := help
+.PHONY: help install backbone quickstart test test-slow check format docker clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed-dev ## Set up .venv with all that tests and checks need
+
+backbone: $(VENV)/.created ## Fetch the quickstart's encoder, unless it's there
+	$(BIN)/python scripts/get_backbone.py minilm
+
+quickstart: $(VENV)/.installed backbone ## Train the small three-task model and show what it answers
+	$(BIN)/python run_multitask.py configs/quickstart.yaml
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest
+
+test-slow: install ## Run the long tests
+	$(BIN)/python -m pytest -m slow
+
+check: install ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Format the code, fixing what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docker: ## Build the image and train the quickstart in it
+	docker build -t ml-apprentice .
+	docker run --rm ml-apprentice
+
+clean: ## Remove .venv and caches; runs/ and backbones/ stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp a step: pip runs again only when the requirements have changed.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: requirements.txt $(VENV)/.created
+	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+# After the runtime requirements, so that torch is there before anything that asks for some torch.
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,217 @@
+"""Tiny tokenizers and encoders, built in memory: no test asks the Hub for anything."""
+
+import os
+
+# Before anything of Hugging Face is imported: these are read at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    logging,
+    set_seed,
+)
+
+from data.loading import collect_labels, load_splits
+from data.preprocessing import preprocess
+from modeling import MultiTaskModel
+from modeling.decoding import strip_offsets, word_ids
+
+logging.disable_progress_bar()
+
+VOCABULARY_SIZE = 300
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+# Family -> what its config calls its sizes.
+ENCODERS = {
+    "bert": {**TINY, "intermediate_size": 32},
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "roberta": {**TINY, "intermediate_size": 32, "max_position_embeddings": 514},
+    "mpnet": {**TINY, "intermediate_size": 32, "max_position_embeddings": 514},
+    "electra": {**TINY, "intermediate_size": 32, "embedding_size": 8},
+    "deberta-v2": {
+        **TINY,
+        "intermediate_size": 32,
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_biased_input": False,
+    },
+    "modernbert": {
+        **TINY,
+        "intermediate_size": 32,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+    },
+    "xlm-roberta": {**TINY, "intermediate_size": 32, "max_position_embeddings": 514},
+}
+TASKS = {
+    "topic": {"type": "sequence_classification", "labels": ["sports", "tech", "health"]},
+    "entities": {"type": "token_classification", "labels": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]},
+    "embedding": {"type": "sentence_embedding"},
+}
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random state."""
+    set_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches(tmp_path_factory) -> None:
+    """Caches of data sets and remote code stay out of the user's home."""
+    import datasets
+    import transformers.dynamic_module_utils
+
+    folder = tmp_path_factory.mktemp("caches")
+    datasets.config.HF_DATASETS_CACHE = folder / "datasets"
+    modules = str(folder / "modules")
+    transformers.dynamic_module_utils.HF_MODULES_CACHE = modules
+    os.environ["HF_MODULES_CACHE"] = modules
+    os.environ["HF_DATASETS_CACHE"] = str(folder / "datasets")
+
+
+def encoder_config(family: str) -> PreTrainedConfig:
+    """A tiny encoder of a family, without dropout."""
+    sizes = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": 0, **ENCODERS[family]}
+    config = AutoConfig.for_model(family, **sizes)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    return config
+
+
+def word_piece_vocabulary() -> dict[str, int]:
+    """Special tokens, all printable ASCII characters, and those as continuations."""
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
+    pieces += [f"##{character}" for character in characters]
+    words = ["the", "in", "and", "is", "play", "paris", "##ing", "##s"]
+    return {piece: index for index, piece in enumerate([*pieces, *words])}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> BertTokenizer:
+    """WordPiece, lower-casing; most words are several tokens long."""
+    return BertTokenizer(vocab=word_piece_vocabulary(), model_max_length=128)
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE without merges: each byte is a token, and a space belongs to the next word."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i + 3 for i, c in enumerate(alphabet)}}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        model_max_length=128,
+    )
+
+
+@pytest.fixture(scope="session")
+def metaspace_tokenizer() -> PreTrainedTokenizerFast:
+    """Unigram over single characters, with spaces as a visible mark (as XLM-R)."""
+    characters = [chr(code) for code in range(33, 127)]
+    vocabulary = [("<pad>", 0.0), ("<unk>", -10.0), ("<s>", 0.0), ("</s>", 0.0), ("▁", -2.0)]
+    vocabulary += [("▁Paris", -1.0), ("▁the", -1.0), *((one, -3.0) for one in characters)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=1))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", model_max_length=128
+    )
+
+
+@pytest.fixture(scope="session")
+def _backbones(tmp_path_factory, tokenizer) -> dict[str, Path]:
+    folders = {}
+    for family in ENCODERS:
+        set_seed(0)
+        folders[family] = tmp_path_factory.mktemp("backbones") / family
+        AutoModel.from_config(encoder_config(family)).save_pretrained(folders[family])
+        tokenizer.save_pretrained(folders[family])
+    return folders
+
+
+@pytest.fixture
+def backbone(_backbones):
+    """Family -> folder of a tiny pretrained encoder with its tokenizer."""
+    return lambda family="bert": _backbones[family]
+
+
+@pytest.fixture(scope="session")
+def _models(_backbones) -> dict[str, MultiTaskModel]:
+    return {}
+
+
+@pytest.fixture
+def make_model(_backbones, _models):
+    """Family -> a fresh tiny model with the tasks topic, entities and embedding."""
+
+    def make(family: str = "bert", **kwargs) -> MultiTaskModel:
+        key = f"{family} {sorted(kwargs.items())}"
+        if key not in _models:
+            set_seed(0)
+            kwargs.setdefault("tasks", TASKS)
+            kwargs.setdefault("head_dropout", 0.0)
+            _models[key] = MultiTaskModel.from_backbone(str(_backbones[family]), **kwargs)
+        return copy.deepcopy(_models[key])
+
+    return make
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    """Four sentences of 9, 7, 4 and 2 tokens."""
+    lengths = torch.tensor([9, 7, 4, 2])
+    attention_mask = (torch.arange(9) < lengths[:, None]).long()
+    input_ids = torch.randint(5, 200, (4, 9)) * attention_mask
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+@pytest.fixture(scope="session")
+def synthetic_splits(tokenizer):
+    """Preprocessed synthetic rows, and the tasks with their labels."""
+    tasks = {
+        "topic": {"type": "sequence_classification"},
+        "sentiment": {"type": "sequence_classification"},
+        "entities": {"type": "token_classification"},
+    }
+    rows = load_splits(tasks, "synthetic", sizes={"train": 60, "validation": 21, "test": 21})
+    labels = collect_labels(rows["train"], tasks)
+    tasks = {
+        name: {
+            **task,
+            "labels": labels[name],
+            "weight": 1.0,
+            "problem_type": "single_label_classification",
+        }
+        for name, task in tasks.items()
+    }
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = 512
+    splits = {
+        name: preprocess(split, tokenizer, tasks, strip_offsets, word_ids, name=name)
+        for name, split in rows.items()
+    }
+    return splits, tasks

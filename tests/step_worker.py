@@ -1,0 +1,98 @@
+"""One rank of test_distributed.py: training steps and evaluations, and what came out of them.
+
+    python step_worker.py BACKBONE OUT 16x1 ...
+    python -m torch.distributed.run --nproc_per_node 2 step_worker.py BACKBONE OUT 8x1 4x2 ...
+
+Each `BATCHxACCUMULATION` is one step, in float64 and in float32.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, set_seed
+
+from data.collator import MultiTaskCollator
+from data.loading import collect_labels, load_splits
+from data.preprocessing import preprocess
+from modeling import MultiTaskModel
+from modeling.decoding import strip_offsets, word_ids
+from training.arguments import MultiTaskTrainingArguments
+from training.trainer import MultiTaskTrainer
+
+TYPES = {
+    "topic": "sequence_classification",
+    "sentiment": "sequence_classification",
+    "entities": "token_classification",
+}
+
+
+def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: str) -> None:
+    set_seed(0)
+    tasks = {name: {"type": one} for name, one in TYPES.items()}
+    rows = load_splits(tasks, "synthetic", sizes={"train": 22, "validation": 13, "test": 1})
+    rows["train"] = rows["train"].map(drop_labels, with_indices=True)
+    labels = collect_labels(rows["train"], tasks)
+    tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    model = MultiTaskModel.from_backbone(backbone, tasks, head_dropout=0.0).to(getattr(torch, dtype))
+    tokenizer = AutoTokenizer.from_pretrained(backbone, model_max_length=512)
+    splits = {
+        name: preprocess(split, tokenizer, model.config.tasks, strip_offsets, word_ids)
+        for name, split in rows.items()
+    }
+    trainer = MultiTaskTrainer(
+        model=model,
+        args=MultiTaskTrainingArguments(
+            output_dir=str(out / "run"),
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            max_steps=1,
+            max_grad_norm=0.0,
+            logging_steps=1,
+            eval_strategy="no",
+            save_strategy="no",
+            load_best_model_at_end=False,
+            disable_tqdm=True,
+            per_device_train_batch_size=batch_size,
+            per_device_eval_batch_size=3,
+            gradient_accumulation_steps=accumulation,
+        ),
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        processing_class=tokenizer,
+    )
+    metrics = trainer.evaluate()
+    gradients = {}
+
+    def keep(*args, **kwargs):
+        gradients.update({name: weight.grad.clone() for name, weight in model.named_parameters()})
+        return trainer.control
+
+    trainer.callback_handler.on_pre_optimizer_step = keep
+    trainer.train()
+    if trainer.is_world_process_zero():
+        folder = out / f"{batch_size}x{accumulation}" / dtype
+        folder.mkdir(parents=True)
+        save_file(gradients, folder / "gradients.safetensors")
+        found = {
+            "world_size": trainer.args.world_size,
+            "metrics": metrics,
+            "logged": trainer.state.log_history[0],
+        }
+        (folder / "found.json").write_text(json.dumps(found))
+
+
+def drop_labels(row: dict, index: int) -> dict:
+    """Some rows lose the labels of some tasks."""
+    return {name: None for name in TYPES if index % (len(name) - 2) == 0}
+
+
+if __name__ == "__main__":
+    for split in sys.argv[3:]:
+        for precision in ("float64", "float32"):
+            sizes = [int(size) for size in split.split("x")]
+            main(sys.argv[1], Path(sys.argv[2]), *sizes, precision)

@@ -1,0 +1,248 @@
+"""YAML and command line to checked arguments."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training import arguments
+from training.arguments import DEFAULT_CONFIG, TaskArguments, parse_arguments
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+BASE = """
+encoder: some/encoder
+train_file: train.jsonl
+output_dir: out
+use_cpu: true
+tasks:
+  intent: {type: sequence_classification}
+  slots: {type: token_classification, weight: 0.5}
+"""
+
+
+@pytest.fixture
+def parse(tmp_path):
+    """(more YAML, words of the command line) -> the run."""
+
+    def parse(more: str = "", *argv: str) -> arguments.RunArguments:
+        path = tmp_path / "config.yaml"
+        path.write_text(BASE + more, encoding="utf-8")
+        return parse_arguments([str(path), *argv])
+
+    return parse
+
+
+def test_keys_go_to_their_dataclasses(parse):
+    run = parse("pooling: cls\nseed: 3\n")
+    assert (run.model.encoder, run.model.pooling) == ("some/encoder", "cls")
+    assert (run.data.train_file, run.data.test_file) == ("train.jsonl", None)
+    assert (run.training.output_dir, run.training.seed) == ("out", 3)
+    assert run.tasks == {
+        "intent": TaskArguments(type="sequence_classification"),
+        "slots": TaskArguments(type="token_classification", weight=0.5),
+    }
+
+
+def test_the_command_line_wins(parse):
+    run = parse("seed: 3\nlearning_rate: 1.0e-3\n", "--seed", "4", "--pooling", "max")
+    assert (run.training.seed, run.training.learning_rate, run.model.pooling) == (4, 1e-3, "max")
+
+
+@pytest.mark.parametrize("written", ["3e-5", "3.0e-5", "0.00003", "'3e-5'"])
+def test_numbers_of_yaml_are_numbers(written, parse):
+    assert parse(f"learning_rate: {written}\n").training.learning_rate == 3e-5
+
+
+def test_keys_may_be_joined_to_their_values(parse):
+    run = parse("", "--seed=5", "--prompt=--query: a=b", "--data_dir=")
+    assert (run.training.seed, run.model.prompt, run.data.data_dir) == (5, "--query: a=b", "")
+
+
+def test_values_may_begin_with_a_dash(parse):
+    assert parse("prompt: '-1'\n").model.prompt == "-1"
+    assert parse("", "--max_steps", "-1").training.max_steps == -1
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--normalize"], True),
+        (["--normalize", "true"], True),
+        (["--normalize=yes"], True),
+        (["--normalize", "false"], False),
+        (["--normalize=0"], False),
+        ([], False),
+    ],
+)
+def test_a_flag_without_a_value_is_true(words, value, parse):
+    assert parse("", *words).model.normalize is value
+
+
+def test_a_flag_may_stand_before_another_key(parse):
+    run = parse("do_train: true\n", "--do_train", "false", "--normalize", "--seed", "9")
+    assert (run.training.do_train, run.model.normalize, run.training.seed) == (False, True, 9)
+
+
+def test_an_empty_key_keeps_its_default(parse):
+    assert parse("seed:\npooling: null\n").training.seed == 42
+    assert parse("pooling: null\n").model.pooling == "mean"
+
+
+def test_lists_come_from_yaml_and_command_line(parse):
+    assert parse("examples: [one text, another]\n").data.examples == ["one text", "another"]
+    assert parse("examples: [one text]\n").data.examples == ["one text"]
+    assert parse("", "--examples", "one text", "another").data.examples == ["one text", "another"]
+
+
+def test_keys_of_tasks_are_dotted(parse):
+    run = parse(
+        "",
+        *("--tasks.intent.weight", "2"),
+        *("--tasks.intent.labels", "b", "a"),
+        *("--tasks.mood.type=sequence_classification",),
+        *("--tasks.mood.labels", "one"),
+    )
+    assert run.tasks["intent"] == TaskArguments(
+        type="sequence_classification", weight=2.0, labels=["b", "a"]
+    )
+    assert run.tasks["mood"] == TaskArguments(type="sequence_classification", labels=["one"])
+    assert run.tasks["slots"].weight == 0.5
+
+
+def test_labels_of_yaml_are_texts(parse):
+    assert parse("", "--tasks.intent.labels", "yes", "no").tasks["intent"].labels == ["yes", "no"]
+    more = "  stars: {type: sequence_classification, labels: [1, 2.5]}\n"
+    assert parse(more).tasks["stars"].labels == ["1", "2.5"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--learning_rat", "1"], "Unknown key learning_rat. Did you mean learning_rate?"),
+        (["--poling=cls"], "Unknown key poling. Did you mean pooling?"),
+        (["--task", "x"], "Unknown key task. Did you mean tasks?"),
+        (["--qqqq", "1"], "Unknown key qqqq."),
+        (["--", "1"], "Unknown key ."),
+        (["--tasks.intent.wight", "2"],
+         "Unknown key tasks.intent.wight. Did you mean tasks.intent.weight?"),
+        (["--learning_rate", "abc"], "--learning_rate/--learning-rate: invalid float value: 'abc'"),
+        (["--num_train_epochs", "x"], "invalid float value: 'x'"),
+        (["--seed", "1.5"], "--seed: invalid int value: '1.5'"),
+        (["--bf16", "maybe"], "--bf16: Truthy value expected: got maybe"),
+        (["--labelling", "last"], "invalid choice: 'last' (choose from 'first', 'all')"),
+        (["--seed", "1", "2"], "seed should be one value. Found ['1', '2']."),
+        (["--learning_rate"], "invalid float value: 'true'"),
+        (["seed", "1"], "Expected a key like --seed. Found 'seed'."),
+        (["--seed.x", "1"], "--seed.x: 'seed' has no keys of its own."),
+        (["--gradient_accumulation_steps", "0"],
+         "gradient_accumulation_steps should be at least 1. Found 0."),
+        (["--per_device_train_batch_size=-1"],
+         "per_device_train_batch_size should be at least 1. Found -1."),
+        (["--tasks.intent.weight", "heavy"],
+         "tasks.intent.weight should be a number. Found 'heavy'."),
+        (["--tasks.intent", "x"], "tasks.intent should be a mapping with a `type`. Found 'x'."),
+        (["--tasks.mood.weight", "2"],
+         "tasks.mood should be a mapping with a `type`. Found {'weight': '2'}."),
+        (
+            ["--tasks.intent.type", "ner"],
+            "tasks.intent.type should be one of sequence_classification, token_classification, "
+            "sentence_embedding. Found 'ner'.",
+        ),
+        (
+            ["--tasks.intent.problem_type", "multilabel"],
+            "tasks.intent.problem_type should be one of single_label_classification, "
+            "multi_label_classification, regression. Found 'multilabel'.",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_words_are_refused(words, message, parse):
+    seed = "seed: 1\n" if words[0] == "--seed.x" else ""
+    with pytest.raises(ValueError) as raised:
+        parse(seed, *words)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "should hold keys and values. Found None."),
+        ("- a\n", "should hold keys and values. Found ['a']."),
+        ("a: [1\nb: }\n", "is no YAML: while parsing a flow sequence"),
+        ("a: b: c\n", "is no YAML: mapping values are not allowed here"),
+        (b"a: \xff\n", "is no YAML: 'utf-8' codec can't decode byte 0xff"),
+        ("seed: 1\n", "`tasks` should map names to tasks. Found None."),
+        ("tasks: []\n", "`tasks` should map names to tasks. Found []."),
+        ("seed: [1, 2]\ntasks: {a: {type: sentence_embedding}}\n", "seed should be one value."),
+        ("1: 2\ntasks: {a: {type: sentence_embedding}}\n", "Unknown key 1."),
+        (
+            "tasks: {a: {type: sequence_classification, labels: [yes, no]}}\n",
+            "tasks.a.labels should be texts; YAML reads yes, no, true and false as booleans",
+        ),
+    ],
+)
+def test_bad_files_are_refused(content, message, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError) as raised:
+        parse_arguments([str(path)])
+    assert message in str(raised.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"^No config file none/such\.yaml\.$"):
+        parse_arguments(["none/such.yaml"])
+
+
+def test_without_a_config_the_quickstart_runs(tmp_path, monkeypatch, capsys):
+    assert DEFAULT_CONFIG == ROOT / "configs" / "quickstart.yaml"
+    monkeypatch.setattr(arguments, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
+    (tmp_path / "quickstart.yaml").write_text(BASE)
+    assert parse_arguments([]).data.train_file == "train.jsonl"
+    assert capsys.readouterr().out == "No config given: running configs/quickstart.yaml.\n"
+    assert parse_arguments(["--seed", "8"]).training.seed == 8
+
+
+def test_help_lists_the_keys(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments(["--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(key in printed for key in ("--encoder", "--train_file", "--learning_rate"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_parses(path):
+    run = parse_arguments([str(path), "--use_cpu"])
+    assert run.tasks
+    assert run.training.output_dir.startswith("runs/")
+
+
+def test_a_saved_run_starts_again(parse, tmp_path):
+    run = parse(
+        "learning_rate: 3e-5\nexamples: [é, b]\nprompt: 'query: '\nlr_scheduler_kwargs: {a: 1}\n"
+        "seed:\n",
+        *("--tasks.intent.labels", "no", "1"),
+        *("--normalize", "--num_train_epochs=2", "--bf16", "false"),
+    )
+    saved = tmp_path / "saved.yaml"
+    run.save(saved)
+    assert None not in yaml.safe_load(saved.read_text(encoding="utf-8")).values()
+    again = parse_arguments([str(saved)])
+    assert (again.model, again.data, again.tasks) == (run.model, run.data, run.tasks)
+    assert again.training.to_dict() == run.training.to_dict()
+    assert again.training.num_train_epochs == 2
+    assert again.training.lr_scheduler_kwargs == {"a": 1}
+    assert again.tasks["intent"].labels == ["no", "1"]
+
+
+def test_evaluation_is_off_without_do_eval(parse):
+    training = parse("", "--do_eval", "false").training
+    assert (training.eval_strategy, training.load_best_model_at_end) == ("no", False)
+
+
+def test_bf16_follows_the_processor_unless_told(parse, monkeypatch):
+    for fast in (True, False):
+        monkeypatch.setattr(arguments, "has_fast_bf16", lambda use_cpu, fast=fast: fast)
+        assert parse().training.bf16 is fast
+        assert parse("bf16: false\n").training.bf16 is False

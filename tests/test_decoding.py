@@ -1,0 +1,144 @@
+"""Words from offsets, and tags to spans: small cases, any text, and seqeval as reference."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics.sequence_labeling import get_entities
+
+from data.label_alignment import first_tokens, word_ranges, words_of_tokens
+from modeling.decoding import strip_offsets, tags_to_spans, word_ids
+
+TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]
+TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER", "B-a-b", "I-a-b"]
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("ab cZ19.,-'\"\t\n\u200b\u00ad\u0301éß½…ﬁ東京한글กาہے🙂👩‍🚀\x07\u2009"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=30,
+)
+bounded = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+def offsets_of(tokenizer, text: str) -> list[tuple[int, int]]:
+    return strip_offsets(text, tokenizer(text, return_offsets_mapping=True)["offset_mapping"])
+
+
+def words_of(tokenizer, text: str) -> list[str]:
+    offsets = offsets_of(tokenizer, text)
+    return [text[start:end] for start, end in word_ranges(word_ids(text, offsets), offsets)]
+
+
+def test_offsets_lose_white_space_and_nothing_else():
+    text = "a  b\u2009c "
+    assert strip_offsets(text, [(0, 0), (0, 2), (1, 4), (3, 5), (5, 7), (1, 3), (0, 7)]) == [
+        (0, 0), (0, 1), (3, 4), (3, 4), (5, 6), (3, 3), (0, 6)
+    ]  # fmt: skip
+
+
+def test_word_pieces_of_a_word_are_one_word(tokenizer):
+    text = "In Paris, cafés"
+    assert offsets_of(tokenizer, text) == [
+        (0, 0), (0, 2), (3, 8), (8, 9), (10, 11), (11, 12), (12, 13), (13, 14), (14, 15), (0, 0)
+    ]  # fmt: skip
+    assert word_ids(text, offsets_of(tokenizer, text)) == [None, 0, 1, 2, 3, 3, 3, 3, 3, None]
+
+
+def test_bytes_of_a_character_are_one_word(byte_tokenizer):
+    text = "é €"
+    offsets = offsets_of(byte_tokenizer, text)
+    assert offsets == [(0, 0), (0, 1), (0, 1), (2, 2), (2, 3), (2, 3), (2, 3), (0, 0)]
+    assert word_ids(text, offsets) == [None, 0, 0, None, 1, 1, 1, None]
+
+
+def test_a_metaspace_is_no_part_of_a_word(metaspace_tokenizer):
+    text = "by Paris"
+    offsets = offsets_of(metaspace_tokenizer, text)
+    assert offsets == [(0, 0), (0, 1), (0, 1), (1, 2), (3, 8), (0, 0)]
+    assert word_ids(text, offsets) == [None, 0, 0, 0, 1, None]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the end", ["the", "end"]),
+        ("(the end).", ["(", "the", "end", ")", "."]),
+        ("don't", ["don", "'", "t"]),
+        ("state-of-the-art", ["state", "-", "of", "-", "the", "-", "art"]),
+        ("  a \t b\n", ["a", "b"]),
+        ("a2b 7", ["a2b", "7"]),
+    ],
+)
+def test_words_are_the_same_for_every_kind_of_tokenizer(name, text, words, request):
+    assert words_of(request.getfixturevalue(name), text) == words
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "byte_tokenizer"])
+def test_each_character_is_a_word_in_scripts_without_spaces(name, request):
+    assert words_of(request.getfixturevalue(name), "在東京 ok") == ["在", "東", "京", "ok"]
+
+
+def test_a_combining_mark_stays_with_its_letter(byte_tokenizer):
+    assert words_of(byte_tokenizer, "cafe\u0301s हिन्दी") == ["cafe\u0301s", "हिन्दी"]
+
+
+def test_a_text_without_visible_characters_has_no_words(tokenizer, byte_tokenizer):
+    assert words_of(tokenizer, "") == []
+    assert words_of(tokenizer, " \u200b\x07 ") == []
+    assert words_of(byte_tokenizer, " \n ") == []
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_words_of_any_text_are_ranges_in_order_within_it(name, request):
+    tokenizer = request.getfixturevalue(name)
+
+    @bounded
+    @given(text=TEXTS)
+    def check(text):
+        offsets = offsets_of(tokenizer, text)
+        assert all(0 <= start <= end <= len(text) for start, end in offsets)
+        ids = word_ids(text, offsets)
+        words = word_ranges(ids, offsets)
+        assert [id is None for id in ids] == [start == end for start, end in offsets]
+        assert sorted({id for id in ids if id is not None}) == list(range(len(words)))
+        assert [id for id in ids if id is not None] == sorted(id for id in ids if id is not None)
+        assert all(left[1] <= right[0] for left, right in pairwise(words))
+        assert all(text[start:end] == text[start:end].strip() != "" for start, end in words)
+        # The two ways from tokens to words agree.
+        assert words_of_tokens(offsets, words) == ids
+        firsts = first_tokens(ids, len(words))
+        assert firsts == [ids.index(word) for word in range(len(words))]
+        assert [offsets[first][0] for first in firsts] == [start for start, _ in words]
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("tags", "spans"),
+    [
+        ([], []),
+        (["O", "O", "O"], []),
+        (["B-LOC", "I-LOC", "O"], [(0, 4, "LOC", [0, 1])]),
+        (["B-LOC", "B-LOC", "O"], [(0, 1, "LOC", [0]), (2, 4, "LOC", [1])]),
+        (["O", "I-PER", "I-PER"], [(2, 7, "PER", [1, 2])]),
+        (["B-LOC", "I-PER", "O"], [(0, 1, "LOC", [0]), (2, 4, "PER", [1])]),
+        (["B-LOC", "O", "I-LOC"], [(0, 1, "LOC", [0]), (5, 7, "LOC", [2])]),
+        (["O", "B-a-b", "I-a-b"], [(2, 7, "a-b", [1, 2])]),
+    ],
+)
+def test_tags_become_spans(tags, spans):
+    assert tags_to_spans(tags, [(0, 1), (2, 4), (5, 7)][: len(tags)]) == spans
+
+
+@bounded
+@given(tags=st.lists(st.sampled_from(TAGS), max_size=12))
+def test_spans_are_the_entities_of_seqeval(tags):
+    words = [(3 * index, 3 * index + 2) for index in range(len(tags))]
+    ours = tags_to_spans(tags, words)
+    assert [(label, members[0], members[-1]) for _, _, label, members in ours] == get_entities(tags)
+    for start, end, _, members in ours:
+        assert members == list(range(members[0], members[-1] + 1))
+        assert (start, end) == (words[members[0]][0], words[members[-1]][1])

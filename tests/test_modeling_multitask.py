@@ -1,0 +1,291 @@
+"""The model: every encoder, every round trip."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from conftest import ENCODERS, TASKS, encoder_config
+from safetensors.torch import load_file
+from transformers import (
+    AutoModel,
+    BertForTokenClassification,
+    DistilBertForTokenClassification,
+)
+
+from modeling import (
+    MultiTaskConfig,
+    MultiTaskForSequenceClassification,
+    MultiTaskForTokenClassification,
+    MultiTaskModel,
+)
+
+LABELS = {
+    "topic": torch.tensor([0, 2, -100, 1]),
+    "entities": torch.tensor(
+        [
+            [-100, 0, 1, 2, 0, 0, 3, 0, -100],
+            [-100, 0, 0, 0, 1, 0, -100, -100, -100],
+            [-100] * 9,
+            [-100] * 9,
+        ]
+    ),
+}
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_every_encoder_answers_all_tasks_and_round_trips(family, make_model, batch, tmp_path):
+    model = make_model(family).eval()
+    output = model(**batch, token_type_ids=torch.zeros_like(batch["input_ids"]))
+    assert output.sentence_embedding.shape == (4, 16)
+    assert output.last_hidden_state.shape == (4, 9, 16)
+    assert {name: tuple(value.shape) for name, value in output.logits.items()} == {
+        "topic": (4, 3),
+        "entities": (4, 9, 5),
+    }
+    model.save_pretrained(tmp_path)
+    loaded = MultiTaskModel.from_pretrained(tmp_path)
+    assert same_weights(model, loaded)
+    assert loaded.config.tasks == model.config.tasks
+    assert list(loaded.config.tasks) == list(TASKS)
+    again = loaded(**batch)
+    assert torch.equal(again.sentence_embedding, output.sentence_embedding)
+    assert all(torch.equal(again.logits[name], output.logits[name]) for name in output.logits)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_starts_from_the_pretrained_weights_with_no_unused_parameter(family, make_model, backbone, batch):
+    model = make_model(family)
+    pretrained = AutoModel.from_pretrained(backbone(family)).state_dict()
+    for key, value in model.encoder.state_dict().items():
+        assert torch.equal(value, pretrained[key])
+    model.train()
+    model(**batch, labels=LABELS).loss.backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", ENCODERS)
+def test_round_trip_is_bit_exact_in_every_precision_and_attention(
+    family, dtype, attention, make_model, batch, tmp_path
+):
+    if attention == "sdpa" and not AutoModel.from_config(encoder_config(family))._supports_sdpa:
+        pytest.skip(f"{family} has no sdpa in transformers")
+    model = make_model(family, dtype=dtype, attn_implementation=attention).eval()
+    assert model.encoder.config._attn_implementation == attention
+    assert {weight.dtype for weight in model.parameters()} == {dtype}
+    output = model(**batch)
+    model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]
+    loaded = MultiTaskModel.from_pretrained(tmp_path, attn_implementation=attention)
+    assert loaded.dtype == dtype
+    assert same_weights(model, loaded)
+    assert torch.equal(loaded(**batch).sentence_embedding, output.sentence_embedding)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_padding_changes_no_answer(family, pooling, make_model, batch):
+    model = make_model(family, pooling=pooling).eval()
+    together = model(**batch)
+    for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
+        alone = model(input_ids=batch["input_ids"][row : row + 1, :length])
+        torch.testing.assert_close(
+            alone.sentence_embedding[0], together.sentence_embedding[row], rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            alone.logits["entities"][0],
+            together.logits["entities"][row, :length],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(make_model, batch):
+    plain, checkpointed = make_model().train(), make_model().train()
+    checkpointed.activation_checkpointing_enable()
+    assert checkpointed.is_activation_checkpointing
+    for model in (plain, checkpointed):
+        model(**batch, labels=LABELS).loss.backward()
+    for one, other in zip(plain.parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_resized_embeddings_round_trip(make_model, tmp_path):
+    model = make_model()
+    model.resize_token_embeddings(333)
+    model.save_pretrained(tmp_path)
+    loaded = MultiTaskModel.from_pretrained(tmp_path)
+    assert loaded.config.encoder_config.vocab_size == 333
+    assert loaded.get_input_embeddings().weight.shape == (333, 16)
+    assert same_weights(model, loaded)
+
+
+def test_a_head_can_be_added_and_dropped_on_load(make_model, tmp_path):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    tasks = {
+        "topic": TASKS["topic"],
+        "mood": {"type": "sequence_classification", "labels": ["good", "bad"]},
+    }
+    loaded, report = MultiTaskModel.from_pretrained(tmp_path, tasks=tasks, output_loading_info=True)
+    assert sorted(report["missing_keys"]) == [
+        "heads.mood.classifier.bias",
+        "heads.mood.classifier.weight",
+    ]
+    assert list(loaded.heads) == ["topic", "mood"]
+    assert same_weights(loaded.heads["topic"], model.heads["topic"])
+    assert same_weights(loaded.encoder, model.encoder)
+    new = loaded.heads["mood"].classifier
+    assert new.bias.eq(0).all()
+    assert 0 < new.weight.std() < 0.1
+
+
+def test_loss_is_the_weighted_sum_of_mean_cross_entropies(make_model, batch):
+    tasks = copy.deepcopy(TASKS)
+    tasks["entities"]["weight"] = 0.25
+    model = make_model(tasks=tasks).eval()
+    output = model(**batch, labels=LABELS)
+    expected = {
+        "topic": torch.nn.functional.cross_entropy(output.logits["topic"], LABELS["topic"]),
+        "entities": torch.nn.functional.cross_entropy(
+            output.logits["entities"].transpose(1, 2), LABELS["entities"]
+        ),
+    }
+    assert output.losses.keys() == expected.keys()
+    for name, loss in expected.items():
+        torch.testing.assert_close(output.losses[name], loss)
+    torch.testing.assert_close(output.loss, expected["topic"] + 0.25 * expected["entities"])
+
+
+def test_a_batch_without_labels_of_a_task_costs_nothing(make_model, batch):
+    model = make_model().train()
+    labels = {name: torch.full_like(value, -100) for name, value in LABELS.items()}
+    output = model(**batch, labels=labels)
+    assert output.loss.item() == 0.0
+    output.loss.backward()
+    assert all(weight.grad.eq(0).all() for weight in model.parameters())
+
+
+def test_only_the_asked_tasks_are_answered(make_model, batch):
+    model = make_model().eval()
+    assert list(model(**batch, tasks=["topic"]).logits) == ["topic"]
+    assert model(**batch, tasks=[]).logits == {}
+    with pytest.raises(ValueError, match=r"Unknown task 'mood'\. This model has: topic, entities"):
+        model(**batch, tasks=["mood"])
+    with pytest.raises(ValueError, match="Unknown task 'mood'"):
+        model(**batch, labels={"mood": LABELS["topic"]})
+
+
+@pytest.mark.parametrize(
+    ("family", "reference"),
+    [("bert", BertForTokenClassification), ("distilbert", DistilBertForTokenClassification)],
+)
+def test_token_head_equals_transformers_own(family, reference, make_model, batch):
+    model = make_model(family).eval()
+    config = encoder_config(family)
+    config.num_labels = 5
+    theirs = reference(config).eval()
+    getattr(theirs, theirs.base_model_prefix).load_state_dict(model.encoder.state_dict())
+    theirs.classifier.load_state_dict(model.heads["entities"].classifier.state_dict())
+    ours = model(**batch, labels=LABELS)
+    expected = theirs(**batch, labels=LABELS["entities"])
+    torch.testing.assert_close(ours.logits["entities"], expected.logits)
+    torch.testing.assert_close(ours.losses["entities"], expected.loss)
+
+
+def test_problem_types_follow_transformers(make_model, batch):
+    tasks = {
+        "tags": {
+            "type": "sequence_classification",
+            "labels": ["a", "b"],
+            "problem_type": "multi_label_classification",
+        },
+        "stars": {
+            "type": "sequence_classification",
+            "labels": ["stars"],
+            "problem_type": "regression",
+        },
+    }
+    model = make_model(tasks=tasks).eval()
+    nan = math.nan
+    tags = torch.tensor([[1.0, 0.0], [0.0, 0.0], [nan, nan], [1.0, 1.0]])
+    stars = torch.tensor([[4.0], [nan], [2.5], [1.0]])
+    output = model(**batch, labels={"tags": tags, "stars": stars})
+    rows = [0, 1, 3]
+    torch.testing.assert_close(
+        output.losses["tags"],
+        torch.nn.functional.binary_cross_entropy_with_logits(output.logits["tags"][rows], tags[rows]),
+    )
+    rows = [0, 2, 3]
+    torch.testing.assert_close(
+        output.losses["stars"],
+        torch.nn.functional.mse_loss(output.logits["stars"][rows], stars[rows]),
+    )
+
+
+def test_one_task_views_share_all_weights(make_model, batch, tmp_path):
+    model = make_model().eval()
+    model.save_pretrained(tmp_path)
+    output = model(**batch, labels=LABELS)
+    for cls, task in [
+        (MultiTaskForSequenceClassification, "topic"),
+        (MultiTaskForTokenClassification, "entities"),
+    ]:
+        view = cls.from_pretrained(tmp_path)
+        assert same_weights(view, model)
+        assert list(view.config.id2label.values()) == TASKS[task]["labels"]
+        answer = view(**batch, labels=LABELS[task])
+        assert torch.equal(answer.logits, output.logits[task])
+        torch.testing.assert_close(answer.loss, output.losses[task])
+
+
+def test_one_task_view_answers_the_named_task(make_model, tmp_path):
+    tasks = {**TASKS, "mood": {"type": "sequence_classification", "labels": ["good", "bad"]}}
+    make_model(tasks=tasks).save_pretrained(tmp_path)
+    view = MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="mood")
+    assert view.config.id2label == {0: "good", 1: "bad"}
+    with pytest.raises(ValueError, match="`task_name` should be one of topic, entities, embedding, mood"):
+        MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="moods")
+
+
+def test_labels_may_be_any_text(make_model, tmp_path):
+    labels = ["R&D", "Café ☕", "a,b", "<b>", "1"]
+    tasks = {"kind": {"type": "sequence_classification", "labels": labels}}
+    make_model(tasks=tasks).save_pretrained(tmp_path)
+    assert MultiTaskModel.from_pretrained(tmp_path).config.tasks["kind"]["labels"] == labels
+    assert json.loads((tmp_path / "config.json").read_text())["tasks"]["kind"]["labels"] == labels
+
+
+def test_saved_weights_are_the_models_own(make_model, tmp_path):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == model.state_dict().keys()
+
+
+def test_pooling_of_left_padded_batches(make_model, batch):
+    model = make_model("deberta-v2", pooling="cls").eval()
+    row = batch["input_ids"][1:2, :7]
+    padded = torch.nn.functional.pad(row, (2, 0))
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 1, 1]])
+    torch.testing.assert_close(
+        model(input_ids=padded, attention_mask=mask).sentence_embedding,
+        model(input_ids=row).sentence_embedding,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_config_is_a_copy_of_what_it_was_given():
+    given = {"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}
+    MultiTaskConfig(tasks=given)
+    assert given == {"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}

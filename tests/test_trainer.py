@@ -1,0 +1,208 @@
+"""The combined loss: the same under any split of the step."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import EarlyStoppingCallback
+
+from data.collator import MultiTaskCollator
+from training.arguments import MultiTaskTrainingArguments
+from training.trainer import MultiTaskTrainer
+
+
+def partly_labelled(rows: Dataset) -> Dataset:
+    """Every third row loses its topic, every fourth its entities, every fifth its sentiment."""
+
+    def drop(row: dict, index: int) -> dict:
+        if index % 3 == 0:
+            row["topic"] = -100
+        if index % 4 == 0:
+            row["entities"] = [-100] * len(row["entities"])
+            row["entities_tags"] = [-100] * len(row["entities_tags"])
+        if index % 5 == 0:
+            row["sentiment"] = -100
+        return row
+
+    return rows.map(drop, with_indices=True)
+
+
+@pytest.fixture
+def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
+    splits, tasks = synthetic_splits
+
+    def make(model=None, train=None, output_dir="run", **kwargs) -> MultiTaskTrainer:
+        kwargs = {
+            "output_dir": str(tmp_path / output_dir),
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "load_best_model_at_end": False,
+            "logging_steps": 1,
+            "disable_tqdm": True,
+            **kwargs,
+        }
+        return MultiTaskTrainer(
+            model=model if model is not None else make_model(tasks=tasks),
+            args=MultiTaskTrainingArguments(**kwargs),
+            data_collator=MultiTaskCollator(tokenizer, tasks),
+            train_dataset=splits["train"] if train is None else train,
+            eval_dataset=splits["validation"],
+            processing_class=tokenizer,
+        )
+
+    return make
+
+
+def step_gradients(trainer: MultiTaskTrainer) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of the first optimizer step, as the Trainer's own loop computes them."""
+    trainer.args.max_steps = 1
+    gradients = {}
+
+    def keep(*args, **kwargs):
+        gradients.update(
+            {name: weight.grad.clone() for name, weight in trainer.model.named_parameters()}
+        )
+        return trainer.control
+
+    trainer.callback_handler.on_pre_optimizer_step = keep
+    trainer.train()
+    return trainer.state.log_history[0]["loss"], gradients
+
+
+def assert_same_gradients(found: dict, expected: dict, tolerance: float) -> None:
+    """Equal relative to each parameter's norm. The bias of attention's keys has a gradient of exactly
+    zero but for rounding, since a softmax ignores shifts; hence the floor."""
+    total = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        scale = max(expected[name].norm(), 1e-6 * total)
+        assert (gradient - expected[name]).norm() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("rows", [24, 21])
+def test_step_is_the_same_however_it_is_accumulated(
+    rows, dtype, tolerance, make_trainer, make_model, synthetic_splits
+):
+    splits, tasks = synthetic_splits
+    train = partly_labelled(splits["train"].select(range(rows)))
+    model = make_model(tasks=tasks, attn_implementation="eager").to(dtype)
+    expected = None
+    for batch_size, accumulation in [(24, 1), (12, 2), (8, 3), (6, 4), (2, 12)]:
+        trainer = make_trainer(
+            model=copy.deepcopy(model),
+            train=train,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            max_grad_norm=0.0,
+        )
+        loss, gradients = step_gradients(trainer)
+        if expected is None:
+            expected = loss, gradients
+            continue
+        assert loss == pytest.approx(expected[0], rel=max(tolerance, 1e-6))
+        assert_same_gradients(gradients, expected[1], tolerance)
+
+
+def test_loss_is_the_sum_over_tasks_of_means_over_the_whole_step(
+    make_trainer, make_model, synthetic_splits
+):
+    splits, tasks = synthetic_splits
+    tasks = copy.deepcopy(tasks)
+    tasks["sentiment"]["weight"] = 0.5
+    train = partly_labelled(splits["train"].select(range(24)))
+    model = make_model(tasks=tasks)
+    trainer = make_trainer(
+        model=copy.deepcopy(model),
+        train=train,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=6,
+    )
+    trainer.train()
+    logged = trainer.state.log_history[0]
+    output = model(**trainer.data_collator(list(train)))
+    assert logged["loss"] == pytest.approx(output.loss.item(), rel=1e-5)
+    for name in tasks:
+        assert logged[f"loss_{name}"] == pytest.approx(output.losses[name].item(), rel=1e-5)
+    assert logged["loss"] == pytest.approx(
+        logged["loss_topic"] + 0.5 * logged["loss_sentiment"] + logged["loss_entities"], rel=1e-5
+    )
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(make_trainer, make_model, synthetic_splits):
+    splits, tasks = synthetic_splits
+    model = make_model(tasks=tasks)
+    results = []
+    for batch_size in (1, 4, 32):
+        trainer = make_trainer(model=model, per_device_eval_batch_size=batch_size)
+        metrics = trainer.evaluate(partly_labelled(splits["validation"]))
+        results.append(
+            {key: value for key, value in metrics.items() if "second" not in key and "time" not in key}
+        )
+    for result in results[1:]:
+        for key, value in result.items():
+            assert value == pytest.approx(results[0][key], rel=1e-5), key
+    assert {"eval_topic_accuracy", "eval_entities_f1", "eval_exact_match", "eval_score"} <= set(
+        results[0]
+    )
+
+
+def test_evaluation_loss_is_the_mean_over_all_labels(make_trainer, make_model, synthetic_splits):
+    splits, tasks = synthetic_splits
+    model = make_model(tasks=tasks).eval()
+    trainer = make_trainer(model=model, per_device_eval_batch_size=4)
+    rows = partly_labelled(splits["test"])
+    metrics = trainer.evaluate(rows, metric_key_prefix="test")
+    output = model(**trainer.data_collator(list(rows)))
+    assert metrics["test_loss"] == pytest.approx(output.loss.item(), rel=1e-5)
+    for name in tasks:
+        assert metrics[f"test_loss_{name}"] == pytest.approx(output.losses[name].item(), rel=1e-5)
+
+
+def test_early_stopping_stops_on_score(make_trainer):
+    trainer = make_trainer(
+        num_train_epochs=8,
+        learning_rate=0.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+    )
+    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=2))
+    trainer.train()
+    assert trainer.state.epoch == 3.0
+    assert trainer.state.best_metric == pytest.approx(trainer.evaluate()["eval_score"])
+
+
+def test_saved_folder_holds_the_pipeline(make_trainer, tmp_path):
+    trainer = make_trainer()
+    trainer.save_model()
+    folder = tmp_path / "run"
+    assert {"pipeline_multitask.py", "decoding.py", "modeling_multitask.py"} <= {
+        path.name for path in folder.iterdir()
+    }
+    config = json.loads((folder / "config.json").read_text())
+    assert config["custom_pipelines"]["multitask"]["impl"] == "pipeline_multitask.MultiTaskPipeline"
+
+
+def test_training_learns_what_can_be_learned(make_trainer, make_model, synthetic_splits):
+    splits, tasks = synthetic_splits
+    train = splits["train"].select(range(8))
+    trainer = make_trainer(
+        model=make_model(tasks=tasks),
+        train=train,
+        num_train_epochs=80,
+        learning_rate=1e-2,
+        lr_scheduler_type="constant",
+        logging_steps=80,
+    )
+    trainer.train()
+    results = trainer.evaluate(train)
+    assert results["eval_topic_accuracy"] == 1.0
+    assert results["eval_sentiment_accuracy"] == 1.0
+    assert results["eval_entities_f1"] > 0.5
