@@ -50,6 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         fail(error)
 
+    # Publishing is ours, from a clean folder: the Trainer would push its pickles along.
+    publishes, run.training.push_to_hub = run.training.push_to_hub, False
     trainer = make_trainer(run, model, tokenizer, splits)
     results: dict[str, float] = {}
     if run.training.do_train:
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         write_json(results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
         answer(run, model, tokenizer)
-        if run.training.push_to_hub:
+        if publishes:
             push(run, model, tokenizer, results)
 
 
@@ -229,9 +231,7 @@ def make_trainer(
     callbacks = []
     if run.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(run.training.early_stopping_patience))
-    # Publishing is ours, from a clean folder; the Trainer would push its pickles along.
-    push, run.training.push_to_hub = run.training.push_to_hub, False
-    trainer = MultiTaskTrainer(
+    return MultiTaskTrainer(
         model=model,
         args=run.training,
         data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
@@ -240,8 +240,6 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
-    run.training.push_to_hub = push
-    return trainer
 
 
 def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> None:

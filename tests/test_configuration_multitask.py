@@ -1,0 +1,88 @@
+"""The config: what it fills in, and what it refuses."""
+
+import pytest
+from conftest import TASKS, encoder_config
+
+from modeling import MultiTaskConfig
+
+KIND = {"type": "sequence_classification", "labels": ["a", "b"]}
+
+
+def test_defaults_are_filled_in():
+    config = MultiTaskConfig(tasks={"kind": KIND, "vector": {"type": "sentence_embedding"}})
+    assert config.tasks == {
+        "kind": {**KIND, "problem_type": "single_label_classification", "weight": 1.0},
+        "vector": {"type": "sentence_embedding", "weight": 1.0},
+    }
+    assert (config.pooling, config.normalize, config.prompts) == ("mean", False, None)
+
+
+def test_round_trip_keeps_everything_in_order(tmp_path):
+    config = MultiTaskConfig(
+        encoder_config=encoder_config("distilbert"),
+        pooling="cls",
+        normalize=True,
+        prompts={"default": "query: "},
+        tasks=TASKS,
+        task_name="topic",
+    )
+    config.save_pretrained(tmp_path)
+    loaded = MultiTaskConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    assert list(loaded.tasks) == list(TASKS)
+    assert loaded.encoder_config.model_type == "distilbert"
+    assert loaded.hidden_size == 16
+    assert loaded.get_text_config() is loaded.encoder_config
+
+
+def test_nested_config_asks_for_no_code():
+    nested = {"model_type": "bert", "trust_remote_code": True, "auto_map": {"AutoModel": "evil.Evil"}}
+    config = MultiTaskConfig(encoder_config=nested)
+    assert not hasattr(config.encoder_config, "trust_remote_code")
+    assert not hasattr(config.encoder_config, "auto_map")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pooling": "last"}, "pooling should be one of cls, mean, max. Found 'last'."),
+        ({"head_dropout": 1.0}, "`head_dropout` should be in [0, 1). Found 1.0."),
+        ({"task_name": "topic"}, "`task_name` should be one of kind. Found 'topic'."),
+        ({"prompts": {"query": 3}}, "Prompt 'query' should be a text. Found 3."),
+        ({"tasks": {"2nd": KIND}}, "should be a letter followed by letters, digits and underscores"),
+        ({"tasks": {"a.b": KIND}}, "Found 'a.b'."),
+        ({"tasks": {"keys": KIND}}, "A task can't be named 'keys'"),
+        ({"tasks": {"kind": "topic"}}, "Task 'kind' should be a mapping with the key `type`."),
+        (
+            {"tasks": {"kind": {**KIND, "type": "pos"}}},
+            "`type` of task 'kind' should be one of sequence_classification, token_classification, "
+            "sentence_embedding. Found 'pos'.",
+        ),
+        ({"tasks": {"kind": {**KIND, "lables": []}}}, "Found 'lables'."),
+        ({"tasks": {"kind": {**KIND, "labels": ["a"]}}}, "a list of at least 2 different texts"),
+        ({"tasks": {"kind": {**KIND, "labels": ["a", "a"]}}}, "Found ['a', 'a']."),
+        ({"tasks": {"kind": {**KIND, "labels": [1, 2]}}}, "`labels` of task 'kind' should be texts."),
+        ({"tasks": {"kind": {**KIND, "weight": -1}}}, "`weight` of task 'kind' should be at least 0."),
+        (
+            {"tasks": {"kind": {**KIND, "problem_type": "ranking"}}},
+            "`problem_type` of task 'kind' should be one of single_label_classification",
+        ),
+        (
+            {
+                "tasks": {
+                    "kind": {**KIND, "type": "token_classification", "problem_type": "regression"}
+                }
+            },
+            "of the token_classification task 'kind' should be single_label_classification",
+        ),
+    ],
+)
+def test_what_is_not_allowed_is_named(fields, message):
+    with pytest.raises(ValueError) as error:
+        MultiTaskConfig(**{"tasks": {"kind": KIND}, **fields})
+    assert message in str(error.value)
+
+
+def test_config_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="should be multitask. Found 'bert'"):
+        MultiTaskConfig.from_dict({"model_type": "bert"})
