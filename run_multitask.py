@@ -50,12 +50,14 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         fail(error)
 
-    # Publishing is ours, from a clean folder: the Trainer would push its pickles along.
+    # Publishing is ours, from a clean folder: the Trainer would push its pickles along, and write
+    # the token into them.
     publishes, run.training.push_to_hub = run.training.push_to_hub, False
+    token, run.training.hub_token = run.training.hub_token, None
     trainer = make_trainer(run, model, tokenizer, splits)
     results: dict[str, float] = {}
     if run.training.do_train:
-        train(run, trainer, checkpoint)
+        results |= train(run, trainer, checkpoint)
     if run.training.do_eval and "validation" in splits:
         results |= trainer.evaluate(splits["validation"], metric_key_prefix="eval")
     if run.training.do_test and "test" in splits:
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         print_results(results, model.config.tasks)
         answer(run, model, tokenizer)
         if publishes:
-            push(run, model, tokenizer, results)
+            push(run, model, tokenizer, results, token)
 
 
 def set_up_logging(run: RunArguments) -> None:
@@ -124,9 +126,14 @@ def load_rows(run: RunArguments) -> dict[str, Dataset]:
         },
         seed=run.training.seed,
     )
-    for split, wanted in {"train": run.training.do_train, "validation": run.training.do_eval}.items():
+    for split, wanted in {
+        "train": run.training.do_train,
+        "validation": run.training.do_eval,
+    }.items():
         if wanted and split not in rows:
-            raise ValueError(f"There is no {split} data. Set {split}_file or a dataset that has it.")
+            raise ValueError(
+                f"There is no {split} data. Set {split}_file or a dataset that has it."
+            )
     return rows
 
 
@@ -146,6 +153,10 @@ def load_model(
     if finished:
         return load_finished(run, tasks)
 
+    if not Path(run.model.encoder).exists() and Path(run.model.encoder).parts[0] == "backbones":
+        raise FileNotFoundError(
+            f"No encoder {run.model.encoder}. Fetch one: python scripts/get_backbone.py minilm"
+        )
     fields = {"normalize": run.model.normalize, "head_dropout": run.model.head_dropout}
     if run.model.prompt:
         fields["prompts"] = {"default": run.model.prompt}
@@ -242,7 +253,8 @@ def make_trainer(
     )
 
 
-def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> None:
+def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> dict[str, float]:
+    """Train, leave the best model in the run folder, and return how the training went."""
     output_dir = Path(run.training.output_dir)
     if trainer.is_world_process_zero():
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -258,9 +270,10 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         run.training.world_size,
         "bfloat16" if run.training.bf16 else "float32",
     )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     trainer.save_model()
     trainer.save_state()
+    return metrics
 
 
 def answer(run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -286,8 +299,9 @@ def push(
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
     results: dict[str, float],
+    token: str | None,
 ) -> None:
-    """Publish the model on the Hub; where that fails, one line says so and the run folder is whole."""
+    """Publish the model on the Hub. Where that fails, one line says so; the run folder is whole."""
     repo_id = run.training.hub_model_id or Path(run.training.output_dir).name
     base = run.model.model or run.model.encoder
     card = model_card(
@@ -301,7 +315,7 @@ def push(
             repo_id,
             revision=run.training.hub_revision,
             private=run.training.hub_private_repo,
-            token=run.training.hub_token,
+            token=token,
         )
     except OSError as error:
         fail(error)
@@ -314,4 +328,7 @@ def fail(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. --resume_from_checkpoint goes on from the last checkpoint.")

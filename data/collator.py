@@ -18,8 +18,8 @@ class MultiTaskCollator:
 
     Returns a dict of `input_ids` and `attention_mask`, `torch.LongTensor` of shape
     `(batch_size, seq_len)`, and `labels`: per task a `torch.LongTensor` of shape `(batch_size,)` or
-    `(batch_size, seq_len)`, or a `torch.FloatTensor` of shape `(batch_size, num_labels)`. The keys are
-    the same in every batch; absent labels are -100 or NaN.
+    `(batch_size, seq_len)`, or a `torch.FloatTensor` of shape `(batch_size, num_labels)`. The keys
+    are the same in every batch; absent labels are -100 or NaN.
     """
 
     tokenizer: PreTrainedTokenizerBase

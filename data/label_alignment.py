@@ -1,7 +1,7 @@
 """From labelled words or character spans to one label per token, by offsets and nothing else.
 
-A *word* is what one label is about: for rows of `tokens`, each of them; for rows of `text`, what the
-function given to `preprocess` finds in the tokenizer's offsets. Words are ranges of characters.
+A *word* is what one label is about: for rows of `tokens`, each of them; for rows of `text`, what
+the function given to `preprocess` finds in the tokenizer's offsets. Words are ranges of characters.
 """
 
 from bisect import bisect_right

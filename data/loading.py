@@ -1,6 +1,7 @@
 """From files, Hub ids or the generator to rows of one form, checked one by one.
 
-A loaded row has `source` (its file and row, for messages), `text` or `tokens`, and one column per task:
+A loaded row has `source` (its file and row, for messages), `text` or `tokens`, and one column per
+task:
 
 | task | column |
 |---|---|
@@ -48,16 +49,17 @@ def load_splits(
     """Load every split there is.
 
     Args:
-        tasks (`dict[str, dict]`): name to `type`, `problem_type` and `column` (by default the name).
+        tasks (`dict[str, dict]`): name to `type`, `problem_type` and `column` (by default the
+            name).
         dataset (`str`, *optional*): `synthetic`, or a Hub id or data set folder.
-        files (`dict[str, str | None]`, *optional*): split to file, instead of `dataset`. JSON, JSONL,
-            CSV, TSV or Parquet, by their endings.
+        files (`dict[str, str | None]`, *optional*): split to file, instead of `dataset`. JSON,
+            JSONL, CSV, TSV or Parquet, by their endings.
         data_dir (`str`, *optional*): the folder that the files are in.
         dataset_config, revision (`str`, *optional*): of the Hub id.
         text_column (`str`, *optional*): by default `text`, where the data has no `tokens`.
         tokens_column (`str`, *optional*): by default `tokens`, where the data has it.
-        sizes (`dict[str, int]`, *optional*): rows per split; of `synthetic` all it makes, of other data
-            the first so many. By default all.
+        sizes (`dict[str, int]`, *optional*): rows per split; of `synthetic` all it makes, of other
+            data the first so many. By default all.
         seed (`int`): of `synthetic`.
 
     Returns:
@@ -96,8 +98,8 @@ def load_splits(
 
 
 def collect_labels(dataset: Dataset, tasks: dict[str, dict]) -> dict[str, list[str] | None]:
-    """Per task the labels of a data set's rows, sorted; of a token task `O` and then `B-` and `I-` of
-    each type. None for tasks that have none to collect. Given `labels` are kept as they are.
+    """Per task the labels of a data set's rows, sorted; of a token task `O` and then `B-` and `I-`
+    of each type. None for tasks that have none to collect. Given `labels` are kept as they are.
 
     Raises:
         ValueError: a task has no label in any row.

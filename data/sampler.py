@@ -1,4 +1,4 @@
-"""Which rows make up each optimizer step: seeded, grouped by length, the same however it is split."""
+"""Which rows make up each optimizer step: seeded, grouped by length, however it is split."""
 
 from collections.abc import Iterator, Sequence
 

@@ -76,7 +76,7 @@ class MultiTaskConfig(PreTrainedConfig):
         if found != cls.model_type:
             raise ValueError(
                 f"`model_type` of a finished model's config should be {cls.model_type}. "
-                f"Found {found!r}; MultiTaskModel.from_backbone starts a new model on such an encoder."
+                f"Found {found!r}; MultiTaskModel.from_backbone starts a new model on an encoder."
             )
         return super().from_dict(config_dict, **kwargs)
 

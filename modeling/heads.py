@@ -1,4 +1,4 @@
-"""Heads: what reads an answer off the encoder's hidden states. Each takes plain values, no config."""
+"""Heads: what reads an answer off the encoder's hidden states. They take values, no config."""
 
 import torch
 import torch.nn.functional as F

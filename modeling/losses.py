@@ -52,7 +52,8 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     Args:
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`).
-        labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where absent.
+        labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where
+            absent.
     """
     present = present_labels(labels)
     return (_wide(logits) - labels.nan_to_num()).square() * present

@@ -49,7 +49,7 @@ class MultiTaskOutput(ModelOutput):
     """All answers of one forward pass.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, where labels are given.
+        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, given labels.
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`).
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`).
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
@@ -76,9 +76,8 @@ class MultiTaskModel(PreTrainedModel):
     Example:
 
     ```python
-    >>> model = MultiTaskModel.from_backbone(
-    ...     "bert-base-uncased", tasks={"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}
-    ... )  # doctest: +SKIP
+    >>> topic = {"type": "sequence_classification", "labels": ["sports", "politics"]}
+    >>> model = MultiTaskModel.from_backbone("bert-base-uncased", tasks={"topic": topic})
     ```
     """
 
@@ -153,7 +152,8 @@ class MultiTaskModel(PreTrainedModel):
             )
         if isinstance(encoder, MultiTaskModel):
             raise ValueError(
-                f"encoder {name_or_path!r} is a finished multi-task model: from_pretrained loads it."
+                f"encoder {name_or_path!r} is a finished multi-task model; from_pretrained "
+                "and the key `model` load it."
             )
         missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
         if missing:
@@ -201,11 +201,11 @@ class MultiTaskModel(PreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
                 instead of `input_ids`.
             labels (`dict[str, torch.Tensor]`): per task `(batch_size,)` class ids,
-                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids. Absent labels
-                are -100 (class ids) or NaN (floats).
+                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids. Absent
+                labels are -100 (class ids) or NaN (floats).
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
-            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): per task what the summed loss
-                is divided by. By default the number of labels in this batch, which makes a mean.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): per task what the summed
+                loss is divided by. By default the number of labels in this batch: a mean.
 
         Raises:
             ValueError: labels or a task that the model has no head for.

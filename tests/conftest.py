@@ -58,7 +58,10 @@ ENCODERS = {
 }
 TASKS = {
     "topic": {"type": "sequence_classification", "labels": ["sports", "tech", "health"]},
-    "entities": {"type": "token_classification", "labels": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]},
+    "entities": {
+        "type": "token_classification",
+        "labels": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"],
+    },
     "embedding": {"type": "sentence_embedding"},
 }
 
@@ -87,7 +90,12 @@ def encoder_config(family: str) -> PreTrainedConfig:
     """A tiny encoder of a family, without dropout."""
     sizes = {"vocab_size": VOCABULARY_SIZE, "pad_token_id": 0, **ENCODERS[family]}
     config = AutoConfig.for_model(family, **sizes)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+    for name in (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "dropout",
+        "attention_dropout",
+    ):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     return config
@@ -120,7 +128,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
         model_max_length=128,
     )
 

@@ -1,7 +1,7 @@
 """run_multitask.py, killed by SIGKILL: python killed_run.py WHERE STEP [arguments of the run]
 
-WHERE is `step`, between two steps, or `checkpoint`, when half of one is written. Under a launcher only
-the last rank is killed.
+WHERE is `step`, between two steps, or `checkpoint`, when half of one is written. Under a launcher
+only the last rank is killed.
 """
 
 import os

@@ -36,7 +36,9 @@ def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: st
     rows["train"] = rows["train"].map(drop_labels, with_indices=True)
     labels = collect_labels(rows["train"], tasks)
     tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
-    model = MultiTaskModel.from_backbone(backbone, tasks, head_dropout=0.0).to(getattr(torch, dtype))
+    model = MultiTaskModel.from_backbone(backbone, tasks, head_dropout=0.0).to(
+        getattr(torch, dtype)
+    )
     tokenizer = AutoTokenizer.from_pretrained(backbone, model_max_length=512)
     splits = {
         name: preprocess(split, tokenizer, model.config.tasks, strip_offsets, word_ids)

@@ -72,8 +72,14 @@ def test_finished_run_is_evaluated_predicts_and_grows_a_head(backbone, tmp_path,
     run_multitask.main([path, "--encoder", encoder, "--output_dir", "first", *SMALL])
     Path("texts.jsonl").write_text('{"text": "one in paris"}\n{"text": "two"}\n')
     run_multitask.main(
-        [path, "--model", "first", "--output_dir", "again", "--do_train=false", "--do_eval=false"]
-        + ["--do_predict", "--predict_file", "texts.jsonl", *SMALL]
+        [
+            path,
+            *("--model", "first"),
+            *("--output_dir", "again"),
+            *("--do_train=false", "--do_eval=false"),
+            *("--do_predict", "--predict_file", "texts.jsonl"),
+            *SMALL,
+        ]
     )
     first, again = (
         json.loads(Path(run, "all_results.json").read_text()) for run in ("first", "again")
@@ -84,8 +90,14 @@ def test_finished_run_is_evaluated_predicts_and_grows_a_head(backbone, tmp_path,
     assert rows[0].keys() == {"text", "embedding", "labels", "entities"}
 
     run_multitask.main(
-        [path, "--model", "first", "--output_dir", "grown", "--learning_rate=0", *SMALL]
-        + ["--tasks.sentiment.type", "sequence_classification"]
+        [
+            path,
+            *("--model", "first"),
+            *("--output_dir", "grown"),
+            *("--tasks.sentiment.type", "sequence_classification"),
+            "--learning_rate=0",
+            *SMALL,
+        ]
     )
     grown, before = MultiTaskModel.from_pretrained("grown"), MultiTaskModel.from_pretrained("first")
     assert list(grown.config.tasks) == ["topic", "entities", "sentiment"]
@@ -97,9 +109,14 @@ def test_finished_run_is_evaluated_predicts_and_grows_a_head(backbone, tmp_path,
 @pytest.mark.slow
 def test_bare_accelerate_launch_runs_two_processes(backbone, tmp_path):
     launched = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch"]
-        + ["--config_file", "configs/accelerate/cpu_two_processes.yaml", "run_multitask.py"]
-        + ["--encoder", str(backbone("bert")), "--output_dir", str(tmp_path / "run"), *SMALL],
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch"),
+            *("--config_file", "configs/accelerate/cpu_two_processes.yaml"),
+            "run_multitask.py",
+            *("--encoder", str(backbone("bert"))),
+            *("--output_dir", str(tmp_path / "run")),
+            *SMALL,
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -36,7 +36,11 @@ def test_round_trip_keeps_everything_in_order(tmp_path):
 
 
 def test_nested_config_asks_for_no_code():
-    nested = {"model_type": "bert", "trust_remote_code": True, "auto_map": {"AutoModel": "evil.Evil"}}
+    nested = {
+        "model_type": "bert",
+        "trust_remote_code": True,
+        "auto_map": {"AutoModel": "evil.Evil"},
+    }
     config = MultiTaskConfig(encoder_config=nested)
     assert not hasattr(config.encoder_config, "trust_remote_code")
     assert not hasattr(config.encoder_config, "auto_map")
@@ -49,7 +53,10 @@ def test_nested_config_asks_for_no_code():
         ({"head_dropout": 1.0}, "`head_dropout` should be in [0, 1). Found 1.0."),
         ({"task_name": "topic"}, "`task_name` should be one of kind. Found 'topic'."),
         ({"prompts": {"query": 3}}, "Prompt 'query' should be a text. Found 3."),
-        ({"tasks": {"2nd": KIND}}, "should be a letter followed by letters, digits and underscores"),
+        (
+            {"tasks": {"2nd": KIND}},
+            "should be a letter followed by letters, digits and underscores",
+        ),
         ({"tasks": {"a.b": KIND}}, "Found 'a.b'."),
         ({"tasks": {"keys": KIND}}, "A task can't be named 'keys'"),
         ({"tasks": {"kind": "topic"}}, "Task 'kind' should be a mapping with the key `type`."),
@@ -61,8 +68,14 @@ def test_nested_config_asks_for_no_code():
         ({"tasks": {"kind": {**KIND, "lables": []}}}, "Found 'lables'."),
         ({"tasks": {"kind": {**KIND, "labels": ["a"]}}}, "a list of at least 2 different texts"),
         ({"tasks": {"kind": {**KIND, "labels": ["a", "a"]}}}, "Found ['a', 'a']."),
-        ({"tasks": {"kind": {**KIND, "labels": [1, 2]}}}, "`labels` of task 'kind' should be texts."),
-        ({"tasks": {"kind": {**KIND, "weight": -1}}}, "`weight` of task 'kind' should be at least 0."),
+        (
+            {"tasks": {"kind": {**KIND, "labels": [1, 2]}}},
+            "`labels` of task 'kind' should be texts.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "weight": -1}}},
+            "`weight` of task 'kind' should be at least 0.",
+        ),
         (
             {"tasks": {"kind": {**KIND, "problem_type": "ranking"}}},
             "`problem_type` of task 'kind' should be one of single_label_classification",
@@ -84,5 +97,5 @@ def test_what_is_not_allowed_is_named(fields, message):
 
 
 def test_config_of_another_model_is_refused():
-    with pytest.raises(ValueError, match="should be multitask. Found 'bert'"):
+    with pytest.raises(ValueError, match=r"should be multitask\. Found 'bert'"):
         MultiTaskConfig.from_dict({"model_type": "bert"})

@@ -14,7 +14,6 @@ ROOT = Path(__file__).parent.parent
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-
 def run_steps(ranks: int, backbone: Path, out: Path, *splits: str) -> None:
     launcher = TWO_RANKS if ranks == 2 else []
     subprocess.run(

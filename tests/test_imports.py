@@ -42,7 +42,9 @@ def test_packages_import_only_what_is_below_them(package):
         for node in imports(path):
             if isinstance(node, ast.ImportFrom) and node.level:
                 continue
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            )
             found = {name.split(".")[0] for name in names} & PACKAGES
             assert found <= ALLOWED[package], f"{path.name} imports {found}"
 
@@ -55,14 +57,18 @@ def test_modeling_can_ship_as_remote_code(module):
             assert node.level == 1
             assert node.module in WITHIN_MODELING[module]
         else:
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            )
             assert {name.split(".")[0] for name in names} <= allowed
 
 
 def test_modeling_is_flat_and_whole():
     found = {path.stem for path in (ROOT / "modeling").glob("*.py")} - {"__init__"}
     assert found == set(WITHIN_MODELING)
-    assert not [path for path in (ROOT / "modeling").iterdir() if path.is_dir() and "__" not in path.name]
+    assert not [
+        path for path in (ROOT / "modeling").iterdir() if path.is_dir() and "__" not in path.name
+    ]
 
 
 def test_heads_preprocessors_and_metrics_know_the_same_task_types():

@@ -60,7 +60,9 @@ def test_every_encoder_answers_all_tasks_and_round_trips(family, make_model, bat
 
 
 @pytest.mark.parametrize("family", ENCODERS)
-def test_starts_from_the_pretrained_weights_with_no_unused_parameter(family, make_model, backbone, batch):
+def test_starts_from_the_pretrained_weights_with_no_unused_parameter(
+    family, make_model, backbone, batch
+):
     model = make_model(family)
     pretrained = AutoModel.from_pretrained(backbone(family)).state_dict()
     for key, value in model.encoder.state_dict().items():
@@ -223,7 +225,9 @@ def test_problem_types_follow_transformers(make_model, batch):
     rows = [0, 1, 3]
     torch.testing.assert_close(
         output.losses["tags"],
-        torch.nn.functional.binary_cross_entropy_with_logits(output.logits["tags"][rows], tags[rows]),
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            output.logits["tags"][rows], tags[rows]
+        ),
     )
     rows = [0, 2, 3]
     torch.testing.assert_close(
@@ -253,7 +257,9 @@ def test_one_task_view_answers_the_named_task(make_model, tmp_path):
     make_model(tasks=tasks).save_pretrained(tmp_path)
     view = MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="mood")
     assert view.config.id2label == {0: "good", 1: "bad"}
-    with pytest.raises(ValueError, match="`task_name` should be one of topic, entities, embedding, mood"):
+    with pytest.raises(
+        ValueError, match="`task_name` should be one of topic, entities, embedding, mood"
+    ):
         MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="moods")
 
 

@@ -8,7 +8,9 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from modeling.pooling import POOLINGS, pool
 
-STATES = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]], [[5.0, 6.0], [9.0, 9.0], [9.0, 9.0]]])
+STATES = torch.tensor(
+    [[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]], [[5.0, 6.0], [9.0, 9.0], [9.0, 9.0]]]
+)
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])
 
 

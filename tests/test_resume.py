@@ -64,8 +64,10 @@ def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_multitask.main([str(config), "--output_dir", str(whole)])
     killed = subprocess.run(
-        [sys.executable, "tests/killed_run.py", where, str(step), str(config)]
-        + ["--output_dir", str(broken), "--save_total_limit", "2"],
+        [
+            *(sys.executable, "tests/killed_run.py", where, str(step), str(config)),
+            *("--output_dir", str(broken), "--save_total_limit", "2"),
+        ],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,

@@ -3,7 +3,6 @@
 import copy
 import json
 
-import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -76,8 +75,8 @@ def step_gradients(trainer: MultiTaskTrainer) -> tuple[float, dict[str, torch.Te
 
 
 def assert_same_gradients(found: dict, expected: dict, tolerance: float) -> None:
-    """Equal relative to each parameter's norm. The bias of attention's keys has a gradient of exactly
-    zero but for rounding, since a softmax ignores shifts; hence the floor."""
+    """Equal relative to each parameter's norm. The bias of attention's keys has a gradient of
+    exactly zero but for rounding, since a softmax ignores shifts; hence the floor."""
     total = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
     assert found.keys() == expected.keys()
     for name, gradient in found.items():
@@ -143,7 +142,11 @@ def test_evaluation_does_not_depend_on_the_batch_size(make_trainer, make_model, 
         trainer = make_trainer(model=model, per_device_eval_batch_size=batch_size)
         metrics = trainer.evaluate(partly_labelled(splits["validation"]))
         results.append(
-            {key: value for key, value in metrics.items() if "second" not in key and "time" not in key}
+            {
+                key: value
+                for key, value in metrics.items()
+                if "second" not in key and "time" not in key
+            }
         )
     for result in results[1:]:
         for key, value in result.items():

@@ -29,7 +29,9 @@ class ModelArguments:
     )
     model: str | None = field(
         default=None,
-        metadata={"help": "Hub id or folder of a finished model to start from, instead of `encoder`."},
+        metadata={
+            "help": "Hub id or folder of a finished model to start from, instead of `encoder`."
+        },
     )
     pooling: str = field(
         default="mean",
@@ -96,7 +98,9 @@ class DataArguments:
     )
     max_length: int | None = field(
         default=None,
-        metadata={"help": "Cut rows to so many tokens. Default: longer than the encoder is refused."},
+        metadata={
+            "help": "Cut rows to so many tokens. Default: longer than the encoder is refused."
+        },
     )
     num_proc: int | None = field(
         default=None, metadata={"help": "Processes that read and tokenize."}
@@ -108,7 +112,7 @@ class DataArguments:
 
 @dataclass
 class TaskArguments:
-    """One task. `column` is where its labels are in the data; the rest goes to the model's config."""
+    """One task. `column` is where its labels are; the rest goes to the model's config."""
 
     type: str
     column: str | None = None
@@ -132,7 +136,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
         metadata={"help": "bfloat16 autocast. Default: where the processor multiplies it fast."},
     )
     overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Whether a new run may replace an earlier run's checkpoints."}
+        default=False,
+        metadata={"help": "Whether a new run may replace an earlier run's checkpoints."},
     )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
@@ -192,6 +197,8 @@ class RunArguments:
     def save(self, path: Path) -> None:
         """Write the run as one YAML file that starts it again."""
         resolved = {**asdict(self.model), **asdict(self.data), **self.given}
+        for key in ("hub_token", "resume_from_checkpoint", "overwrite_output_dir"):
+            resolved.pop(key, None)  # a secret, and what belongs to one start only
         resolved = {key: value for key, value in resolved.items() if value is not None}
         path.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
 
@@ -209,7 +216,7 @@ def parse_arguments(argv: list[str]) -> RunArguments:
 
     Args:
         argv (`list[str]`): the command line without the program's name. Keys of tasks are dotted:
-            `--tasks.intent.weight 2`. A key with no value is true.
+            `--tasks.intent.weight 2`. A key with no value is true, and `null` is the default.
 
     Raises:
         FileNotFoundError: no such config file.
@@ -272,6 +279,8 @@ def _overrides(argv: list[str]) -> list[tuple[list[str], Any]]:
 def _value(words: list[str]) -> Any:
     if not words:
         return "true"
+    if words == ["null"]:
+        return None
     return words[0] if len(words) == 1 else words
 
 
@@ -335,7 +344,8 @@ def _as_argv(flat: dict[str, Any]) -> list[str]:
     argv = []
     for key, value in flat.items():
         values = value if isinstance(value, list) else [value]
-        # `--key=value`, so that a value may begin with a dash; lists take one `--key` and many values.
+        # `--key=value`, so that a value may begin with a dash; lists take one `--key` and many
+        # values.
         texts = [json.dumps(one) if isinstance(one, dict) else str(one) for one in values]
         argv += [f"--{key}={texts[0]}"] if len(texts) == 1 else [f"--{key}", *texts]
     return argv

@@ -98,15 +98,16 @@ def compute_metrics(
     """All metrics of a data set.
 
     Args:
-        predictions (`dict[str, np.ndarray]`): per task `(num_rows,)` class ids, `(num_rows, num_labels)`
-            logits or values, or `(num_rows, longest)` token label ids, in the order of `rows`.
+        predictions (`dict[str, np.ndarray]`): per task `(num_rows,)` class ids, `(num_rows,
+            num_labels)` logits or values, or `(num_rows, longest)` token label ids, in the order
+            of `rows`.
         rows (`Dataset`): preprocessed rows.
         tasks (`dict[str, dict]`): as in the model's config.
 
     Returns:
-        `dict[str, float]`: `<task>_<metric>` for tasks that have labels here; `exact_match`: the share of
-        rows with every labelled task right, regression left out; `score`: the mean of each task's main
-        metric, weighted as the losses are.
+        `dict[str, float]`: `<task>_<metric>` for tasks that have labels here; `exact_match`: the
+        share of rows with every labelled task right, regression left out; `score`: the mean of
+        each task's main metric, weighted as the losses are.
     """
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
@@ -125,7 +126,9 @@ def compute_metrics(
         main.append((values[main_value], task["weight"]))
         if task["problem_type"] != "regression":
             judged[labelled] = True
-            right[labelled] &= [one == other for one, other in zip(predicted, expected, strict=True)]
+            right[labelled] &= [
+                one == other for one, other in zip(predicted, expected, strict=True)
+            ]
     if judged.any():
         results["exact_match"] = float(right[judged].mean())
     weight = sum(one for _, one in main)

@@ -14,7 +14,9 @@ def write_json(content: dict, path: Path) -> None:
     _write_whole(path, [json.dumps(content, indent=2, sort_keys=True) + "\n"])
 
 
-def write_predictions(path: Path, texts: Iterable[str], pipeline: Pipeline, batch_size: int) -> None:
+def write_predictions(
+    path: Path, texts: Iterable[str], pipeline: Pipeline, batch_size: int
+) -> None:
     """One JSON line per text: the text and its answers, in order."""
     texts = list(texts)
     answers = pipeline((text for text in texts), batch_size=batch_size)
@@ -50,7 +52,8 @@ def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
     for key in keys:
         cells = (results.get(f"{split}_{key}") for split in splits)
         lines.append(
-            f"{key:28}" + "".join(" " * 12 if cell is None else f"{100 * cell:12.2f}" for cell in cells)
+            f"{key:28}"
+            + "".join(" " * 12 if cell is None else f"{100 * cell:12.2f}" for cell in cells)
         )
     return "\n".join(lines)
 

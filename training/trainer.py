@@ -22,12 +22,13 @@ from .metrics import compute_metrics
 class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
 
-    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its number
-    of labels, both over the whole optimizer step: every micro-batch of every rank. So 32 rows are the
-    same step as 8 x 4 accumulated or 2 ranks x 16.
+    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
+    number of labels, both over the whole optimizer step: every micro-batch of every rank. So 32
+    rows are the same step as 8 x 4 accumulated or 2 ranks x 16.
 
-    Evaluation scores every row once, on words and not on tokens, adds each task's exact loss and the
-    weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they are whole.
+    Evaluation scores every row once, on words and not on tokens, adds each task's exact loss and
+    the weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they
+    are whole.
 
     Takes what `transformers.Trainer` takes. Data sets come from `data.preprocessing.preprocess`.
 
@@ -52,8 +53,11 @@ class MultiTaskTrainer(Trainer):
         self.add_callback(_EpochOrder(self))
 
     def train(self, *args, **kwargs):
-        """As in `Trainer`, also after `evaluate`, which marks the model as prepared for evaluation: it
-        would then be trained without DistributedDataParallel, each rank on its own, unnoticed."""
+        """As in `Trainer`, also after `evaluate`.
+
+        That marks the model as prepared, if only for evaluation, and it would then be trained
+        without DistributedDataParallel: each rank on its own, unnoticed.
+        """
         vars(self.model).pop("_is_accelerate_prepared", None)
         return super().train(*args, **kwargs)
 
@@ -62,8 +66,8 @@ class MultiTaskTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, dict[str, torch.Tensor]]:
-        """The micro-batches of one optimizer step, and how many labels of each task they and those of
-        all other ranks hold."""
+        """The micro-batches of one optimizer step, and how many labels of each task they and those
+        of all other ranks hold."""
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return [], {}
@@ -75,8 +79,8 @@ class MultiTaskTrainer(Trainer):
         return batches, dict(zip(names, counts, strict=True))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """This micro-batch's share of the step's loss, times the number of ranks: distributed training
-        averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
+        """This micro-batch's share of the step's loss, times the number of ranks: distributed
+        training averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         loss = outputs.loss
         if num_items_in_batch is not None:
@@ -92,7 +96,8 @@ class MultiTaskTrainer(Trainer):
         if "loss" in logs and self._task_loss_sums and steps > 0:
             sums = torch.stack(list(self._task_loss_sums.values()))
             means = (self.accelerator.reduce(sums, reduction="sum") / steps).tolist()
-            logs |= {f"loss_{name}": mean for name, mean in zip(self._task_loss_sums, means, strict=True)}
+            names = [f"loss_{name}" for name in self._task_loss_sums]
+            logs |= dict(zip(names, means, strict=True))
             self._task_loss_sums = {}
             self._task_losses_logged_step = self.state.global_step
         super().log(logs, start_time)
@@ -148,7 +153,7 @@ class MultiTaskTrainer(Trainer):
 
     @torch.no_grad()
     def _answers_and_losses(self, logits: dict, labels: dict) -> dict[str, torch.Tensor]:
-        """What evaluation gathers: label ids in place of logits, and per row summed losses and counts."""
+        """What evaluation gathers: label ids in place of logits, and losses and counts by row."""
         gathered = {}
         for name, head in self.model.heads.items():
             single = head.problem_type == "single_label_classification"
@@ -160,9 +165,7 @@ class MultiTaskTrainer(Trainer):
         return gathered
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
-        metrics = compute_metrics(
-            output.predictions, self._evaluated_rows, self.model.config.tasks
-        )
+        metrics = compute_metrics(output.predictions, self._evaluated_rows, self.model.config.tasks)
         return metrics | self._mean_losses(output.predictions)
 
     def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:
@@ -181,8 +184,8 @@ class MultiTaskTrainer(Trainer):
         super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model, trial) -> None:
-        """As in `Trainer`; then, when every rank has written its part, the marker; and only then are
-        older checkpoints deleted."""
+        """As in `Trainer`; then, when every rank has written its part, the marker; and only then
+        are older checkpoints deleted."""
         folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
         if self.args.should_save:
             unmark(folder)
