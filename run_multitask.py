@@ -20,17 +20,19 @@ from typing import NoReturn
 
 import transformers
 from datasets import Dataset
-from transformers import AutoTokenizer, EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from data.collator import MultiTaskCollator
-from data.loading import collect_labels, load_splits
+from data.loading import load_splits
 from data.preprocessing import preprocess
 from export.model_card import model_card
 from export.publish import publish
-from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from modeling import MultiTaskModel, MultiTaskPipeline
 from modeling.decoding import strip_offsets, word_ids
-from training.arguments import RunArguments, TaskArguments, parse_arguments
+from training.arguments import RunArguments, parse_arguments
 from training.checkpoints import checkpoints, newest_complete_checkpoint
+from training.metrics import metric_names
+from training.model_loading import load_model
 from training.results import print_answers, print_results, write_json, write_predictions
 from training.trainer import MultiTaskTrainer
 
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         set_seed(run.training.seed)
         with run.training.main_process_first(desc="loading"):
             rows = load_rows(run)
+            texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
+            check_best_metric(run, model)
             splits = tokenize(run, rows, tokenizer, model)
     except (ValueError, OSError) as error:
         fail(error)
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         output_dir = Path(run.training.output_dir)
         write_json(results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
-        answer(run, model, tokenizer)
+        answer(run, model, tokenizer, texts)
         if publishes:
             push(run, model, tokenizer, results, token)
 
@@ -83,6 +87,8 @@ def set_up_logging(run: RunArguments) -> None:
 def find_checkpoint(run: RunArguments) -> str | None:
     """The checkpoint to resume from; refuses to mix a new run with an earlier one's checkpoints."""
     asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"output_dir should be a folder. Found the file {output_dir}.")
     if not run.training.do_train:
         return None
     if asked in (None, "false", "False"):
@@ -134,80 +140,38 @@ def load_rows(run: RunArguments) -> dict[str, Dataset]:
             raise ValueError(
                 f"There is no {split} data. Set {split}_file or a dataset that has it."
             )
+    if run.training.do_train and all(
+        task.type == "sentence_embedding" for task in run.tasks.values()
+    ):
+        raise ValueError("Training needs a task with labels; sentence_embedding has none.")
     return rows
 
 
-def load_model(
-    run: RunArguments, rows: dict[str, Dataset]
-) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    """A new model on the run's encoder, or a finished one with the run's heads."""
-    finished = load_finished_config(run.model.model) if run.model.model else None
-    tasks = {name: task_config(task) for name, task in run.tasks.items()}
-    for name, task in (finished.tasks if finished else {}).items():
-        if name in tasks and "labels" in task:
-            tasks[name].setdefault("labels", task["labels"])
-    if "train" in rows:
-        columns = {name: {**vars(run.tasks[name]), **task} for name, task in tasks.items()}
-        labels = collect_labels(rows["train"], columns)
-        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
-    if finished:
-        return load_finished(run, tasks)
+def load_texts(run: RunArguments) -> list[str]:
+    """The texts to answer at the end, read before training: a mistake there must not cost one."""
+    if not run.training.do_predict:
+        return []
+    if run.data.predict_file is None:
+        raise ValueError("do_predict needs predict_file.")
+    rows = load_splits(
+        {},
+        files={"predict": run.data.predict_file},
+        data_dir=run.data.data_dir,
+        text_column=run.data.text_column,
+        tokens_column=run.data.tokens_column,
+    )["predict"]
+    if "tokens" in rows.column_names:
+        return [" ".join(words) for words in rows["tokens"]]
+    return rows["text"][:]
 
-    if not Path(run.model.encoder).exists() and Path(run.model.encoder).parts[0] == "backbones":
-        raise FileNotFoundError(
-            f"No encoder {run.model.encoder}. Fetch one: python scripts/get_backbone.py minilm"
+
+def check_best_metric(run: RunArguments, model: MultiTaskModel) -> None:
+    """Refuse a name that the first evaluation would not find, after a whole epoch."""
+    metric, known = run.training.metric_for_best_model, metric_names(model.config.tasks)
+    if metric is not None and metric.removeprefix("eval_") not in known:
+        raise ValueError(
+            f"metric_for_best_model should be one of {', '.join(known)}. Found {metric!r}."
         )
-    fields = {"normalize": run.model.normalize, "head_dropout": run.model.head_dropout}
-    if run.model.prompt:
-        fields["prompts"] = {"default": run.model.prompt}
-    model = MultiTaskModel.from_backbone(
-        run.model.encoder,
-        tasks=tasks,
-        pooling=run.model.pooling,
-        revision=run.model.revision,
-        dtype="float32",  # the weights that training adds small steps to
-        attn_implementation=run.model.attn_implementation,
-        **fields,
-    )
-    return load_tokenizer(run.model.encoder, run.model.revision, model), model
-
-
-def task_config(task: TaskArguments) -> dict:
-    """What of a task goes to the model's config."""
-    given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
-    return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
-
-
-def load_finished_config(name_or_path: str) -> MultiTaskConfig:
-    return MultiTaskConfig.from_pretrained(name_or_path)
-
-
-def load_finished(
-    run: RunArguments, tasks: dict[str, dict]
-) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    model, report = MultiTaskModel.from_pretrained(
-        run.model.model,
-        tasks=tasks,
-        dtype="float32",
-        attn_implementation=run.model.attn_implementation,
-        output_loading_info=True,
-    )
-    known = load_finished_config(run.model.model).tasks
-    new = tuple(f"heads.{name}." for name in tasks if name not in known)
-    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
-    if lost:
-        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
-    return load_tokenizer(run.model.model, None, model), model
-
-
-def load_tokenizer(
-    name_or_path: str, revision: str | None, model: MultiTaskModel
-) -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-    positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
-    if positions and tokenizer.model_max_length > positions:
-        tokenizer.model_max_length = positions
-    return tokenizer
 
 
 def tokenize(
@@ -225,7 +189,7 @@ def tokenize(
             find_words=word_ids,
             labelling=run.data.labelling,
             max_length=run.data.max_length,
-            prompt=run.model.prompt or "",
+            prompt=(model.config.prompts or {}).get("default", ""),
             name=split,
             num_proc=run.data.num_proc,
         )
@@ -276,22 +240,17 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
     return metrics
 
 
-def answer(run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def answer(
+    run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+) -> None:
     """Show the answers for `examples`, and write those for `predict_file`."""
     pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
     if run.data.examples:
         print_answers(run.data.examples, pipeline(run.data.examples))
     if run.training.do_predict:
-        rows = load_splits(
-            {},
-            files={"predict": run.data.predict_file},
-            text_column=run.data.text_column,
-            tokens_column=run.data.tokens_column,
-        )["predict"]
         path = Path(run.training.output_dir) / "predictions.jsonl"
-        texts = rows["text"] if "text" in rows.column_names else map(" ".join, rows["tokens"])
         write_predictions(path, texts, pipeline, run.training.per_device_eval_batch_size)
-        logger.info("Wrote %d answers to %s.", len(rows), path)
+        logger.info("Wrote %d answers to %s.", len(texts), path)
 
 
 def push(

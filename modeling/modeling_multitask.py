@@ -39,7 +39,7 @@ def _one_line_errors(what: str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise OSError(f"The weights of {what} can't be read: {error}.") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise OSError(f"Can't load {what}: {reason}") from error
 

@@ -21,6 +21,7 @@ class _OfflineMetric(evaluate.Metric):
     """An `evaluate.Metric` used as an instance: `evaluate.load` would ask the Hub."""
 
     value: Any
+    names: tuple[str, ...]
 
     def __init__(self, **kwargs):
         super().__init__(keep_in_memory=True, **kwargs)
@@ -38,6 +39,7 @@ class ClassificationMetric(_OfflineMetric):
     """Accuracy and macro F1 of class ids, by scikit-learn."""
 
     value = Value("int64")
+    names = ("accuracy", "macro_f1")
 
     def _compute(self, predictions, references):
         return {
@@ -58,6 +60,7 @@ class SpearmanMetric(_OfflineMetric):
     """Rank correlation, by scipy; 0 where either side is constant."""
 
     value = Value("float64")
+    names = ("spearman",)
 
     def _compute(self, predictions, references):
         if len(set(predictions)) < 2 or len(set(references)) < 2:
@@ -69,6 +72,7 @@ class EntityMetric(_OfflineMetric):
     """Precision, recall and F1 of whole entities, by seqeval; also F1 in its strict IOB2 mode."""
 
     value = List(Value("string"))
+    names = ("precision", "recall", "f1", "strict_f1")
 
     def _compute(self, predictions, references):
         sides = (references, predictions)
@@ -90,6 +94,17 @@ METRICS: dict[str, dict[str, tuple[type[_OfflineMetric], str]] | None] = {
     "token_classification": {"single_label_classification": (EntityMetric, "f1")},
     "sentence_embedding": None,
 }
+
+
+def metric_names(tasks: dict[str, dict]) -> list[str]:
+    """What an evaluation of all tasks gives, without the prefix of the split."""
+    names = ["score", "exact_match", "loss"]
+    for name, task in tasks.items():
+        known = METRICS[task["type"]]
+        if known is not None:
+            metric, _ = known[task["problem_type"]]
+            names += [f"loss_{name}", *(f"{name}_{one}" for one in metric.names)]
+    return names
 
 
 def compute_metrics(

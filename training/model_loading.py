@@ -1,0 +1,113 @@
+"""What a run starts from: a pretrained encoder with new heads, or a finished model.
+
+Nothing is trained here; what can't be loaded is one clear OSError or ValueError.
+"""
+
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from data.loading import collect_labels
+from modeling import MultiTaskConfig, MultiTaskModel
+
+from .arguments import RunArguments, TaskArguments
+
+
+def load_model(
+    run: RunArguments, rows: dict[str, Dataset]
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    """A new model on the run's encoder, or a finished one with the run's heads.
+
+    Args:
+        run (`RunArguments`): its `model` and `tasks`.
+        rows (`dict[str, Dataset]`): loaded rows; those of `train` say which labels there are.
+
+    Raises:
+        OSError: there is no such encoder or model, or a file of it can't be read.
+        ValueError: a file of it is not as it should be, or a task has no labels.
+    """
+    finished = _load_finished_config(run.model.model) if run.model.model else None
+    tasks = {name: _task_config(task) for name, task in run.tasks.items()}
+    for name, task in (finished.tasks if finished else {}).items():
+        if name in tasks and "labels" in task:
+            tasks[name].setdefault("labels", task["labels"])
+    if "train" in rows:
+        columns = {name: {**vars(run.tasks[name]), **task} for name, task in tasks.items()}
+        labels = collect_labels(rows["train"], columns)
+        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    if finished:
+        return _load_finished(run, tasks)
+
+    encoder = Path(run.model.encoder)
+    if not encoder.exists() and encoder.parts[0] == "backbones":
+        raise FileNotFoundError(
+            f"No encoder {encoder}. To fetch it: python scripts/get_backbone.py {encoder.name}"
+        )
+    fields = {"normalize": run.model.normalize, "head_dropout": run.model.head_dropout}
+    if run.model.prompt:
+        fields["prompts"] = {"default": run.model.prompt}
+    model = MultiTaskModel.from_backbone(
+        run.model.encoder,
+        tasks=tasks,
+        pooling=run.model.pooling,
+        revision=run.model.revision,
+        dtype="float32",  # the weights that training adds small steps to
+        attn_implementation=run.model.attn_implementation,
+        **fields,
+    )
+    return _load_tokenizer(run.model.encoder, run.model.revision, model), model
+
+
+def _task_config(task: TaskArguments) -> dict:
+    """What of a task goes to the model's config."""
+    given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
+    return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
+
+
+def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
+    try:
+        config = MultiTaskConfig.from_pretrained(name_or_path)
+    except (OSError, ValueError) as error:
+        raise OSError(f"Can't load model {name_or_path!r}: {str(error).splitlines()[0]}") from error
+    if not config.tasks:
+        raise ValueError(f"{name_or_path} has no config.json of a finished model.")
+    return config
+
+
+def _load_finished(
+    run: RunArguments, tasks: dict[str, dict]
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    model, report = MultiTaskModel.from_pretrained(
+        run.model.model,
+        tasks=tasks,
+        dtype="float32",
+        attn_implementation=run.model.attn_implementation,
+        output_loading_info=True,
+    )
+    known = _load_finished_config(run.model.model).tasks
+    new = tuple(f"heads.{name}." for name in tasks if name not in known)
+    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+    if lost:
+        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
+    return _load_tokenizer(run.model.model, None, model), model
+
+
+def _load_tokenizer(
+    name_or_path: str, revision: str | None, model: MultiTaskModel
+) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
+    known, size = len(tokenizer), model.config.encoder_config.vocab_size
+    if not len(tokenizer.all_special_tokens) < known <= size:
+        raise ValueError(
+            f"The tokenizer of {name_or_path!r} should know up to {size} tokens, as many as its "
+            f"encoder. Found {known}."
+        )
+    positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
+    if positions and tokenizer.model_max_length > positions:
+        tokenizer.model_max_length = positions
+    return tokenizer
