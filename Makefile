@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # seqeval comes as source, which a pip older than 23.1 builds in a way that fails without this.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517
 
+# One thread a process: tiny models gain nothing from more, and processes would fight for the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 .DEFAULT_GOAL := help
 .PHONY: help install backbone quickstart test test-slow check format docker clean
 
@@ -21,10 +24,10 @@ quickstart: $(VENV)/.installed backbone ## Train the small three-task model and 
 	$(BIN)/python run_multitask.py configs/quickstart.yaml
 
 test: install ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST) -n auto
 
 test-slow: install ## Run the long tests
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: install ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -71,7 +71,7 @@ def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, 
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
-        timeout=300,
+        timeout=600,
     )
     assert killed.returncode == -signal.SIGKILL
     steps = [int(path.name.rsplit("-", 1)[1]) for path in checkpoints(broken)]
@@ -92,7 +92,7 @@ def test_two_ranks_killed_and_resumed_equal_the_whole_run(where, step, config, t
             cwd=ROOT,
             env=ENVIRONMENT,
             capture_output=True,
-            timeout=300,
+            timeout=600,
         ).returncode
 
     assert launch("run_multitask.py", str(config), "--output_dir", str(whole)) == 0
