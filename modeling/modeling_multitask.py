@@ -40,8 +40,9 @@ def _one_line_errors(what: str) -> Iterator[None]:
     except SafetensorError as error:
         raise OSError(f"The weights of {what} can't be read: {error}.") from error
     except (OSError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else OSError
         reason = str(error).strip().split("\n")[0]
-        raise OSError(f"Can't load {what}: {reason}") from error
+        raise kind(f"Can't load {what}: {reason}") from error
 
 
 @dataclass
