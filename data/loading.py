@@ -384,7 +384,7 @@ def _spans(label: Any, text: str) -> list[dict]:
     spans = _parsed(label)
     if not isinstance(spans, list):
         raise ValueError(f"should be a list of spans. Found {label!r}.")
-    normal = []
+    normal: list[dict[str, Any]] = []
     for span in spans:
         try:
             start, end, name = int(span["start"]), int(span["end"]), span["label"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
@@ -51,7 +52,7 @@ class MultiTaskConfig(PreTrainedConfig):
         "attentions",
     ]
 
-    encoder_config: dict | PreTrainedConfig | None = None
+    encoder_config: Any = None
     pooling: str = "mean"
     normalize: bool = False
     prompts: dict | None = None

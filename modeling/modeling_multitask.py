@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -297,7 +298,7 @@ class _OneTaskModel(MultiTaskModel):
         config.label2id = {label: index for index, label in enumerate(task["labels"])}
         config.problem_type = task["problem_type"]
 
-    def forward(
+    def forward(  # type: ignore[override]  # one task's labels are a tensor, as the pipelines know
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -309,7 +310,7 @@ class _OneTaskModel(MultiTaskModel):
         return_dict: bool | None = None,
     ) -> ModelOutput | tuple:
         """As `MultiTaskModel.forward`, with the logits and labels of one task as tensors."""
-        answers = super().forward(
+        answers: Any = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,

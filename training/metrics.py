@@ -155,6 +155,7 @@ def compute_metrics(
 def _pairs(predicted: np.ndarray, rows: Dataset, name: str, task: dict) -> tuple[list, list, list]:
     """Indices of the labelled rows; and for each what was predicted and what was expected."""
     labels = rows[name][:]
+    found: list
     if task["type"] == "token_classification":
         tags, positions = rows[f"{name}_tags"][:], rows[f"{name}_positions"][:]
         labelled = [index for index, row in enumerate(tags) if row and row[0] >= 0]

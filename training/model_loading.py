@@ -4,6 +4,7 @@ Nothing is trained here; what can't be loaded is one clear OSError or ValueError
 """
 
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -44,7 +45,10 @@ def load_model(
         raise FileNotFoundError(
             f"No encoder {encoder}. To fetch it: python scripts/get_backbone.py {encoder.name}"
         )
-    fields = {"normalize": run.model.normalize, "head_dropout": run.model.head_dropout}
+    fields: dict[str, Any] = {
+        "normalize": run.model.normalize,
+        "head_dropout": run.model.head_dropout,
+    }
     if run.model.prompt:
         fields["prompts"] = {"default": run.model.prompt}
     model = MultiTaskModel.from_backbone(

@@ -58,7 +58,7 @@ class MultiTaskTrainer(Trainer):
         That marks the model as prepared, if only for evaluation, and it would then be trained
         without DistributedDataParallel: each rank on its own, unnoticed.
         """
-        vars(self.model).pop("_is_accelerate_prepared", None)
+        self.model.__dict__.pop("_is_accelerate_prepared", None)
         return super().train(*args, **kwargs)
 
     # The combined loss
