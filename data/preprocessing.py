@@ -1,6 +1,6 @@
 """From loaded rows to model inputs: token ids and, per task, labels the collator can pad.
 
-A loaded row has `source`, `text` or `tokens`, and one column per task (see loading.py). A
+A loaded row has `source`, `text` or `tokens`, and one column per task (see normalization.py). A
 preprocessed row has `input_ids`, `length`, and per task `<task>`: a class id, a list of floats, or
 a list of token labels. Token tasks add `<task>_tags` (one tag id per word) and `<task>_positions`
 (each word's first token,
