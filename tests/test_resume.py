@@ -1,5 +1,6 @@
 """A run killed at any point and resumed ends with the weights of one that was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -57,6 +58,13 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert left.keys() == right.keys()
     assert all(torch.equal(left[key], right[key]) for key in left)
     assert (one / "all_results.json").exists()
+    assert logged_losses(one) == logged_losses(other)
+
+
+def logged_losses(folder: Path) -> list[tuple]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    keys = ("step", "loss", "loss_topic", "loss_entities")
+    return [tuple(logs[key] for key in keys) for logs in history if "loss" in logs]
 
 
 @pytest.mark.parametrize(("where", "step", "kept"), [("step", 5, [3]), ("checkpoint", 9, [6, 9])])

@@ -11,6 +11,7 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from data.label_alignment import LABELLINGS
 from modeling.configuration_multitask import PROBLEM_TYPES, TASK_TYPES
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
@@ -93,7 +94,7 @@ class DataArguments:
         default="first",
         metadata={
             "help": "Label the first token of each word, or all.",
-            "choices": ["first", "all"],
+            "choices": list(LABELLINGS),
         },
     )
     max_length: int | None = field(

@@ -48,7 +48,7 @@ class MultiTaskTrainer(Trainer):
         self.preprocess_logits_for_metrics = self._answers_and_losses
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
-        self._task_losses_logged_step = 0
+        self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
         self.add_callback(_EpochOrder(self))
 
@@ -71,6 +71,7 @@ class MultiTaskTrainer(Trainer):
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return [], {}
+        self._unlogged_steps += 1
         names = list(batches[0]["labels"])
         counts = torch.stack(
             [sum(count_labels(batch["labels"][name]) for batch in batches) for name in names]
@@ -92,14 +93,12 @@ class MultiTaskTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds `loss_<task>`, the mean over the steps since the last log, to each training log."""
-        steps = self.state.global_step - self._task_losses_logged_step
-        if "loss" in logs and self._task_loss_sums and steps > 0:
+        if "loss" in logs and self._task_loss_sums:
             sums = torch.stack(list(self._task_loss_sums.values()))
-            means = (self.accelerator.reduce(sums, reduction="sum") / steps).tolist()
+            means = (self.accelerator.reduce(sums, reduction="sum") / self._unlogged_steps).tolist()
             names = [f"loss_{name}" for name in self._task_loss_sums]
             logs |= dict(zip(names, means, strict=True))
-            self._task_loss_sums = {}
-            self._task_losses_logged_step = self.state.global_step
+            self._task_loss_sums, self._unlogged_steps = {}, 0
         super().log(logs, start_time)
 
     # Data
