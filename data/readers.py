@@ -1,0 +1,691 @@
+"""Files of every known format to raw rows.
+
+| format | what is read |
+|---|---|
+| json | an array of objects, or one object a line |
+| jsonl | one object a line |
+| csv, tsv | a table with a header; every value is a text, exactly as it is written |
+| parquet | a table; class ids become names |
+| arrow | an Arrow file, or a folder written by `Dataset.save_to_disk`; class ids become names |
+| conll | a token a line, its tags in further columns, a blank line after each sentence |
+| intent_slots | a folder of `seq.in`, `seq.out` and `label`: a sentence a line |
+| doccano | its JSON or JSON lines: labels of texts, spans, or spans with relations |
+| label_studio | its exports JSON and JSON_MIN |
+| spacy | pairs `["text", {"entities": ..., "cats": ...}]`, or objects with a text and the same |
+| text | one text a line |
+
+Spans of the annotation tools come out as `{"start", "end", "label"}`. Whether they fit the text,
+and whatever else a row should be, is checked later: see normalization.py. Only JSON arrays and
+Label Studio's exports are held in memory as a whole.
+"""
+
+import csv
+import glob
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby, islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, LargeList, List
+
+Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row or what is wrong
+Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
+
+ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
+}
+FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> the folder's format
+BATCH = 1000
+LONGEST_FIELD = 10_000_000  # the csv module's own limit is shorter than a long document
+ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps what is no UTF-8
+ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+WORDS = re.compile(r"[^ \t]+")  # not str.split(): a word may hold a no-break space
+
+
+def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
+    """The files, and folders that are themselves a data file, that names and globs stand for.
+
+    Each is there once, however many patterns it fits; those of one glob are sorted.
+
+    Raises:
+        FileNotFoundError: a name or a glob that stands for none.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        folder = os.path.expanduser(data_dir or "")
+        path = Path(folder, os.path.expanduser(pattern))
+        matches = [path]
+        if not _is_data(path):  # names may hold the characters of a glob
+            inside = os.path.join(glob.escape(folder), os.path.expanduser(pattern))
+            matches = [Path(match) for match in sorted(glob.glob(inside, recursive=True))]
+            matches = [match for match in matches if _is_data(match)]
+        if not matches:
+            raise FileNotFoundError(f"No file {path}.")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def detect_format(path: Path) -> str:
+    """The format of a file or folder: by its ending, and of JSON by what is in it.
+
+    Raises:
+        ValueError: an ending that is unknown or stands for several formats, or JSON that could be
+            several.
+    """
+    ending = path.suffix.lower()
+    if path.is_dir():
+        for name, format in FOLDERS.items():
+            if (path / name).is_file():
+                return format
+        raise ValueError(
+            f"{path}: a folder that is a data file should hold one of {', '.join(FOLDERS)}."
+        )
+    if ending in (".json", ".jsonl"):
+        with _named_errors(path):
+            records = islice(_read_json_values(path), BATCH)
+            kinds = sorted({kind for _, record in records if (kind := _json_kind(record))})
+        if len(kinds) > 1:
+            raise ValueError(f"{path}: could be {' or '.join(kinds)}. Set `format`.")
+        return kinds[0] if kinds else ending[1:]
+    if ending == ".txt":
+        raise ValueError(f"{path}: a file ending in '.txt' could be conll or text. Set `format`.")
+    if ending not in ENDINGS:
+        raise ValueError(
+            f"{path}: should end in one of .json, .jsonl, {', '.join(ENDINGS)}. Found {ending!r}. "
+            f"Else set `format` to one of {', '.join(FORMATS)}."
+        )
+    return ENDINGS[ending]
+
+
+def read_file(path: Path, format: str, column_names: list[str] | None = None) -> Rows:
+    """Rows of a file, read as they are asked for.
+
+    Args:
+        path (`Path`): the file, or the folder that is one.
+        format (`str`): one of `FORMATS`.
+        column_names (`list[str]`, *optional*): of a CoNLL file. By default `tokens`, `column_2`
+            and so on, and `tags` for the last.
+
+    Yields:
+        `tuple[str, dict | ValueError]`: a place such as `line 7` (of formats made of lines: the
+        first line of the record) or `row 7`, and the row, or an error that says what is wrong with
+        it, without file and place.
+
+    Raises:
+        ValueError: an unknown format, or a file that can't be read as a whole or has no rows.
+        OSError: a file that is not there or can't be opened.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"`format` should be one of {', '.join(FORMATS)}. Found {format!r}.")
+    has_rows = False
+    with _named_errors(path):
+        for place_and_row in FORMATS[format](path, column_names):
+            has_rows = True
+            yield place_and_row
+        if not has_rows:
+            raise ValueError("has no rows.")
+
+
+def named_classes(features: Features) -> Callable[[dict], dict]:
+    """A function from a row with class ids to one with names, in lists and spans too.
+
+    None and -1, which stands for no label in some data sets, become None. The function raises
+    ValueError for an id without a name.
+    """
+    name_row = _class_namer(dict(features))
+    return name_row or (lambda row: row)
+
+
+def _class_namer(feature: Any) -> Callable | None:
+    """From values of a feature to values with names; None where it has no class ids."""
+    if isinstance(feature, ClassLabel):
+        return partial(_class_name, feature.names)
+    if isinstance(feature, List | LargeList) and (name_one := _class_namer(feature.feature)):
+        return lambda values: values and [name_one(value) for value in values]
+    if isinstance(feature, dict):
+        namers = {key: namer for key, one in feature.items() if (namer := _class_namer(one))}
+        if namers:
+            return lambda value: value and value | {key: namers[key](value[key]) for key in namers}
+    return None
+
+
+def _class_name(names: list[str], index: int | None) -> str | None:
+    if index is None or index == -1:
+        return None
+    if not 0 <= index < len(names):
+        raise ValueError(f"class ids should be from 0 to {len(names) - 1}, or -1. Found {index}.")
+    return names[index]
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() or any((path / name).is_file() for name in FOLDERS)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """What is wrong with a whole file, as one line that begins with its name."""
+    try:
+        yield
+    except (ValueError, pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # it names its file; pyarrow's own, of damaged files, have no number
+        reason, *_ = str(error).split("\n")
+        raise ValueError(f"{path}: {reason}") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_utf8(text: str) -> None:
+    if not text.isascii() and ESCAPED_BYTE.search(text):
+        found = text.encode("utf-8", "surrogateescape")
+        raise ValueError(f"should be UTF-8. Found {_short(found)}.")
+
+
+def _check_distinct(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"the columns should have different names. Found {', '.join(names)}.")
+
+
+def _each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> Records:
+    """Converted records. What was or becomes an error stays in its place as one."""
+    for place, record in records:
+        if not isinstance(record, ValueError):
+            try:
+                record = convert(record)
+            except ValueError as error:
+                record = error
+        yield place, record
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Physical lines. Only a line feed ends one: other separators belong to the text."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            yield f"line {number}", line.removesuffix("\n").removesuffix("\r")
+
+
+def _read_text(path: Path, _) -> Rows:
+    return _each(_read_lines(path), _text_row)
+
+
+def _text_row(line: str) -> dict:
+    _check_utf8(line)
+    return {"text": line}
+
+
+# JSON
+
+
+def _read_json(path: Path, _) -> Rows:
+    return _each(_read_json_values(path), _json_object)
+
+
+def _read_jsonl(path: Path, _) -> Rows:
+    return _each(_read_json_lines(path), _json_object)
+
+
+def _json_object(value: Any) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"should be a JSON object. Found {_short(value)}.")
+    return value
+
+
+def _read_json_lines(path: Path) -> Records:
+    return _each(((place, line) for place, line in _read_lines(path) if line.strip()), _parse_json)
+
+
+def _read_json_values(path: Path) -> Records:
+    """The values of an array or, where the file is no array, of each line."""
+    if path.suffix.lower() == ".jsonl" or _is_json_lines(path):
+        return _read_json_lines(path)
+    return _read_json_array(path)
+
+
+def _is_json_lines(path: Path) -> bool:
+    """Whether the first line is a record, if a broken one, and not the beginning of an array."""
+    first = next((line.strip() for _, line in _read_lines(path) if line.strip()), "")
+    try:
+        value = _parse_json(first)
+    except ValueError:
+        return not first.startswith("[") and (first.endswith("}") or not first.startswith("{"))
+    return not isinstance(value, list) or _is_spacy_pair(value)
+
+
+def _read_json_array(path: Path) -> Records:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"should be a JSON array, or have an object in each line ({error.msg} in line "
+            f"{error.lineno}, character {error.colno})."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"should be a JSON array in UTF-8 ({error}).") from None
+    if not isinstance(values, list):
+        raise ValueError(
+            f"should be a JSON array, or have an object in each line. Found {_short(values)}."
+        )
+    records = ((f"row {index}", value) for index, value in enumerate(values, start=1))
+    return _each(records, _check_surrogates) if ESCAPED_SURROGATE.search(text) else records
+
+
+def _parse_json(line: str) -> Any:
+    _check_utf8(line)
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos + 1}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    else:
+        return _check_surrogates(value) if ESCAPED_SURROGATE.search(line) else value
+    raise ValueError(f"should be JSON ({reason}). Found {_short(line)}.")
+
+
+def _check_surrogates(value: Any) -> Any:
+    """JSON can escape half of a surrogate pair, which is no text: nobody could write it again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"should be Unicode text. Found half of a surrogate pair: {_short(value)}."
+        ) from None
+    return value
+
+
+def _json_kind(record: Any) -> str | None:
+    """The tool whose export a record shows itself to be from."""
+    match record:
+        case [str(), dict()] | {"text": _, "cats": dict()} | {"text": _, "ents": list()}:
+            return "spacy"
+        case {"data": dict(), "annotations": list()} | {"data": dict(), "predictions": list()}:
+            return "label_studio"
+        case {"annotation_id": _, "lead_time": _}:
+            return "label_studio"
+        case dict():
+            for key, value in record.items():
+                match value:
+                    case [{"start": _, "end": _, "labels": list()}, *_]:
+                        return "label_studio"
+                    case [[int(), int(), str()] | {"start_offset": _, "end_offset": _}, *_] if (
+                        key in DOCCANO_LABELS
+                    ):
+                        return "doccano"
+    return None
+
+
+def _spans(value: Any, name: str) -> list[dict]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name!r} should be a list of spans. Found {_short(value)}.")
+    return [_span(one, name) for one in value]
+
+
+def _span(value: Any, name: str) -> dict:
+    match value:
+        case (
+            [start, end, label]
+            | {"start": start, "end": end, "label": label}
+            | {"start_offset": start, "end_offset": end, "label": label}
+        ):
+            return {"start": start, "end": end, "label": label}
+    raise ValueError(f"{name!r} should have spans of start, end and label. Found {_short(value)}.")
+
+
+# doccano
+
+
+DOCCANO_LABELS = ("label", "labels", "entities")
+
+
+def _read_doccano(path: Path, _) -> Rows:
+    return _each(_read_json_values(path), _doccano_row)
+
+
+def _doccano_row(record: Any) -> dict:
+    row = dict(_json_object(record))
+    for name in DOCCANO_LABELS:
+        labels = row.get(name)
+        if isinstance(labels, list) and any(isinstance(label, list | dict) for label in labels):
+            row[name] = _spans(labels, name)
+    return row
+
+
+# spaCy
+
+
+def _read_spacy(path: Path, _) -> Rows:
+    return _each(_read_json_values(path), _spacy_row)
+
+
+def _is_spacy_pair(record: Any) -> bool:
+    match record:
+        case [str(), dict()]:
+            return True
+    return False
+
+
+def _spacy_row(record: Any) -> dict:
+    """Text, entities and categories only: the `tokens` of a spaCy document are no words."""
+    match record:
+        case [str() as text, dict() as annotation] | ({"text": str() as text} as annotation):
+            row: dict[str, Any] = {"text": text}
+        case _:
+            raise ValueError(
+                'should be ["text", {"entities": ...}] or an object with a text. '
+                f"Found {_short(record)}."
+            )
+    for name in ("entities", "ents", "spans"):
+        if name in annotation:
+            row["entities"] = _spans(annotation[name], name)
+            break
+    if "cats" in annotation:
+        scores = annotation["cats"]
+        if not isinstance(scores, dict) or not all(
+            isinstance(score, int | float) for score in scores.values()
+        ):
+            raise ValueError(f"'cats' should be an object of numbers. Found {_short(scores)}.")
+        row["cats"] = [name for name, score in scores.items() if score >= 0.5]
+    return row
+
+
+# Label Studio
+
+
+def _read_label_studio(path: Path, _) -> Rows:
+    span_columns: dict[str, None] = {}  # in the order of their appearance
+    rows = list(_each(_read_json_values(path), partial(_label_studio_row, span_columns)))
+    for place, row in rows:
+        if isinstance(row, ValueError):
+            yield place, row
+        else:
+            columns, is_annotated = row
+            # An annotator who found nothing leaves no result to read.
+            yield place, ({name: [] for name in span_columns} if is_annotated else {}) | columns
+
+
+def _label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, bool]:
+    """A row, and whether it is annotated. Adds the names of columns of spans to `span_columns`."""
+    task = _json_object(record)
+    is_minimal = not isinstance(task.get("data"), dict)
+    data = task if is_minimal else task["data"]
+    texts = [value for value in data.values() if isinstance(value, str)]
+    try:
+        if is_minimal:
+            return _label_studio_minimal(task, texts, span_columns)
+        return _label_studio_task(task, texts, span_columns)
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError(
+            f"should be a task as Label Studio exports it. Found {_short(record)}."
+        ) from None
+
+
+def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
+    """Of the JSON export. A task that was not annotated has its data only."""
+    annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+    if not annotations:
+        return task["data"], False
+    if len(annotations) > 1:
+        raise ValueError(f"should have one annotation. Found {len(annotations)}: keep one of them.")
+    columns: dict[str, list] = {}
+    for result in annotations[0]["result"]:
+        kind, value = result["type"], result.get("value")
+        if kind == "relation" or value is None:
+            continue
+        name = result["from_name"]
+        column = columns.setdefault(name, [])
+        if kind == "labels":
+            span_columns[name] = None
+            column += _label_studio_spans([value], texts, name)
+        elif kind not in ("choices", "rating", "number"):
+            raise ValueError(
+                f"{name!r} should be of type labels, choices, rating or number. Found {kind!r}."
+            )
+        elif "start" in value:
+            raise ValueError(f"{name!r} should be {kind} of the text. Found it of a part of it.")
+        else:
+            column += value[kind] if isinstance(value[kind], list) else [value[kind]]
+    return task["data"] | {
+        name: values if name in span_columns or len(values) > 1 else values[0]
+        for name, values in columns.items()
+        if values or name in span_columns
+    }, True
+
+
+def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
+    """Of the JSON_MIN export."""
+    columns = dict(row)
+    for name, value in row.items():
+        match value:
+            case [{"start": _, "end": _, "labels": _}, *_]:
+                span_columns[name] = None
+                columns[name] = _label_studio_spans(value, texts, name)
+            case {"choices": list() as choices} | [{"choices": list() as choices}]:
+                columns[name] = choices[0] if len(choices) == 1 else choices
+            case [{"rating": number}] | [{"number": number}]:
+                columns[name] = number
+    return columns, row.get("annotation_id") is not None
+
+
+def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list[dict]:
+    """One for each label. The export doesn't say which field of the data holds the text."""
+    spans = []
+    for value in values:
+        start, end = value["start"], value["end"]
+        if "text" in value:
+            # Some versions drop line breaks. Offsets that are off show in the rest of the text.
+            expected = "".join(value["text"].split())
+            found = [text[start:end] for text in texts]
+            if not any("".join(text.split()) == expected for text in found):
+                raise ValueError(
+                    f"{name!r} should have {value['text']!r} from character {start} to {end}. "
+                    f"Found {_short(found[0] if len(found) == 1 else found)}."
+                )
+        spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
+    return spans
+
+
+# Tables
+
+
+def _read_table(path: Path, _, delimiter: str) -> Rows:
+    """Texts as they are written: "NA" is a word, "007" no number."""
+    records = _read_records(path, delimiter)
+    _, header = next(records, ("", []))
+    _check_utf8("".join(header))
+    _check_distinct(header)
+    yield from _each(records, partial(_table_row, header))
+
+
+def _table_row(header: list[str], fields: list[str]) -> dict:
+    _check_utf8("".join(fields))
+    if len(fields) != len(header):
+        raise ValueError(
+            f"should have {len(header)} fields. Found {len(fields)}: {_short(fields)}."
+        )
+    return dict(zip(header, fields, strict=True))
+
+
+def _read_records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    csv.field_size_limit(LONGEST_FIELD)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        while True:
+            place = f"line {reader.line_num + 1}"
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise ValueError(f"{place}: {error}.") from None
+            if any("\0" in field for field in fields):
+                raise ValueError(f"{place}: should be text. Found a null byte.")
+            if fields:
+                yield place, fields
+
+
+def _read_parquet(path: Path, _) -> Rows:
+    with pq.ParquetFile(path) as file:
+        yield from _read_batches(file.schema_arrow, file.iter_batches(batch_size=BATCH))
+
+
+def _read_arrow(path: Path, _) -> Rows:
+    if path.is_dir():
+        try:
+            dataset = datasets.load_from_disk(str(path)).with_format("arrow")
+        except IndexError:  # what `datasets` saves of no rows, it can't load
+            return
+        yield from _read_batches(dataset.features.arrow_schema, dataset.iter(BATCH))
+        return
+    with path.open("rb") as file:
+        is_stream = file.read(6) != b"ARROW1"
+    with pa.memory_map(str(path)) as source:
+        if is_stream:
+            stream = pa.ipc.open_stream(source)
+            yield from _read_batches(stream.schema, stream)
+        else:
+            file = pa.ipc.open_file(source)
+            batches = (file.get_batch(index) for index in range(file.num_record_batches))
+            yield from _read_batches(file.schema, batches)
+
+
+def _read_batches(schema: pa.Schema, batches: Iterable) -> Rows:
+    """Rows of record batches or tables, whose schema may hold the names of classes."""
+    _check_distinct(schema.names)
+    described = b"huggingface" in (schema.metadata or {})
+    features = Features.from_arrow_schema(schema) if described else Features()
+    rows = (
+        row
+        for batch in batches
+        for start in range(0, batch.num_rows, BATCH)  # a file may be one batch
+        for row in batch.slice(start, BATCH).to_pylist()
+    )
+    places = ((f"row {index}", row) for index, row in enumerate(rows, start=1))
+    yield from _each(places, named_classes(features))
+
+
+# Tokens
+
+
+def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
+    """Sentences. A line that begins with `#` is a comment unless it has the columns of a token."""
+    place, first = _first_token_line(path)
+    if not first:
+        return
+    split = (lambda line: line.split("\t")) if "\t" in first else WORDS.findall
+    count = len(split(first))
+    if count < 2:
+        raise ValueError(
+            f"{place} should have two or more columns, with tabs or spaces between. "
+            f"Found {_short(first)}."
+        )
+    others = [f"column_{number}" for number in range(2, count)]
+    names = column_names or ["tokens", *others, "tags"]
+    if len(names) != count:
+        raise ValueError(
+            f"{place} should have the {len(names)} columns {', '.join(names)}. "
+            f"Found {count}: {_short(first)}."
+        )
+    _check_distinct(names)
+    for is_between, lines in groupby(_read_lines(path), _is_between_sentences):
+        if is_between:
+            continue
+        sentence = [
+            (place, line, columns)
+            for place, line in lines
+            if len(columns := split(line)) == count or not line.startswith("#")
+        ]
+        if sentence:
+            yield from _each([(sentence[0][0], sentence)], partial(_sentence_row, names))
+
+
+def _first_token_line(path: Path) -> tuple[str, str]:
+    """The first one that is surely no comment, or else the first that may be none."""
+    first = ("", "")
+    for numbered in _read_lines(path):
+        if not _is_between_sentences(numbered):
+            if not numbered[1].startswith("#"):
+                return numbered
+            if not first[1]:
+                first = numbered
+    return first
+
+
+def _is_between_sentences(numbered: tuple[str, str]) -> bool:
+    _, line = numbered
+    return not line.strip() or line.startswith("-DOCSTART-")
+
+
+def _sentence_row(names: list[str], sentence: list[tuple[str, str, list[str]]]) -> dict:
+    for place, line, columns in sentence:
+        try:
+            _check_utf8(line)
+        except ValueError as error:
+            raise ValueError(f"{place} {error}") from None
+        if len(columns) != len(names):
+            raise ValueError(
+                f"{place} should have {len(names)} columns. Found {len(columns)}: {_short(line)}."
+            )
+        if not columns[0]:
+            raise ValueError(f"{place} should have a token. Found {_short(line)}.")
+    values = zip(*(columns for _, _, columns in sentence), strict=True)
+    return dict(zip(names, map(list, values), strict=True))
+
+
+def _read_intent_slots(path: Path, _) -> Rows:
+    files = [path / name for name in ("seq.in", "seq.out", "label")]
+    counts = [sum(1 for _ in _read_lines(file)) for file in files]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            "seq.in, seq.out and label should have as many lines as each other. "
+            f"Found {', '.join(map(str, counts))}."
+        )
+    lines = zip_longest(*map(_read_lines, files))
+    numbered = ((same[0][0], [line for _, line in same]) for same in lines)
+    return _each((one for one in numbered if any(map(str.strip, one[1]))), _intent_row)
+
+
+def _intent_row(lines: list[str]) -> dict:
+    for line in lines:
+        _check_utf8(line)
+    tokens, slots = (WORDS.findall(line) for line in lines[:2])
+    if len(tokens) != len(slots):
+        raise ValueError(
+            f"should have a tag in seq.out for each of the {len(tokens)} words in seq.in. "
+            f"Found {len(slots)}."
+        )
+    return {"tokens": tokens, "slots": slots, "intent": lines[2].strip()}
+
+
+FORMATS: dict[str, Callable[..., Rows]] = {  # each (path, column_names) -> rows
+    "json": _read_json,
+    "jsonl": _read_jsonl,
+    "csv": partial(_read_table, delimiter=","),
+    "tsv": partial(_read_table, delimiter="\t"),
+    "parquet": _read_parquet,
+    "arrow": _read_arrow,
+    "conll": _read_conll,
+    "intent_slots": _read_intent_slots,
+    "doccano": _read_doccano,
+    "label_studio": _read_label_studio,
+    "spacy": _read_spacy,
+    "text": _read_text,
+}
