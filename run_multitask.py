@@ -5,6 +5,7 @@
     python run_multitask.py configs/snips.yaml --tasks.intent.weight 2 --learning_rate 1e-4
     accelerate launch --config_file configs/accelerate/cpu_two_processes.yaml run_multitask.py
     python run_multitask.py runs/snips/config.yaml --resume_from_checkpoint
+    python run_multitask.py my.yaml --do_inspect              # what is in the data
     python run_multitask.py --help                            # every key
 
 The run folder gets the model with its tokenizer and code, the resolved config.yaml, and
@@ -22,18 +23,31 @@ import transformers
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
+from data.bad_rows import BadRows
 from data.collator import MultiTaskCollator
-from data.loading import load_splits
-from data.preprocessing import preprocess
 from export.model_card import model_card
 from export.publish import publish
 from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.decoding import strip_offsets, word_ids
 from training.arguments import RunArguments, parse_arguments
 from training.checkpoints import checkpoints, newest_complete_checkpoint
+from training.data_loading import (
+    epoch_draws,
+    inspect,
+    join_datasets,
+    labelled_tasks,
+    load_rows,
+    load_texts,
+    preprocess_rows,
+)
 from training.metrics import metric_names
 from training.model_loading import load_model
-from training.results import print_answers, print_results, write_json, write_predictions
+from training.results import (
+    print_answers,
+    print_inspection,
+    print_results,
+    write_json,
+    write_predictions,
+)
 from training.trainer import MultiTaskTrainer
 
 logger = logging.getLogger("run_multitask")
@@ -46,14 +60,19 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint = find_checkpoint(run)
         set_seed(run.training.seed)
         with run.training.main_process_first(desc="loading"):
-            rows = load_rows(run)
+            rows, bad = load_rows(run)
             texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
             check_best_metric(run, model)
-            splits = tokenize(run, rows, tokenizer, model)
+            windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
+            splits = join_datasets(run, windows, tokenizer, model)
     except (ValueError, OSError) as error:
         fail(error)
 
+    if run.training.do_inspect:
+        report = inspect(run, rows, windows, bad + more_bad, tokenizer, model)
+        print_inspection(report, Path(run.training.output_dir) / "inspection.json")
+        return
     # Publishing is ours, from a clean folder: the Trainer would push its pickles along, and write
     # the token into them.
     publishes, run.training.push_to_hub = run.training.push_to_hub, False
@@ -61,7 +80,10 @@ def main(argv: list[str] | None = None) -> None:
     trainer = make_trainer(run, model, tokenizer, splits)
     results: dict[str, float] = {}
     if run.training.do_train:
-        results |= train(run, trainer, checkpoint)
+        try:
+            results |= train(run, trainer, checkpoint)
+        except BadRows as error:  # met in data that is streamed
+            fail(error)
     if run.training.do_eval and "validation" in splits:
         results |= trainer.evaluate(splits["validation"], metric_key_prefix="eval")
     if run.training.do_test and "test" in splits:
@@ -110,91 +132,14 @@ def find_checkpoint(run: RunArguments) -> str | None:
     return str(newest) if newest else None
 
 
-def load_rows(run: RunArguments) -> dict[str, Dataset]:
-    data = run.data
-    rows = load_splits(
-        {name: vars(task) for name, task in run.tasks.items()},
-        dataset=data.dataset,
-        files={
-            "train": data.train_file,
-            "validation": data.validation_file,
-            "test": data.test_file,
-        },
-        data_dir=data.data_dir,
-        dataset_config=data.dataset_config,
-        revision=data.dataset_revision,
-        text_column=data.text_column,
-        tokens_column=data.tokens_column,
-        sizes={
-            "train": data.train_size,
-            "validation": data.validation_size,
-            "test": data.test_size,
-        },
-        seed=run.training.seed,
-    )
-    for split, wanted in {
-        "train": run.training.do_train,
-        "validation": run.training.do_eval,
-    }.items():
-        if wanted and split not in rows:
-            raise ValueError(
-                f"There is no {split} data. Set {split}_file or a dataset that has it."
-            )
-    if run.training.do_train and all(
-        task.type == "sentence_embedding" for task in run.tasks.values()
-    ):
-        raise ValueError("Training needs a task with labels; sentence_embedding has none.")
-    return rows
-
-
-def load_texts(run: RunArguments) -> list[str]:
-    """The texts to answer at the end, read before training: a mistake there must not cost one."""
-    if not run.training.do_predict:
-        return []
-    if run.data.predict_file is None:
-        raise ValueError("do_predict needs predict_file.")
-    rows = load_splits(
-        {},
-        files={"predict": run.data.predict_file},
-        data_dir=run.data.data_dir,
-        text_column=run.data.text_column,
-        tokens_column=run.data.tokens_column,
-    )["predict"]
-    if "tokens" in rows.column_names:
-        return [" ".join(words) for words in rows["tokens"]]
-    return rows["text"][:]
-
-
 def check_best_metric(run: RunArguments, model: MultiTaskModel) -> None:
     """Refuse a name that the first evaluation would not find, after a whole epoch."""
-    metric, known = run.training.metric_for_best_model, metric_names(model.config.tasks)
+    metric = run.training.metric_for_best_model
+    known = metric_names(model.config.tasks, labelled_tasks(run))
     if metric is not None and metric.removeprefix("eval_") not in known:
         raise ValueError(
             f"metric_for_best_model should be one of {', '.join(known)}. Found {metric!r}."
         )
-
-
-def tokenize(
-    run: RunArguments,
-    rows: dict[str, Dataset],
-    tokenizer: PreTrainedTokenizerBase,
-    model: MultiTaskModel,
-) -> dict[str, Dataset]:
-    return {
-        split: preprocess(
-            dataset,
-            tokenizer,
-            model.config.tasks,
-            strip_offsets=strip_offsets,
-            find_words=word_ids,
-            labelling=run.data.labelling,
-            max_length=run.data.max_length,
-            prompt=(model.config.prompts or {}).get("default", ""),
-            name=split,
-            num_proc=run.data.num_proc,
-        )
-        for split, dataset in rows.items()
-    }
 
 
 def make_trainer(
@@ -214,6 +159,8 @@ def make_trainer(
         eval_dataset=splits.get("validation"),
         processing_class=tokenizer,
         callbacks=callbacks,
+        datasets=labelled_tasks(run),
+        draws=epoch_draws(run, splits),
     )
 
 
@@ -228,8 +175,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
                 shutil.rmtree(old)
     trainer.accelerator.wait_for_everyone()
     logger.info(
-        "Training on %d rows with %s; %d processes, %s.",
-        len(trainer.train_dataset),
+        "Training on %s with %s; %d processes, %s.",
+        "streamed rows" if run.data.streaming else f"{len(trainer.train_dataset)} rows",
         ", ".join(run.tasks),
         run.training.world_size,
         "bfloat16" if run.training.bf16 else "float32",
@@ -282,7 +229,8 @@ def push(
 
 
 def fail(error: Exception) -> NoReturn:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    lines = str(error).split("\n") if isinstance(error, BadRows) else [str(error)]
+    print(f"error: {chr(10).join(' '.join(line.split()) for line in lines)}", file=sys.stderr)
     sys.exit(2)
 
 

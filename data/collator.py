@@ -13,7 +13,8 @@ class MultiTaskCollator:
     """Pads preprocessed rows to the longest of them.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): its padding token and side are used.
+        tokenizer (`PreTrainedTokenizerBase`): its padding token is used. Padding goes to the right:
+            positions count from the first token, which it must not push aside.
         tasks (`dict[str, dict]`): as in the model's config.
 
     Returns a dict of `input_ids` and `attention_mask`, `torch.LongTensor` of shape
@@ -31,8 +32,7 @@ class MultiTaskCollator:
         def pad(sequences: list[list[int]], value: int) -> torch.Tensor:
             padded = torch.full((len(rows), longest), value, dtype=torch.long)
             for index, sequence in enumerate(sequences):
-                start = longest - len(sequence) if self.tokenizer.padding_side == "left" else 0
-                padded[index, start : start + len(sequence)] = torch.tensor(sequence)
+                padded[index, : len(sequence)] = torch.tensor(sequence)
             return padded
 
         input_ids = [row["input_ids"] for row in rows]

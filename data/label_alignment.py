@@ -7,7 +7,6 @@ the function given to `preprocess` finds in the tokenizer's offsets. Words are r
 from bisect import bisect_right
 
 IGNORE_INDEX = -100
-LABELLINGS = ("first", "all")
 
 
 def join_words(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:

@@ -1,58 +1,128 @@
 """From files, Hub ids or the generator to loaded rows (see normalization.py)."""
 
-import csv
-import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import datasets
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, IterableDataset
 
-from .normalization import normalize
+from .caching import file_state, fingerprint
+from .labels import scheme_of, unify_labels, unify_row
+from .normalization import loaded_features, normalized_rows
+from .readers import FORMATS, detect_format, find_files, named_classes, read_file
+from .splitting import split_off
 from .synthetic import load_synthetic
 
 SPLITS = ("train", "validation", "test")
-FILE_TYPES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
-RESERVED_COLUMNS = ("source", "text", "tokens", "input_ids", "attention_mask", "length", "labels")
+RESERVED_COLUMNS = (
+    "source", "text", "tokens", "repairs", "problem", "raw", "input_ids", "attention_mask",
+    "length", "labels", "row", "dataset", "window", "widened", "cut_tokens", "cut_entities",
+)  # fmt: skip
+
+ROWS_THAT_TELL = 1000  # of streamed data, about the rest
+
+
+class RawRows(NamedTuple):
+    """A split before it is loaded: its name for messages, what starts reading it, and what its
+    fingerprint is made of."""
+
+    name: str
+    rows: Callable[[], Iterable[tuple[str, dict | ValueError]]]
+    state: Any
+
+
+@dataclass
+class DatasetArguments:
+    """Where the rows of one data set are, and in which form."""
+
+    dataset: str | None = field(
+        default=None,
+        metadata={"help": "`synthetic`, a Hub id, or a data set folder; instead of files."},
+    )
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "Which of the data set's configurations."}
+    )
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the data set's Hub id."}
+    )
+    data_dir: str | None = field(
+        default=None, metadata={"help": "The folder that the files below are in."}
+    )
+    train_file: list[str] | None = field(
+        default=None, metadata={"help": "Files to train on; names, folders or globs."}
+    )
+    validation_file: list[str] | None = field(
+        default=None, metadata={"help": "Files to choose the best epoch by."}
+    )
+    test_file: list[str] | None = field(
+        default=None, metadata={"help": "Held-out files for the end."}
+    )
+    format: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of the files. Default: found out from their names and beginnings.",
+            "choices": list(FORMATS),
+        },
+    )
+    column_names: list[str] | None = field(
+        default=None, metadata={"help": "Of conll files. Default: tokens, column_2, ..., tags."}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column of the text. Default: text."}
+    )
+    tokens_column: str | None = field(
+        default=None, metadata={"help": "Column of the words. Default: tokens, where there is one."}
+    )
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "How many rows to take (the first ones) or to make. Default: all."},
+    )
+    validation_size: int | None = field(default=None, metadata={"help": "As train_size."})
+    test_size: int | None = field(default=None, metadata={"help": "As train_size."})
+    validation_fraction: float | None = field(
+        default=None,
+        metadata={"help": "Cut so much off the training rows where there is no validation split."},
+    )
+    test_fraction: float | None = field(
+        default=None, metadata={"help": "As validation_fraction, for the test split."}
+    )
+
+    def files(self, split: str) -> list[str] | None:
+        return getattr(self, f"{split}_file")
+
+    def size(self, split: str) -> int | None:
+        return getattr(self, f"{split}_size")
+
+    def fraction(self, split: str) -> float | None:
+        return None if split == "train" else getattr(self, f"{split}_fraction")
 
 
 def load_splits(
-    tasks: dict[str, dict],
-    dataset: str | None = None,
-    files: dict[str, str | None] | None = None,
-    data_dir: str | None = None,
-    dataset_config: str | None = None,
-    revision: str | None = None,
-    text_column: str | None = None,
-    tokens_column: str | None = None,
-    sizes: dict[str, int] | None = None,
-    seed: int = 0,
-) -> dict[str, Dataset]:
-    """Load every split there is.
+    tasks: dict[str, dict], source: DatasetArguments, seed: int = 0, streaming: bool = False
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Load every split of a data set, good rows and bad ones.
 
     Args:
-        tasks (`dict[str, dict]`): name to `type`, `problem_type` and `column` (by default the
-            name).
-        dataset (`str`, *optional*): `synthetic`, or a Hub id or data set folder.
-        files (`dict[str, str | None]`, *optional*): split to file, instead of `dataset`. JSON,
-            JSONL, CSV, TSV or Parquet, by their endings.
-        data_dir (`str`, *optional*): the folder that the files are in.
-        dataset_config, revision (`str`, *optional*): of the Hub id.
-        text_column (`str`, *optional*): by default `text`, where the data has no `tokens`.
-        tokens_column (`str`, *optional*): by default `tokens`, where the data has it.
-        sizes (`dict[str, int]`, *optional*): rows per split; of `synthetic` all it makes, of other
-            data the first so many. By default all.
+        tasks (`dict[str, dict]`): the tasks it labels: name to `type`, and where they are set
+            `problem_type`, `column` (default: the name), `tag_scheme`, `on_broken_tags`, `overlap`
+            and `label_map`.
+        source (`DatasetArguments`): where it is.
         seed (`int`): of `synthetic`.
+        streaming (`bool`): leave the training split to `stream_rows`.
 
     Returns:
-        `dict[str, Dataset]`: split to loaded rows.
+        `tuple[dict[str, Dataset], list[str]]`: split to loaded rows, and what was done to their
+        labels, a line for each thing worth saying. `good_rows` is the next step.
 
     Raises:
         FileNotFoundError: a file or data set is not there.
-        ValueError: a column that is not there or a row that is not as it should be.
+        ValueError: settings that contradict each other, a file that can't be read, a column that no
+            row has, tags of several schemes.
     """
     for name in tasks:
         if name in RESERVED_COLUMNS:
@@ -60,129 +130,183 @@ def load_splits(
                 f"A task can't be named {name!r}: rows have a column of that name. Use another, "
                 f"and `column: {name}` if its labels are there."
             )
-    sizes = {split: size for split, size in (sizes or {}).items() if size is not None}
-    for split, size in sizes.items():
-        if size < 1:
+    for split in SPLITS:
+        size = source.size(split)
+        if size is not None and size < 1:
             raise ValueError(f"{split}_size should be at least 1. Found {size}.")
-    given = {split: file for split, file in (files or {}).items() if file is not None}
-    if dataset is None:
-        raw = _load_files(given, data_dir)
-    elif given:
-        found = ", ".join(given.values())
-        raise ValueError(f"Set `dataset` or files, not both. Found {dataset!r} and {found}.")
-    elif dataset == "synthetic":
-        raw = _make_synthetic(sizes, seed)
-    else:
-        raw = _load_hub(dataset, dataset_config, revision)
-    loaded = {}
-    for split, (rows, name) in raw.items():
-        if split in sizes:
-            rows = rows.select(range(min(sizes[split], len(rows))))
-        loaded[split] = normalize(rows, name, tasks, text_column, tokens_column)
-    return loaded
+    raw = _raw_splits(source, seed, streaming)
+    if streaming:
+        raw.pop("train", None)
+    return unify_labels(
+        {split: _load(one, split, tasks, source) for split, one in raw.items()}, tasks
+    )
 
 
-def collect_labels(dataset: Dataset, tasks: dict[str, dict]) -> dict[str, list[str] | None]:
-    """Per task the labels of a data set's rows, sorted; of a token task `O` and then `B-` and `I-`
-    of each type. None for tasks that have none to collect. Given `labels` are kept as they are.
+def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[], Iterator[dict]]:
+    """What reads the training rows once through: loaded rows, bad ones too, one by one.
+
+    A tag scheme that is not told is found out from the first 1,000 rows.
 
     Raises:
-        ValueError: a task has no label in any row.
+        FileNotFoundError, ValueError: as `load_splits`; also where there are no training rows.
     """
-    return {
-        name: task.get("labels") or _labels_of(dataset, name, task) for name, task in tasks.items()
-    }
+    raw = _raw_splits(source, 0, streaming=True).get("train")
+    if raw is None:
+        raise ValueError("There is no train data. Set train_file or a dataset that has it.")
+    column, in_words = _form(raw, source)
+
+    def rows() -> Iterator[dict]:
+        limited = islice(raw.rows(), source.train_size)
+        return normalized_rows(limited, raw.name, tasks, column, in_words)
+
+    schemes = {}
+    for name, task in tasks.items():
+        if in_words and task["type"] == "token_classification":
+            tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
+            schemes[name] = scheme_of(name, task, tags)
+    renamed = [name for name, task in tasks.items() if task.get("label_map")]
+    return lambda: (unify_row(row, schemes, renamed, tasks) for row in rows())
 
 
-def _labels_of(dataset: Dataset, name: str, task: dict) -> list[str] | None:
-    if task["type"] == "sentence_embedding":
-        return None
-    if task.get("problem_type") == "regression":
-        return [name]
-    found: set[str] = set()
-    for label in dataset[name]:
-        if isinstance(label, list):
-            found.update(one["label"] if isinstance(one, dict) else one for one in label)
-        elif label is not None:
-            found.add(label)
-    if task["type"] == "token_classification":
-        types = sorted({tag.removeprefix("B-").removeprefix("I-") for tag in found - {"O"}})
-        found_labels = ["O", *(f"{prefix}-{one}" for one in types for prefix in "BI")]
-    else:
-        found_labels = sorted(found)
-    if not found - {"O"}:
-        raise ValueError(f"No row of the training data has a label of task {name!r}.")
-    return found_labels
+def cut_splits(
+    splits: dict[str, Dataset], tasks: dict[str, dict], source: DatasetArguments, seed: int
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Cut missing splits off the training rows, as `source` asks; and say so, a line for each.
 
-
-def _make_synthetic(sizes: dict[str, int], seed: int) -> dict:
-    for split in SPLITS:
-        if split not in sizes:
-            raise ValueError(f"`synthetic` needs {split}_size: how many rows to make.")
-    return {
-        split: (load_synthetic(split, sizes[split], seed), f"synthetic {split}") for split in SPLITS
-    }
-
-
-def _load_hub(name: str, config: str | None, revision: str | None) -> dict:
-    try:
-        loaded = datasets.load_dataset(name, config, revision=revision)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(f"Can't load data set {name!r}: {_first_line(error)}") from None
-    return {split: (loaded[split], f"{name} {split}") for split in SPLITS if split in loaded}
-
-
-def _load_files(files: dict[str, str], data_dir: str | None) -> dict:
-    raw = {}
-    for split, file in files.items():
-        path = Path(os.path.expanduser(data_dir or ""), os.path.expanduser(file))
-        if not path.is_file():
-            raise FileNotFoundError(f"No file {path} ({split} split).")
-        if path.suffix not in FILE_TYPES:
-            raise ValueError(
-                f"{path}: a data file should end in one of {', '.join(FILE_TYPES)}. "
-                f"Found {path.suffix!r}."
-            )
-        raw[split] = (_read(path), str(path))
-    return raw
-
-
-def _read(path: Path) -> Dataset:
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: has no rows.")
-    try:
-        if path.suffix in (".csv", ".tsv"):
-            return _read_table(path, "\t" if path.suffix == ".tsv" else ",")
-        reader = "parquet" if path.suffix == ".parquet" else "json"
-        with _quiet_datasets():
-            return datasets.load_dataset(reader, data_files=str(path), split="train")
-    except (OSError, ValueError, csv.Error, datasets.exceptions.DatasetGenerationError) as error:
-        reason = _first_line(error)
-        if "corresponds to no data" in reason:
-            raise ValueError(f"{path}: has no rows.") from None
-        if path.suffix == ".jsonl":
-            reason = _broken_line(path) or reason
-        raise ValueError(f"{path}: can't be read: {reason}") from None
-
-
-def _read_table(path: Path, delimiter: str) -> Dataset:
-    """Texts as they are written: "NA" is a word, "007" no number."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter, strict=True)
-        header = next(lines, [])
-        if len(set(header)) < len(header):
-            raise ValueError(f"the columns should have different names. Found {header}.")
-        rows = []
-        for row in filter(None, lines):
-            if len(row) != len(header):
-                raise ValueError(
-                    f"line {lines.line_num} should have {len(header)} fields. Found {len(row)}."
-                )
-            rows.append(row)
-    return Dataset.from_dict(
-        {name: [row[index] for row in rows] for index, name in enumerate(header)},
-        features=Features(dict.fromkeys(header, Value("string"))),
+    Raises:
+        ValueError: there is such a split already, or nothing to cut it from.
+    """
+    notes = []
+    main = next(
+        (
+            name
+            for name, task in tasks.items()
+            if task["type"] == "sequence_classification"
+            and task.get("problem_type") in (None, "single_label_classification")
+        ),
+        None,
     )
+    total = len(splits.get("train", ()))
+    for split in ("validation", "test"):
+        fraction = source.fraction(split)
+        if fraction is None:
+            continue
+        if split in splits or "train" not in splits:
+            found = f"a {split} split" if split in splits else "no training rows"
+            raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
+        # Of all rows, whatever was cut off before.
+        share = fraction * total / len(splits["train"])
+        splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
+        by = f", stratified by {main}" if main else ""
+        notes.append(
+            f"There is no {split} split: cut {len(splits[split])} of {total} rows off the training "
+            f"rows{by}, seed {seed}."
+        )
+    return splits, notes
+
+
+# Reading
+
+
+def _raw_splits(source: DatasetArguments, seed: int, streaming: bool = False) -> dict[str, RawRows]:
+    files = {split: source.files(split) for split in SPLITS if source.files(split)}
+    if source.dataset is None:
+        return {
+            split: _file_rows(find_files(names, source.data_dir), source)
+            for split, names in files.items()
+        }
+    if files:
+        found = ", ".join(chain.from_iterable(files.values()))
+        raise ValueError(f"Set `dataset` or files, not both. Found {source.dataset!r} and {found}.")
+    if source.dataset != "synthetic":
+        return {
+            split: _dataset_rows(f"{source.dataset} {split}", rows, source)
+            for split, rows in _load_hub(source, streaming).items()
+        }
+    for split in SPLITS:
+        if source.size(split) is None:
+            raise ValueError(f"`synthetic` needs {split}_size: how many rows to make.")
+    made = {split: load_synthetic(split, source.size(split), seed) for split in SPLITS}
+    return {
+        split: _dataset_rows(f"synthetic {split}", rows, source) for split, rows in made.items()
+    }
+
+
+def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
+    try:
+        loaded = datasets.load_dataset(
+            source.dataset,
+            source.dataset_config,
+            revision=source.dataset_revision,
+            streaming=streaming,
+        )
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"Can't load data set {source.dataset!r}: {first_line(error)}"
+        ) from None
+    found = {split: loaded[split] for split in SPLITS if split in loaded}
+    if not found:
+        raise ValueError(
+            f"Data set {source.dataset!r} should have a train, validation or test split. "
+            f"Found: {', '.join(loaded)}."
+        )
+    return found
+
+
+def _dataset_rows(
+    name: str, dataset: Dataset | IterableDataset, source: DatasetArguments
+) -> RawRows:
+    named = named_classes(dataset.features or Features())
+
+    def rows() -> Iterator[tuple[str, dict | ValueError]]:
+        for number, row in enumerate(dataset, start=1):
+            try:
+                yield f"{name}, row {number}", named(row)
+            except ValueError as error:
+                yield f"{name}, row {number}", error
+
+    if isinstance(dataset, Dataset):
+        return RawRows(name, rows, dataset._fingerprint)
+    return RawRows(name, rows, (source.dataset, source.dataset_config, source.dataset_revision))
+
+
+def _file_rows(paths: list[Path], source: DatasetArguments) -> RawRows:
+    formats = [source.format or detect_format(path) for path in paths]
+    name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+
+    def rows() -> Iterator[tuple[str, dict | ValueError]]:
+        for path, file_format in zip(paths, formats, strict=True):
+            for place, row in read_file(path, file_format, source.column_names):
+                yield f"{path}, {place}", row
+
+    state = (formats, source.column_names, [file_state(path) for path in paths])
+    return RawRows(name, rows, state)
+
+
+def _form(raw: RawRows, source: DatasetArguments) -> tuple[str, bool]:
+    """The column of the text or of the words, and whether it is of words."""
+    if source.tokens_column is not None:
+        return source.tokens_column, True
+    if source.text_column is not None:
+        return source.text_column, False
+    first = next((row for _, row in raw.rows() if isinstance(row, dict)), {})
+    return ("tokens", True) if "tokens" in first else ("text", False)
+
+
+def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArguments) -> Dataset:
+    column, in_words = _form(raw, source)
+    size = source.size(split)
+
+    def generate() -> Iterator[dict]:
+        yield from normalized_rows(islice(raw.rows(), size), raw.name, tasks, column, in_words)
+
+    with _quiet_datasets(), _clear_errors():
+        return Dataset.from_generator(
+            generate,
+            features=loaded_features(tasks, in_words),
+            split=split,
+            fingerprint=fingerprint(raw.state, raw.name, tasks, column, in_words, size),
+        )
 
 
 @contextmanager
@@ -196,21 +320,19 @@ def _quiet_datasets() -> Iterator[None]:
         datasets.logging.set_verbosity(before)
 
 
-def _broken_line(path: Path) -> str | None:
-    """What is wrong with the first line that is no JSON object, None where each is one."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                if line.strip() and not isinstance(json.loads(line), dict):
-                    return f"line {number} should be a JSON object."
-            except json.JSONDecodeError as error:
-                return f"line {number} is no JSON: {error.msg} at character {error.pos + 1}."
-            except UnicodeDecodeError as error:
-                return f"line {number} is no UTF-8: {error}"
-    return None
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Errors that `datasets` wraps come out as what they were."""
+    try:
+        yield
+    except datasets.exceptions.DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError | ValueError):
+            raise cause from None
+        raise
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what went wrong at the bottom of a chain of errors."""
     while error.__cause__ is not None:
         error = error.__cause__

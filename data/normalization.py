@@ -1,6 +1,6 @@
 """Rows of any source in one form, checked one by one.
 
-A loaded row has `source` (its file and row, for messages), `text` or `tokens`, and one column per
+A loaded row has `source` (its file and line, for messages), `text` or `tokens`, and one column per
 task:
 
 | task | column |
@@ -8,75 +8,36 @@ task:
 | sequence_classification, single label | a text |
 | ... multi label | a list of texts |
 | ... regression | a list of numbers |
-| token_classification on `tokens` | IOB2 tags, one per word |
+| token_classification on `tokens` | tags, one per word |
 | token_classification on `text` | spans `{"start", "end", "label"}` in characters |
 
-A label that is absent is None.
+A label that is absent is None. `repairs` counts the labels that had to be changed to make sense.
+A row that is not as it should be has `problem`, the line that says why, and `raw`, the row as it
+was read; nothing of it is used.
 """
 
 import json
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import Features, List, Value
+
+from .label_schemes import resolve_overlaps
+
+SHOWN = 200  # characters of a bad value that a message repeats
 
 
-def normalize(
-    rows: Dataset,
-    name: str,
-    tasks: dict[str, dict],
-    text_column: str | None,
-    tokens_column: str | None,
-) -> Dataset:
-    """Loaded rows from raw ones.
-
-    Args:
-        rows (`Dataset`): as they were read.
-        name (`str`): their file or data set, for messages.
-        tasks (`dict[str, dict]`): name to `type`, `problem_type` and `column` (by default the
-            name).
-        text_column, tokens_column (`str`, *optional*): by default `tokens`, where there is such a
-            column, and else `text`.
-
-    Raises:
-        ValueError: no rows, a column that is not there, or a row that is not as it should be.
-    """
-    if len(rows) == 0:
-        raise ValueError(f"{name}: has no rows.")
-    if tokens_column is None and text_column is None and "tokens" in rows.column_names:
-        tokens_column = "tokens"
-    in_words = tokens_column is not None
-    source_column = tokens_column if in_words else text_column or "text"
-    columns = {
-        task_name: task.get("column") or task_name
-        for task_name, task in tasks.items()
-        if task["type"] != "sentence_embedding"
-    }
-    for column in [source_column, *columns.values()]:
-        if column not in rows.column_names:
-            raise ValueError(
-                f"{name}: has no column {column!r}. Found: {', '.join(rows.column_names)}."
-            )
+def loaded_features(tasks: dict[str, dict], in_words: bool) -> Features:
+    """The columns of loaded rows. `in_words`: rows hold `tokens`, not `text`."""
     features = {"source": Value("string")}
     features |= {"tokens": List(Value("string"))} if in_words else {"text": Value("string")}
-    features |= {task: _label_feature(tasks[task], in_words) for task in columns}
-    return rows.map(
-        _normalize_row,
-        with_indices=True,
-        remove_columns=rows.column_names,
-        features=Features(features),
-        desc=f"Reading {name}",
-        fn_kwargs={
-            "name": name,
-            "source_column": source_column,
-            "in_words": in_words,
-            "columns": columns,
-            "tasks": tasks,
-            "class_names": {
-                column: _class_names(rows.features[column]) for column in columns.values()
-            },
-        },
-    )
+    features |= {
+        name: _label_feature(task, in_words)
+        for name, task in tasks.items()
+        if task["type"] != "sentence_embedding"
+    }
+    features |= {"repairs": Value("int32"), "problem": Value("string"), "raw": Value("string")}
+    return Features(features)
 
 
 def _label_feature(task: dict, in_words: bool) -> Any:
@@ -89,74 +50,146 @@ def _label_feature(task: dict, in_words: bool) -> Any:
     }.get(task.get("problem_type"), Value("string"))
 
 
-def _class_names(feature: Any) -> list[str] | None:
-    """The names behind class ids, where a column has such."""
-    if isinstance(feature, List):
-        feature = feature.feature
-    return feature.names if isinstance(feature, ClassLabel) else None
+def normalized_rows(
+    rows: Iterable[tuple[str, dict | ValueError]],
+    name: str,
+    tasks: dict[str, dict],
+    source_column: str,
+    in_words: bool,
+) -> Iterator[dict]:
+    """Loaded rows from raw ones, one for one.
+
+    Args:
+        rows (`Iterable[tuple[str, dict | ValueError]]`): where each row is, and the row or what
+            kept it from being read.
+        name (`str`): the file or data set, for messages.
+        tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap` and `column` (by
+            default the name).
+        source_column (`str`), in_words (`bool`): the column of the text, or of the words.
+
+    Raises:
+        ValueError: at the end, when there was no row, or a column was in none of them.
+    """
+    columns = {
+        task_name: task.get("column") or task_name
+        for task_name, task in tasks.items()
+        if task["type"] != "sentence_embedding"
+    }
+    absent = [source_column, *columns.values()]
+    found: dict[str, None] = {}  # a set that keeps the order
+    count = 0
+    for place, row in rows:
+        count += 1
+        try:
+            if isinstance(row, ValueError):
+                raise row
+            absent = [column for column in absent if column not in row]
+            found |= dict.fromkeys(row)
+            normal = _normalize_row(row, source_column, in_words, columns, tasks)
+            yield {"source": place, **normal, "problem": None, "raw": None}
+        except ValueError as error:
+            raw = None if isinstance(row, ValueError) else row
+            yield problem_row(place, tasks, str(error), raw)
+    if count == 0:
+        raise ValueError(f"{name}: has no rows.")
+    if found and absent:
+        raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {', '.join(found)}.")
 
 
-def _normalize_row(row, index, name, source_column, in_words, columns, tasks, class_names) -> dict:
-    source = f"{name}, row {index + 1}"
-    normal: dict[str, Any] = {"source": source}
-    try:
-        text = row[source_column]
-        if in_words:
-            normal["tokens"] = _words(text, source_column)
-        else:
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"{source_column!r} should be a text. Found {text!r}.")
-            normal["text"] = text
-        for task_name, column in columns.items():
-            label = _named(row[column], class_names[column])
-            try:
-                normal[task_name] = _label(label, tasks[task_name], normal)
-            except ValueError as error:
-                raise ValueError(f"{column!r} {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+def problem_row(place: str, tasks: dict[str, dict], problem: str, raw: dict | None) -> dict:
+    """The loaded row that stands for one that is not as it should be."""
+    return {
+        "source": place,
+        "repairs": 0,
+        "problem": problem,
+        "raw": json.dumps(raw, ensure_ascii=False, default=str),
+        **{name: None for name, task in tasks.items() if task["type"] != "sentence_embedding"},
+    }
+
+
+def _normalize_row(row, source_column, in_words, columns, tasks) -> dict:
+    normal: dict[str, Any] = {"repairs": 0}
+    value = row.get(source_column)
+    if in_words:
+        normal["tokens"] = _words(value, source_column)
+    else:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{source_column!r} should be a text. Found {shown(value)}.")
+        normal["text"] = value
+    if not _is_unicode(value):
+        raise ValueError(
+            f"{source_column!r} should be Unicode text. Found half of a surrogate pair in "
+            f"{shown(value)}."
+        )
+    for task_name, column in columns.items():
+        try:
+            label, repairs = _label(row.get(column), tasks[task_name], normal)
+        except ValueError as error:
+            raise ValueError(f"{column!r} {error}") from None
+        normal[task_name] = label
+        normal["repairs"] += repairs
     return normal
+
+
+def shown(value: Any) -> str:
+    """What was found, for a message: not more of it than a line can hold."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _is_unicode(value: str | list[str]) -> bool:
+    """Not so where JSON held half of a character; Arrow and tokenizers would raise."""
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _words(value: Any, column: str) -> list[str]:
     words = _parsed(value)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"{column!r} should be a list of words. Found {value!r}.")
+        raise ValueError(f"{column!r} should be a list of words. Found {shown(value)}.")
     if not all(words):
-        raise ValueError(f"{column!r} should have no empty word. Found {value!r}.")
+        raise ValueError(f"{column!r} should have no empty word. Found {shown(value)}.")
     if not "".join(words).strip():
-        raise ValueError(f"{column!r} should have at least one word. Found {value!r}.")
+        raise ValueError(f"{column!r} should have at least one word. Found {shown(value)}.")
     return words
 
 
-def _named(label: Any, names: list[str] | None) -> Any:
-    """Class ids as names; None and -1, which stands for no label in some data sets, as None."""
-    if names is None or label is None:
-        return label
-    if isinstance(label, list):
-        return [_named(one, names) for one in label]
-    return None if label == -1 else names[label]
-
-
-def _label(label: Any, task: dict, row: dict) -> Any:
-    """The label in the form of the table above; None and an empty cell are absent."""
+def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
+    """The label in the form of the table above, and the number of repairs. None and an empty cell
+    are absent."""
     if label is None or label == "":
-        return None
+        return None, 0
     if task["type"] == "token_classification":
-        return _tags(label, row["tokens"]) if "tokens" in row else _spans(label, row["text"])
+        if "tokens" in row:
+            return _tags(label, row["tokens"]), 0
+        return resolve_overlaps(_spans(label, row["text"]), task.get("overlap") or "refuse")
     if task.get("problem_type") == "regression":
-        try:
-            return [float(one) for one in (label if isinstance(label, list) else [label])]
-        except (TypeError, ValueError):
-            raise ValueError(f"should be a number. Found {label!r}.") from None
+        return _numbers(label), 0
     if task.get("problem_type") == "multi_label_classification":
-        label = _parsed(label)
-        if not isinstance(label, list) or any(isinstance(one, list | dict | None) for one in label):
-            raise ValueError(f"should be a list of labels. Found {label!r}.")
-        return [str(one) for one in label]
-    if isinstance(label, list | dict):
-        raise ValueError(f"should be one label. Found {label!r}.")
-    return str(label)
+        labels = _parsed(label)
+        if not isinstance(labels, list) or any(
+            one is None or isinstance(one, list | dict) for one in labels
+        ):
+            raise ValueError(f"should be a list of labels. Found {shown(label)}.")
+        return [str(one) for one in labels], 0
+    if isinstance(label, list) and len(label) == 1:  # as annotation tools write one label
+        label = label[0]
+    if isinstance(label, list | dict | None):
+        raise ValueError(f"should be one label. Found {shown(label)}.")
+    return str(label), 0
+
+
+def _numbers(label: Any) -> list[float]:
+    try:
+        numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
+    except (TypeError, ValueError):
+        raise ValueError(f"should be a number. Found {shown(label)}.") from None
+    if any(number - number != 0 for number in numbers):  # not finite
+        raise ValueError(f"should be a finite number. Found {shown(label)}.")
+    return numbers
 
 
 def _parsed(label: Any) -> Any:
@@ -168,41 +201,49 @@ def _parsed(label: Any) -> Any:
     try:
         return json.loads(label)
     except json.JSONDecodeError as error:
-        raise ValueError(f"should be JSON ({error}). Found {label!r}.") from None
+        raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
 
 
 def _tags(label: Any, words: list[str]) -> list[str]:
     tags = _parsed(label)
     if not isinstance(tags, list) or len(tags) != len(words):
-        found = len(tags) if isinstance(tags, list) else repr(tags)
+        found = len(tags) if isinstance(tags, list) else shown(tags)
         raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
     for tag in tags:
-        if tag != "O" and not (isinstance(tag, str) and tag[:2] in ("B-", "I-") and tag[2:]):
-            raise ValueError(f"should have tags `O`, `B-...` and `I-...`. Found {tag!r}.")
+        if not isinstance(tag, str) or not tag:
+            raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
     return tags
 
 
 def _spans(label: Any, text: str) -> list[dict]:
+    """In order of their start."""
     spans = _parsed(label)
     if not isinstance(spans, list):
-        raise ValueError(f"should be a list of spans. Found {label!r}.")
-    normal: list[dict[str, Any]] = []
-    for span in spans:
-        try:
-            start, end, name = int(span["start"]), int(span["end"]), span["label"]
-        except (TypeError, KeyError, ValueError):
-            raise ValueError(
-                f"should have spans of start, end and label. Found {span!r}."
-            ) from None
-        if (start, end) != (span["start"], span["end"]):
-            raise ValueError(f"should have whole numbers for start and end. Found {span!r}.")
-        if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
-            raise ValueError(
-                f"should have named spans within the text's {len(text)} characters. Found {span!r}."
-            )
-        normal.append({"start": start, "end": end, "label": name})
-    normal.sort(key=lambda span: (span["start"], span["end"]))
-    for left, right in pairwise(normal):
-        if right["start"] < left["end"]:
-            raise ValueError(f"should have spans that do not overlap. Found {left} and {right}.")
-    return normal
+        raise ValueError(f"should be a list of spans. Found {shown(label)}.")
+    normal = [_span(span, text) for span in spans]
+    return sorted(normal, key=lambda span: (span["start"], span["end"]))
+
+
+def _span(span: Any, text: str) -> dict:
+    given = span
+    try:
+        if isinstance(span, list):
+            span = dict(zip(("start", "end", "label"), span, strict=True))
+        start, end, name = int(span["start"]), int(span["end"]), span["label"]
+    except (TypeError, KeyError, ValueError):
+        raise ValueError(
+            f"should have spans of start, end and label. Found {shown(given)}."
+        ) from None
+    if (start, end) != (span["start"], span["end"]):
+        raise ValueError(f"should have whole numbers for start and end. Found {shown(given)}.")
+    if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
+        raise ValueError(
+            f"should have named spans within the text's {len(text)} characters. "
+            f"Found {shown(given)}."
+        )
+    if isinstance(span.get("text"), str) and span["text"] != text[start:end]:
+        raise ValueError(
+            f"should have spans in characters: {start} to {end} is {text[start:end]!r}. "
+            f"Found {shown(given)}."
+        )
+    return {"start": start, "end": end, "label": name}

@@ -1,17 +1,30 @@
 """From loaded rows to model inputs: token ids and, per task, labels the collator can pad.
 
 A loaded row has `source`, `text` or `tokens`, and one column per task (see normalization.py). A
-preprocessed row has `input_ids`, `length`, and per task `<task>`: a class id, a list of floats, or
-a list of token labels. Token tasks add `<task>_tags` (one tag id per word) and `<task>_positions`
-(each word's first token,
--1 where it has none): evaluation scores words, and loses none.
+preprocessed row is one window of it, the whole row where the encoder takes that many tokens:
+
+| column | what |
+|---|---|
+| `dataset`, `row`, `window` | of which data set, which loaded row, and which window of it |
+| `input_ids`, `length` | token ids, and how many |
+| `<task>` | a class id, a list of floats, or one label per token; -100 or NaN where absent |
+| `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
+| `widened`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first): spans
+  whose borders are inside a unit; tokens and entities behind a cut |
+
+Each label stands in one window only, so that losses and metrics count it once: a token's in the
+one that answers for it, a sentence's in the first. A unit is a word or a token, see `labelling`;
+one that has no token is at position -1. Evaluation scores units, and loses none.
 """
 
+import json
 from collections.abc import Callable
+from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
+from .caching import fingerprint
 from .label_alignment import (
     IGNORE_INDEX,
     first_tokens,
@@ -23,19 +36,23 @@ from .label_alignment import (
     words_of_tokens,
 )
 
-Offsets = list[tuple[int, int]]
+LONG_TEXTS = ("window", "truncate", "refuse")
+FINDINGS = ("widened", "cut_tokens", "cut_entities")
 
 
 def preprocess(
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
     tasks: dict[str, dict],
-    strip_offsets: Callable[[str, Offsets], Offsets],
-    find_words: Callable[[str, Offsets], list[int | None]],
-    labelling: str = "first",
+    tokenize: Callable,
+    units: dict[str, Callable],
     max_length: int | None = None,
+    stride: int | None = None,
+    long_texts: str = "window",
+    all_windows: bool = False,
     prompt: str = "",
     name: str = "data",
+    number: int = 0,
     num_proc: int | None = None,
 ) -> Dataset:
     """Tokenize and align every row.
@@ -43,136 +60,285 @@ def preprocess(
     Args:
         dataset (`Dataset`): loaded rows.
         tokenizer (`PreTrainedTokenizerBase`): a fast one: alignment needs its offsets.
-        tasks (`dict[str, dict]`): as in the model's config, with `type` and `labels`.
-        strip_offsets, find_words: how the model's decoding reads offsets, so that both agree.
-        labelling (`str`): `first` or `all`, see `token_labels`.
-        max_length (`int`, *optional*): cut longer rows there. By default they are refused.
-        prompt (`str`): put before every text.
+        tasks (`dict[str, dict]`): as in the model's config, with `type`, `labels` and `labelling`.
+        tokenize, units: how the model reads texts (modeling/windows.py) and finds units in them
+            (modeling/decoding.py), so that training and prediction agree.
+        max_length, stride (`int`, *optional*): of windows, see `tokenize`.
+        long_texts (`str`): `window` reads texts that are longer in windows; `truncate` reads the
+            first window, and counts what is lost; `refuse` makes such a row a bad one.
+        all_windows (`bool`): whether windows that hold no label are kept.
+        prompt (`str`): put before every window.
         name (`str`): what to call the data in the progress bar.
+        number (`int`): what the column `dataset` says.
         num_proc (`int`, *optional*): processes to use.
 
+    Returns:
+        `Dataset`: preprocessed rows, with `source`, `problem` and `raw` as in loaded rows. The
+        result is cached.
+
     Raises:
-        ValueError: a tokenizer without offsets, a row longer than the encoder takes, an unknown
-            label, a `max_length` that leaves room for no text.
+        ValueError: a tokenizer without offsets, settings that `tokenize` refuses.
     """
+    settings = {
+        "tasks": tasks,
+        "max_length": max_length,
+        "stride": stride,
+        "long_texts": long_texts,
+        "all_windows": all_windows,
+        "prompt": prompt,
+        "number": number,
+    }
+    _check(tokenizer, tokenize, settings)
+    state = tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length
+    return dataset.map(
+        preprocess_columns,
+        batched=True,
+        with_indices=True,
+        remove_columns=dataset.column_names,
+        features=preprocessed_features(tasks),
+        num_proc=num_proc,
+        desc=f"Tokenizing {name}",
+        fn_kwargs={"tokenizer": tokenizer, "tokenize": tokenize, "units": units, **settings},
+        new_fingerprint=fingerprint(
+            dataset._fingerprint, settings, state, functions=(tokenize, *units.values())
+        ),
+    )
+
+
+def row_preprocessor(
+    tokenizer: PreTrainedTokenizerBase, tokenize: Callable, units: dict[str, Callable], **settings
+) -> Callable[[list[dict]], list[dict]]:
+    """What turns some loaded rows into preprocessed ones, for data that is streamed.
+
+    Takes and raises what `preprocess` does.
+    """
+    settings = {"long_texts": "window", "all_windows": False, "prompt": "", **settings}
+    settings = {"max_length": None, "stride": None, "number": 0, **settings}
+    _check(tokenizer, tokenize, settings)
+
+    def convert(rows: list[dict]) -> list[dict]:
+        batch = {key: [row[key] for row in rows] for key in rows[0]}
+        columns = preprocess_columns(
+            batch, list(range(len(rows))), tokenizer, tokenize, units, **settings
+        )
+        return [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+
+    return convert
+
+
+def _check(tokenizer: PreTrainedTokenizerBase, tokenize: Callable, settings: dict) -> None:
     if not tokenizer.is_fast:
         raise ValueError(
             f"{type(tokenizer).__name__} gives no offsets; a fast tokenizer is needed."
         )
-    special_tokens = tokenizer.num_special_tokens_to_add()
-    if max_length is not None and max_length <= special_tokens:
-        raise ValueError(
-            f"max_length should be more than the {special_tokens} special tokens. "
-            f"Found {max_length}."
-        )
-    return dataset.map(
-        _preprocess_row,
-        remove_columns=dataset.column_names,
-        num_proc=num_proc,
-        desc=f"Tokenizing {name}",
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "tasks": tasks,
-            "strip_offsets": strip_offsets,
-            "find_words": find_words,
-            "labelling": labelling,
-            "max_length": max_length,
-            "prompt": prompt,
-        },
-    )
+    # Refuses settings that leave no room for text.
+    tokenize(tokenizer, [""], settings["prompt"], settings["max_length"], settings["stride"])
 
 
-def _preprocess_row(
-    row, tokenizer, tasks, strip_offsets, find_words, labelling, max_length, prompt
-):
-    text, words = (row["text"], None) if row.get("tokens") is None else join_words(row["tokens"])
-    input_ids, offsets = _tokens(tokenizer, text, prompt, strip_offsets)
-    if words is None:
-        words = word_ranges(find_words(text, offsets), offsets)
-    if max_length is not None and len(input_ids) > max_length:
-        # The words stay whole: those cut off keep their labels, as words without a token.
-        input_ids, offsets = _tokens(tokenizer, text, prompt, strip_offsets, max_length)
-    if len(input_ids) > tokenizer.model_max_length:
-        raise ValueError(
-            f"{row['source']}: has {len(input_ids)} tokens, the encoder takes "
-            f"{tokenizer.model_max_length}. Set max_length to cut longer rows there."
-        )
-    word_ids = words_of_tokens(offsets, words)
+def preprocessed_features(tasks: dict[str, dict]) -> Features:
+    """The columns of preprocessed rows."""
+    features: dict[str, Any] = {
+        "source": Value("string"),
+        "dataset": Value("int32"),
+        "row": Value("int32"),
+        "window": Value("int32"),
+        "input_ids": List(Value("int32")),
+        "length": Value("int32"),
+        **dict.fromkeys(FINDINGS, Value("int32")),
+        "problem": Value("string"),
+        "raw": Value("string"),
+    }
+    for name, task in tasks.items():
+        if task["type"] == "token_classification":
+            for column in (name, f"{name}.tags", f"{name}.positions"):
+                features[column] = List(Value("int32"))
+        elif task["type"] == "sequence_classification":
+            single = task["problem_type"] == "single_label_classification"
+            features[name] = Value("int32") if single else List(Value("float32"))
+    return Features(features)
 
-    features = {"input_ids": input_ids, "length": len(input_ids)}
-    for task_name, task in tasks.items():
+
+def preprocess_columns(
+    batch: dict[str, list],
+    indices: list[int],
+    tokenizer,
+    tokenize,
+    units,
+    tasks,
+    max_length,
+    stride,
+    long_texts,
+    all_windows,
+    prompt,
+    number,
+) -> dict[str, list]:
+    """The windows of some loaded rows, as columns."""
+    rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    joined = [join_words(row["tokens"]) if "tokens" in row else (row["text"], None) for row in rows]
+    texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
+    columns: dict[str, list] = {column: [] for column in preprocessed_features(tasks)}
+    for index, row, (text, words), tokenized in zip(indices, rows, joined, texts, strict=True):
+        same = {"source": row["source"], "dataset": number, "row": index}
+        try:
+            labels = _labels(row, text, words, tokenized, units, tasks)
+            windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
+        except ValueError as error:
+            raw = json.dumps(row, ensure_ascii=False)
+            windows = [{"problem": str(error), "raw": raw}]
+        for window in windows:
+            for column, values in columns.items():
+                values.append(window.get(column, same.get(column)))
+    return columns
+
+
+def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:
+    """The labels of a whole row, by task."""
+    labels = {}
+    for name, task in tasks.items():
         encode = PREPROCESSORS[task["type"]]
         if encode is None:
             continue
         try:
-            features |= encode(task_name, task, row.get(task_name), words, word_ids, labelling)
+            labels[name] = encode(row.get(name), task, text, words, tokenized, units)
         except ValueError as error:
-            raise ValueError(f"{row['source']}, task {task_name!r}: {error}") from None
-    return features
+            raise ValueError(f"task {name!r}: {error}") from None
+    return labels
 
 
-def _tokens(
-    tokenizer: PreTrainedTokenizerBase,
-    text: str,
-    prompt: str,
-    strip_offsets: Callable[[str, Offsets], Offsets],
-    max_length: int | None = None,
-) -> tuple[list[int], Offsets]:
-    """The ids of prompt and text, and where in the text each token is."""
-    encoding = tokenizer(
-        prompt + text,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        truncation=max_length is not None,
-        max_length=max_length,
-        verbose=False,
-    )
-    shift = len(prompt)
-    offsets = [(max(s - shift, 0), max(e - shift, 0)) for s, e in encoding["offset_mapping"]]
-    return encoding["input_ids"], strip_offsets(text, offsets)
+def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
+    """The columns of each window of a row."""
+    windows, cut_tokens = tokenized.windows, 0
+    if len(windows) > 1 and long_texts == "refuse":
+        found = len(tokenized.prefix) + len(tokenized.ids) + len(tokenized.suffix)
+        raise ValueError(
+            f"should have at most {len(tokenized.input_ids(windows[0]))} tokens. Found {found}; "
+            "`long_texts: window` reads it in windows."
+        )
+    if len(windows) > 1 and long_texts == "truncate":
+        cut_tokens = len(tokenized.ids) - windows[0].end
+        windows = [windows[0]._replace(last=windows[0].end)]
+    by_unit = {name: label for name, label in labels.items() if isinstance(label, UnitLabels)}
+    last = windows[-1]
+    findings = {
+        "widened": sum(label.widened for label in by_unit.values()),
+        "cut_tokens": cut_tokens,
+        "cut_entities": sum(label.entities_behind(last.last) for label in by_unit.values()),
+    }
+    columns = []
+    for number, window in enumerate(windows):
+        if number and not all_windows and not any(label.known for label in by_unit.values()):
+            break
+        ids = tokenized.input_ids(window)
+        features = {"window": number, "input_ids": ids, "length": len(ids)}
+        features |= dict.fromkeys(findings, 0) if number else findings
+        for name, label in labels.items():
+            if name in by_unit:
+                features |= label.of_window(name, window, tokenized, window is last)
+            else:
+                features[name] = _absent(tasks[name]) if number else label
+        columns.append(features)
+    return columns
 
 
-def encode_sentence_label(name, task, label, words, word_ids, labelling) -> dict:
+def encode_sentence_label(label, task, text, words, tokenized, units) -> Any:
     """A class id, or floats for multi-label and regression tasks; -100 or NaN where absent."""
     labels = task["labels"]
-    if task["problem_type"] == "single_label_classification":
-        return {name: IGNORE_INDEX if label is None else label_id(label, labels)}
     if label is None:
-        return {name: [float("nan")] * len(labels)}
+        return _absent(task)
+    if task["problem_type"] == "single_label_classification":
+        return label_id(label, labels)
     if task["problem_type"] == "regression":
         if len(label) != len(labels):
             raise ValueError(
                 f"should have {len(labels)} numbers ({', '.join(labels)}). Found {label}."
             )
-        return {name: [float(value) for value in label]}
+        return [float(value) for value in label]
     chosen = {label_id(one, labels) for one in label}
-    return {name: [float(index in chosen) for index in range(len(labels))]}
+    return [float(index in chosen) for index in range(len(labels))]
 
 
-def encode_token_labels(name, task, label, words, word_ids, labelling) -> dict:
-    """Labels per token, tags and first tokens per word, from word tags or character spans."""
-    positions = first_tokens(word_ids, len(words))
+def _absent(task: dict) -> Any:
+    if task["problem_type"] == "single_label_classification":
+        return IGNORE_INDEX
+    return [float("nan")] * len(task["labels"])
+
+
+class UnitLabels:
+    """The labels of a token task for one text: by unit for metrics, by token for the loss.
+
+    Args:
+        tags (`list[int]`): per unit an index into the task's labels, -100 where the task has no
+            labels for this text.
+        positions (`list[int]`): per unit its first token, -1 where it has none.
+        tokens (`list[int]`): per token a label, -100 where the loss is to ignore it.
+        ends (`list[bool]`): per unit whether an entity ends there.
+        widened (`int`): how many spans the units give back wider than they were given.
+    """
+
+    def __init__(self, tags, positions, tokens, ends, widened=0):
+        self.tags, self.positions, self.tokens = tags, positions, tokens
+        self.ends, self.widened = ends, widened
+        self.known = IGNORE_INDEX not in tags
+
+    def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
+        """The columns of one window: the labels of the tokens that it answers for, and the units
+        that begin there. Units without a token go with the one before them."""
+        shift = len(tokenized.prefix)
+        tokens = [IGNORE_INDEX] * len(tokenized.input_ids(window))
+        for index in range(window.first, window.last):
+            tokens[shift + index - window.start] = self.tokens[index]
+        tags, positions, inside = [], [], window.first == 0
+        for tag, position in zip(self.tags, self.positions, strict=True):
+            if position >= 0:
+                inside = window.first <= position and (position < window.last or is_last)
+            if inside:
+                here = 0 <= position < window.last
+                tags.append(tag)
+                positions.append(shift + position - window.start if here else -1)
+        return {name: tokens, f"{name}.tags": tags, f"{name}.positions": positions}
+
+    def entities_behind(self, cut: int) -> int:
+        """How many entities end at a token that is not before `cut`."""
+        return sum(
+            ends and position >= cut
+            for ends, position in zip(self.ends, self.positions, strict=True)
+        )
+
+
+def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabels:
+    """Labels per unit and per token, from word tags or character spans."""
+    labels, labelling = task["labels"], task["labelling"]
+    if words is None:
+        words = word_ranges(units[labelling](text, tokenized.offsets), tokenized.offsets)
+        spans, tags = label, None
+    else:
+        spans, tags = None, label
+    unit_ids = words_of_tokens(tokenized.offsets, words)
+    positions = first_tokens(unit_ids, len(words))
     if label is None:
-        return {
-            name: [IGNORE_INDEX] * len(word_ids),
-            f"{name}_tags": [IGNORE_INDEX] * len(words),
-            f"{name}_positions": positions,
-        }
-    labels = task["labels"]
-    if label and isinstance(label[0], dict):
-        tags, _, lost = spans_to_tags(label, words)
+        absent = [IGNORE_INDEX] * (len(words) or 1)
+        tokens = [IGNORE_INDEX] * len(unit_ids)
+        return UnitLabels(absent, positions or [-1], tokens, [False] * len(absent))
+    widened: list[dict] = []
+    if spans is not None:
+        tags, widened, lost = spans_to_tags(spans, words)
         # An entity with no token of its own can't be found, and must count as missed.
         tags += [f"B-{span['label']}" for span in lost]
         positions += [-1] * len(lost)
-    else:
-        tags = label or ["O"] * len(words)
     ids = [label_id(tag, labels) for tag in tags]
-    return {
-        name: token_labels(ids, word_ids, labels, labelling),
-        f"{name}_tags": ids,
-        f"{name}_positions": positions,
-    }
+    return UnitLabels(
+        ids,
+        positions,
+        token_labels(ids, unit_ids, labels, labelling),
+        [
+            tag != "O" and not following.startswith("I")
+            for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
+        ],
+        len(widened),
+    )
 
 
 PREPROCESSORS = {

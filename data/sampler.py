@@ -1,22 +1,70 @@
-"""Which rows make up each optimizer step: seeded, grouped by length, however it is split."""
+"""Which rows make up each optimizer step: seeded, mixed from the data sets, grouped by length,
+however the step is split."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+MIXINGS = ("proportional", "uniform", "temperature", "weights")
 
 POOL_STEPS = (
     50  # steps whose rows are sorted together: enough for little padding, few for shuffling
 )
 
 
+def rows_per_epoch(
+    sizes: Sequence[int],
+    mixing: str = "proportional",
+    temperature: float = 1.0,
+    weights: Sequence[float] | None = None,
+) -> list[int]:
+    """How many rows of each data set make up an epoch: together as many as all of them have.
+
+    Args:
+        sizes (`Sequence[int]`): rows of each data set.
+        mixing (`str`): `proportional`, every row once; `uniform`, as many of each;
+            `temperature`, in proportion to size ** (1 / temperature), as in multilingual BERT and
+            T5 (Raffel et al. 2020, section 3.5.2); `weights`, in proportion to `weights`.
+        temperature (`float`): above 0; 1 is proportional, and more is more uniform.
+        weights (`Sequence[float]`, *optional*): at least 0, not all 0.
+
+    Raises:
+        ValueError: a temperature or weight out of its range.
+    """
+    if mixing == "proportional":
+        return list(sizes)
+    if mixing == "uniform":
+        shares = np.ones(len(sizes))
+    elif mixing == "temperature":
+        if temperature <= 0:
+            raise ValueError(f"mixing_temperature should be above 0. Found {temperature}.")
+        shares = np.asarray(sizes, dtype=float) ** (1 / temperature)
+    else:
+        shares = np.asarray(weights, dtype=float)
+        if not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
+            raise ValueError(f"weights should be at least 0, and not all 0. Found {weights}.")
+    shares = np.where(np.asarray(sizes) > 0, shares, 0)  # a data set may have no rows to train on
+    if not shares.any():
+        raise ValueError(f"A data set with rows should have a weight. Found {weights} for {sizes}.")
+    exact = shares / shares.sum() * sum(sizes)
+    counts = np.floor(exact).astype(int)
+    # The rows that rounding left over go to those that it took most from.
+    left_over = sum(sizes) - counts.sum()
+    counts[np.argsort(counts - exact, kind="stable")[:left_over]] += 1
+    return counts.tolist()
+
+
 class LengthGroupedBatchSampler:
     """Batches of rows of similar length for one of several ranks.
 
-    Rows are shuffled, sorted by length within pools of some steps, and cut into optimizer steps of
-    `batch_size * accumulation_steps * num_ranks` rows; each step is then dealt out to micro-batches
-    and ranks. So the rows of a step depend only on that product: 32 = 8 x 4 = 2 ranks x 16.
-    Every epoch has every row exactly once. Its last step is smaller; rows too few to give each
-    rank one join the step before.
+    The epoch's rows are shuffled, sorted by length within pools of some steps, and cut into
+    optimizer steps of `batch_size * accumulation_steps * num_ranks` rows; each step is then dealt
+    out to micro-batches and ranks. So the rows of a step depend only on that product: 32 = 8 x 4 =
+    2 ranks x 16.
+    Every epoch has every row exactly once, or as many rows of each data set as `draws` says: taken
+    in turn from an endless sequence of shuffles of that data set, so that no row comes up again
+    before all others have. The last step is smaller; rows too few to give each rank one join the
+    step before.
 
     Args:
         lengths (`Sequence[int]`): the number of tokens of each row.
@@ -24,6 +72,8 @@ class LengthGroupedBatchSampler:
         accumulation_steps (`int`): micro-batches per optimizer step.
         num_ranks (`int`), rank (`int`): how many processes there are, and which this is.
         seed (`int`): decides, with the epoch, the order.
+        groups (`Sequence[int]`, *optional*): the data set of each row, 0 up to their number.
+        draws (`Sequence[int]`, *optional*): how many rows of each data set make up an epoch.
 
     Raises:
         ValueError: there are fewer rows than ranks.
@@ -37,11 +87,15 @@ class LengthGroupedBatchSampler:
         num_ranks: int = 1,
         rank: int = 0,
         seed: int = 0,
+        groups: Sequence[int] | None = None,
+        draws: Sequence[int] | None = None,
     ):
-        if len(lengths) < num_ranks:
+        self.draws, self.groups = draws, None if groups is None else np.asarray(groups)
+        self.total = len(lengths) if draws is None else sum(draws)
+        if self.total < num_ranks:
             raise ValueError(
                 f"There should be at least one row per process ({num_ranks}). "
-                f"Found {len(lengths)} rows."
+                f"Found {self.total} rows."
             )
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
@@ -73,20 +127,36 @@ class LengthGroupedBatchSampler:
                 yield batch.tolist()
 
     def _order(self) -> np.ndarray:
-        rows = np.random.default_rng([self.seed, self.epoch, 0]).permutation(len(self.lengths))
+        rows = self._drawn()
+        rows = rows[np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.total)]
         pool = POOL_STEPS * self.batch_size * self.accumulation_steps * self.num_ranks
         pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
         return np.concatenate(
             [part[np.argsort(-self.lengths[part], kind="stable")] for part in pools]
         )
 
+    def _drawn(self) -> np.ndarray:
+        """The rows of this epoch."""
+        if self.draws is None or self.groups is None:
+            return np.arange(self.total)
+        parts = []
+        for group, count in enumerate(self.draws):
+            own = np.flatnonzero(self.groups == group)
+            position, end = self.epoch * count, (self.epoch + 1) * count
+            while position < end:
+                shuffle, first = divmod(position, len(own))
+                taken = min(len(own) - first, end - position)
+                order = np.random.default_rng([self.seed, shuffle, 2, group]).permutation(own)
+                parts.append(order[first : first + taken])
+                position += taken
+        return np.concatenate(parts)
+
     def _step_bounds(self) -> list[tuple[int, int]]:
         size = self.batch_size * self.accumulation_steps * self.num_ranks
-        total = len(self.lengths)
-        starts = list(range(0, total, size))
-        if len(starts) > 1 and total - starts[-1] < self.num_ranks:
+        starts = list(range(0, self.total, size))
+        if len(starts) > 1 and self.total - starts[-1] < self.num_ranks:
             starts.pop()
-        return list(zip(starts, [*starts[1:], total], strict=True))
+        return list(zip(starts, [*starts[1:], self.total], strict=True))
 
     def _micro_batches(self, rows: int) -> int:
         """Per rank, for a step of so many rows; each gets at least one row."""

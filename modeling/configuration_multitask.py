@@ -11,7 +11,9 @@ from transformers.configuration_utils import SubConfigSpec
 TASK_TYPES = ("sequence_classification", "token_classification", "sentence_embedding")
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 POOLING_NAMES = ("cls", "mean", "max")
-TASK_KEYS = ("type", "labels", "problem_type", "weight")
+LABELLINGS = ("first", "all")
+SENTENCE_WINDOWS = ("first", "mean")
+TASK_KEYS = ("type", "labels", "problem_type", "labelling", "weight")
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
 
 
@@ -30,8 +32,15 @@ class MultiTaskConfig(PreTrainedConfig):
             `sentence_embedding`; `labels` an ordered list of texts (a `regression` task names its
             values); `problem_type` is `single_label_classification` (default),
             `multi_label_classification` or `regression`, for sequence_classification only;
-            `weight` (default 1.0, at least 0) multiplies the task's loss.
+            `labelling`, for token_classification only, is `first` (default): a word is labelled at
+            its first token, and entities are whole words; or `all`: every token is labelled, and
+            entities begin and end at any token. `weight` (default 1.0, at least 0) multiplies the
+            task's loss.
         head_dropout (`float`): dropout before each head, in [0, 1).
+        stride (`int`, *optional*): tokens that the windows of a long text share with the next; by
+            default a quarter of a window.
+        sentence_windows (`str`): which windows of a long text answer sentence tasks and give the
+            embedding: the `first`, or the `mean` of all (of logits and of vectors).
         task_name (`str`, *optional*): the task that `AutoModelForSequenceClassification` and
             `AutoModelForTokenClassification` answer; by default the first of that type.
 
@@ -58,6 +67,8 @@ class MultiTaskConfig(PreTrainedConfig):
     prompts: dict | None = None
     tasks: dict | None = None
     head_dropout: float = 0.1
+    stride: int | None = None
+    sentence_windows: str = "first"
     task_name: str | None = None
 
     def __post_init__(self, **kwargs):
@@ -88,6 +99,9 @@ class MultiTaskConfig(PreTrainedConfig):
         """
         self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
         _check_choice("pooling", self.pooling, POOLING_NAMES)
+        _check_choice("sentence_windows", self.sentence_windows, SENTENCE_WINDOWS)
+        if self.stride is not None and self.stride < 0:
+            raise ValueError(f"`stride` should be at least 0. Found {self.stride}.")
         if not 0 <= self.head_dropout < 1:
             raise ValueError(f"`head_dropout` should be in [0, 1). Found {self.head_dropout}.")
         if self.task_name is not None and self.task_name not in self.tasks:
@@ -145,6 +159,14 @@ def _complete_task(name: str, task: dict) -> dict:
         raise ValueError(
             f"`problem_type` of the token_classification task {name!r} should be "
             f"single_label_classification. Found {problem_type!r}."
+        )
+    if task["type"] == "token_classification":
+        complete["labelling"] = task.get("labelling") or "first"
+        _check_choice(f"`labelling` of task {name!r}", complete["labelling"], LABELLINGS)
+    elif task.get("labelling") is not None:
+        raise ValueError(
+            f"`labelling` is for token_classification. Found it in task {name!r}, which is "
+            f"{task['type']}."
         )
     fewest = 2 if problem_type == "single_label_classification" else 1
     if len(labels) < fewest or len(set(labels)) < len(labels):

@@ -1,7 +1,8 @@
 """From token labels to spans of characters.
 
-A *word* is what one label is about. `word_ids` finds the words of a text from the tokenizer's own
-offsets; nothing is split a second time, so an entity's text is always exactly `text[start:end]`.
+A *unit* is what one label is about: a word where a task's `labelling` is `first`, a token where it
+is `all`. Units are found in the tokenizer's own offsets; nothing is split a second time, so an
+entity's text is always exactly `text[start:end]`.
 """
 
 import unicodedata
@@ -57,8 +58,27 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
         if not (inside_word or start < previous_end):
             word += 1
         ids.append(word)
-        previous_end = end
+        previous_end = max(previous_end, end)
     return ids
+
+
+def token_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
+    """As `word_ids`, with each token a unit of its own, and those that share a character one."""
+    ids: list[int | None] = []
+    unit, previous_end = -1, -1
+    for start, end in offsets:
+        if start == end:
+            ids.append(None)
+            continue
+        if start >= previous_end:
+            unit += 1
+        ids.append(unit)
+        previous_end = max(previous_end, end)
+    return ids
+
+
+# A task's `labelling` -> how the units of a text are found.
+UNITS = {"first": word_ids, "all": token_ids}
 
 
 def _continues_word(character: str) -> bool:

@@ -5,19 +5,26 @@
 """
 
 import os
+from collections.abc import Iterator
 
 import torch
-from transformers import Pipeline
+import torch.nn.functional as F
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.pipelines.base import ChunkPipeline
 
-from .decoding import strip_offsets, tags_to_spans, word_ids
+from .decoding import UNITS, tags_to_spans
+from .windows import tokenize
 
 
-class MultiTaskPipeline(Pipeline):
-    """All answers of a `MultiTaskModel` for a text or a list of texts.
+class MultiTaskPipeline(ChunkPipeline):
+    """All answers of a `MultiTaskModel` for a text or a list of texts, of any length.
+
+    A text longer than the tokenizer's `model_max_length` is read in windows that overlap by the
+    config's `stride`. Its entities are decoded from all windows' tokens at once; its labels and
+    embedding come from those that the config's `sentence_windows` says.
 
     Args (besides those of `transformers.Pipeline`):
-        tasks (`list[str]`, *optional*): the tasks to answer; by default all.
+        tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
         prompt_name (`str`, *optional*): which of the config's prompts goes before the text; by
             default the one named `default`, where there is one.
 
@@ -26,11 +33,12 @@ class MultiTaskPipeline(Pipeline):
         "entities": {task: [{"start", "end", "text", "label", "score"}]}}`.
         Scores are probabilities in 0 to 1 (of a regression: the values). `label` is the likeliest
         one, and of a multi-label task the list of those above 0.5. For entities
-        `text == input[start:end]`, and the score is the mean over the entity's words.
+        `text == input[start:end]`, and the score is the mean over the entity's words (its tokens,
+        where the task's `labelling` is `all`).
 
     Raises:
-        ValueError: an input that is not a text, a text longer than the encoder takes, an unknown
-            task or prompt.
+        ValueError: an input that is not a text, an unknown task or prompt, a `model_max_length`
+            or `stride` that leaves windows no room for text.
     """
 
     def __init__(self, *args, **kwargs):
@@ -44,11 +52,19 @@ class MultiTaskPipeline(Pipeline):
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, tasks=None, prompt_name=None, **kwargs):
-        preprocess = {} if prompt_name is None else {"prompt_name": prompt_name}
-        forward = {} if tasks is None else {"tasks": tasks}
-        return preprocess, forward, dict(forward)
+        if isinstance(tasks, str):
+            tasks = [tasks]
+        asked = {} if tasks is None else {"tasks": tasks}
+        prompt = {} if prompt_name is None else {"prompt_name": prompt_name}
+        return {**asked, **prompt}, dict(asked), dict(asked)
 
-    def preprocess(self, text, prompt_name=None):
+    def _asked(self, tasks: list[str] | None) -> dict[str, dict]:
+        known = self.model.config.tasks
+        return {name: task for name, task in known.items() if tasks is None or name in tasks}
+
+    def preprocess(self, text, tasks=None, prompt_name=None) -> Iterator[dict]:
+        """One item per window of the text, each with the offsets of the tokens it answers for and
+        the rows (a slice) that these have in its output."""
         if not isinstance(text, str):
             raise ValueError(f"The input should be a text. Found {type(text).__name__}.")
         try:
@@ -57,56 +73,65 @@ class MultiTaskPipeline(Pipeline):
             raise ValueError(
                 f"The text should be Unicode. Found a lone surrogate at {error.start}."
             ) from None
-        prompts = self.model.config.prompts or {}
+        config = self.model.config
+        prompts = config.prompts or {}
         if prompt_name is not None and prompt_name not in prompts:
             raise ValueError(f"Unknown prompt {prompt_name!r}. This model has: {list(prompts)}.")
         prompt = prompts.get(prompt_name or "default", "")
-        encoding = self.tokenizer(
-            prompt + text, return_offsets_mapping=True, return_tensors="pt", verbose=False
-        )
-        longest = self.tokenizer.model_max_length
-        if encoding["input_ids"].shape[1] > longest:
-            raise ValueError(
-                f"The text should have at most {longest} tokens. "
-                f"Found {encoding['input_ids'].shape[1]}."
-            )
-        offsets = encoding.pop("offset_mapping")[0].tolist()
-        shifted = [(max(s - len(prompt), 0), max(e - len(prompt), 0)) for s, e in offsets]
-        return {**encoding, "text": text, "offsets": strip_offsets(text, shifted)}
+        (document,) = tokenize(self.tokenizer, [text], prompt, stride=config.stride)
+        windows = document.windows
+        types = {task["type"] for task in self._asked(tasks).values()}
+        if config.sentence_windows == "first" and "token_classification" not in types:
+            windows = windows[:1]  # nobody asks for the others
+        for window in windows:
+            input_ids = torch.tensor([document.input_ids(window)], dtype=torch.long)
+            shift = len(document.prefix) - window.start
+            yield {
+                "text": text,
+                "offsets": document.offsets[window.first : window.last],
+                "rows": slice(window.first + shift, window.last + shift),
+                "is_last": window is windows[-1],
+                "input_ids": input_ids,
+                "attention_mask": torch.ones_like(input_ids),
+            }
 
     def _forward(self, model_inputs, tasks=None):
-        text, offsets = model_inputs.pop("text"), model_inputs.pop("offsets")
-        output = self.model(**model_inputs, tasks=tasks)
+        inputs = {name: model_inputs.pop(name) for name in ("input_ids", "attention_mask")}
+        output = self.model(**inputs, tasks=tasks)
         # Flat tensors only: the base class takes batches apart by the first dimension of each.
         logits = {f"logits_{name}": value.float() for name, value in output.logits.items()}
-        return {
-            "text": text,
-            "offsets": offsets,
-            "embedding": output.sentence_embedding.float(),
-            **logits,
-        }
+        return {**model_inputs, "embedding": output.sentence_embedding.float(), **logits}
 
     def postprocess(self, model_outputs, tasks=None):
+        """The answer for one text from the outputs of all its windows."""
         config = self.model.config
-        names = [name for name in config.tasks if tasks is None or name in tasks]
-        answer = {"embedding": model_outputs["embedding"][0].tolist(), "labels": {}, "entities": {}}
-        for name in names:
-            task = config.tasks[name]
-            if task["type"] == "sentence_embedding":
-                continue
-            logits = model_outputs[f"logits_{name}"][0]
+        text = model_outputs[0]["text"]
+        offsets = [offset for window in model_outputs for offset in window["offsets"]]
+        averaged = model_outputs[:1] if config.sentence_windows == "first" else model_outputs
+
+        embedding = _mean([window["embedding"] for window in averaged])
+        if config.normalize:
+            embedding = F.normalize(embedding, dim=-1)
+        answer = {"embedding": embedding.tolist(), "labels": {}, "entities": {}}
+        for name, task in self._asked(tasks).items():
+            key = f"logits_{name}"
             if task["type"] == "sequence_classification":
+                logits = _mean([window[key] for window in averaged])
                 answer["labels"][name] = _sentence_label(logits, task)
-            else:
-                answer["entities"][name] = _entities(
-                    logits, task["labels"], model_outputs["text"], model_outputs["offsets"]
-                )
+            elif task["type"] == "token_classification":
+                logits = torch.cat([window[key][0, window["rows"]] for window in model_outputs])
+                answer["entities"][name] = _entities(logits, task, text, offsets)
         return answer
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `Pipeline`, with this pipeline's code beside the model."""
         save_pipeline_code(self.model.config, save_directory)
         super().save_pretrained(save_directory, **kwargs)
+
+
+def _mean(answers: list[torch.Tensor]) -> torch.Tensor:
+    """Of windows' answers, each of shape `(1, size)`: one of shape `(size,)`."""
+    return torch.cat(answers).mean(0)
 
 
 def _sentence_label(logits: torch.Tensor, task: dict) -> dict:
@@ -124,30 +149,31 @@ def _sentence_label(logits: torch.Tensor, task: dict) -> dict:
 
 
 def _entities(
-    logits: torch.Tensor, labels: list[str], text: str, offsets: list[tuple[int, int]]
+    logits: torch.Tensor, task: dict, text: str, offsets: list[tuple[int, int]]
 ) -> list[dict]:
+    """From logits of shape `(num_tokens, num_labels)` and as many offsets."""
     scores, best = logits.softmax(-1).max(-1)
     scores, best = scores.tolist(), best.tolist()
-    words, tags, word_scores, previous = [], [], [], None
-    for index, word in enumerate(word_ids(text, offsets)):
-        if word is None:
+    units, tags, unit_scores, previous = [], [], [], None
+    for index, unit in enumerate(UNITS[task["labelling"]](text, offsets)):
+        if unit is None:
             continue
-        if word != previous:  # the first token of a word answers for the word
-            words.append(offsets[index])
-            tags.append(labels[best[index]])
-            word_scores.append(scores[index])
+        if unit != previous:  # the first token of a unit answers for the unit
+            units.append(offsets[index])
+            tags.append(task["labels"][best[index]])
+            unit_scores.append(scores[index])
         else:
-            words[-1] = (words[-1][0], max(words[-1][1], offsets[index][1]))
-        previous = word
+            units[-1] = (units[-1][0], max(units[-1][1], offsets[index][1]))
+        previous = unit
     return [
         {
             "start": start,
             "end": end,
             "text": text[start:end],
             "label": label,
-            "score": sum(word_scores[member] for member in members) / len(members),
+            "score": sum(unit_scores[member] for member in members) / len(members),
         }
-        for start, end, label, members in tags_to_spans(tags, words)
+        for start, end, label, members in tags_to_spans(tags, units)
     ]
 
 

@@ -11,8 +11,18 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from data.label_alignment import LABELLINGS
-from modeling.configuration_multitask import PROBLEM_TYPES, TASK_TYPES
+from data.bad_rows import ON_BAD_ROW
+from data.label_schemes import OVERLAPS, SCHEMES
+from data.loading import DatasetArguments
+from data.preprocessing import LONG_TEXTS
+from data.sampler import MIXINGS
+from modeling.configuration_multitask import (
+    LABELLINGS,
+    PROBLEM_TYPES,
+    SENTENCE_WINDOWS,
+    TASK_NAME,
+    TASK_TYPES,
+)
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -53,59 +63,70 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    """Where the rows come from and how they are tokenized."""
+class DataArguments(DatasetArguments):
+    """The run's one data set, or what all of its `datasets` have in common."""
 
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "`synthetic`, a Hub id, or a data set folder; instead of files."},
+    predict_file: list[str] | None = field(
+        default=None, metadata={"help": "Files of texts to answer, by do_predict."}
     )
-    dataset_config: str | None = field(
-        default=None, metadata={"help": "Which of the data set's configurations."}
-    )
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the data set's Hub id."}
-    )
-    data_dir: str | None = field(
-        default=None, metadata={"help": "The folder that the files below are in."}
-    )
-    train_file: str | None = field(
-        default=None, metadata={"help": "JSON, JSONL, CSV, TSV or Parquet file to train on."}
-    )
-    validation_file: str | None = field(
-        default=None, metadata={"help": "File to choose the best epoch by."}
-    )
-    test_file: str | None = field(default=None, metadata={"help": "Held-out file for the end."})
-    predict_file: str | None = field(
-        default=None, metadata={"help": "File of texts to answer, by do_predict."}
-    )
-    text_column: str | None = field(
-        default=None, metadata={"help": "Column of the text. Default: text."}
-    )
-    tokens_column: str | None = field(
-        default=None, metadata={"help": "Column of the words. Default: tokens, where there is one."}
-    )
-    train_size: int | None = field(
-        default=None, metadata={"help": "How many rows to take or to make. Default: all."}
-    )
-    validation_size: int | None = field(default=None, metadata={"help": "As train_size."})
-    test_size: int | None = field(default=None, metadata={"help": "As train_size."})
-    labelling: str = field(
-        default="first",
+    mixing: str = field(
+        default="proportional",
         metadata={
-            "help": "Label the first token of each word, or all.",
+            "help": "Share of each of several data sets in an epoch, which has as many rows as all "
+            "of them together: as they are, all alike, size ** (1 / mixing_temperature), or by "
+            "their `weight`.",
+            "choices": list(MIXINGS),
+        },
+    )
+    mixing_temperature: float = field(
+        default=2.0, metadata={"help": "Of `mixing: temperature`; more is more alike."}
+    )
+    on_bad_row: str = field(
+        default="refuse",
+        metadata={
+            "help": "Refuse data with rows that are not as they should be, or skip those rows and "
+            "write them to bad_rows.jsonl.",
+            "choices": list(ON_BAD_ROW),
+        },
+    )
+    labelling: str | None = field(
+        default=None,
+        metadata={
+            "help": "first: label words, at their first token. all: label every token; entities "
+            "then begin and end at any token. Default: first.",
             "choices": list(LABELLINGS),
         },
     )
     max_length: int | None = field(
         default=None,
+        metadata={"help": "Tokens read at once. Default: as many as the encoder takes."},
+    )
+    long_texts: str = field(
+        default="window",
         metadata={
-            "help": "Cut rows to so many tokens. Default: longer than the encoder is refused."
+            "help": "Read longer texts in windows, truncate them, or refuse them.",
+            "choices": list(LONG_TEXTS),
         },
     )
-    num_proc: int | None = field(
-        default=None, metadata={"help": "Processes that read and tokenize."}
+    stride: int | None = field(
+        default=None,
+        metadata={"help": "Tokens that a window shares with the next. Default: a quarter."},
     )
+    sentence_windows: str | None = field(
+        default=None,
+        metadata={
+            "help": "Which windows answer sentence tasks: the first, or the mean of all. In "
+            "training it is the first. Default: first.",
+            "choices": list(SENTENCE_WINDOWS),
+        },
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "Read the training rows while training, for max_steps; all `labels` are given."
+        },
+    )
+    num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     examples: list[str] | None = field(
         default=None, metadata={"help": "Texts whose answers are shown at the end."}
     )
@@ -113,12 +134,27 @@ class DataArguments:
 
 @dataclass
 class TaskArguments:
-    """One task. `column` is where its labels are; the rest goes to the model's config."""
+    """One task. `column` is where its labels are, `tag_scheme`, `on_broken_tags`, `overlap` and
+    `label_map` say how they are read; the rest goes to the model's config."""
 
     type: str
     column: str | None = None
     labels: list[str] | None = None
     problem_type: str | None = None
+    weight: float = 1.0
+    tag_scheme: str = "auto"
+    on_broken_tags: str = "repair"
+    overlap: str = "refuse"
+    label_map: dict[str, str | None] | None = None
+
+
+@dataclass
+class DataSource:
+    """One data set of the run: where it is, which tasks it labels, in which columns, and its weight
+    in `mixing: weights`."""
+
+    arguments: DatasetArguments
+    columns: dict[str, str]
     weight: float = 1.0
 
 
@@ -131,6 +167,9 @@ class MultiTaskTrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Whether to evaluate on the validation split."}
     )
     do_test: bool = field(default=True, metadata={"help": "Whether to evaluate on the test split."})
+    do_inspect: bool = field(
+        default=False, metadata={"help": "Show what is in the data, and do nothing else."}
+    )
     do_predict: bool = field(default=False, metadata={"help": "Whether to answer predict_file."})
     bf16: bool | None = field(
         default=None,
@@ -193,6 +232,7 @@ class RunArguments:
     data: DataArguments
     training: MultiTaskTrainingArguments
     tasks: dict[str, TaskArguments]
+    datasets: dict[str, DataSource]
     given: dict[str, Any]
 
     def save(self, path: Path) -> None:
@@ -210,6 +250,18 @@ class _Parser(HfArgumentParser):
 
 
 GROUPS = (ModelArguments, DataArguments, MultiTaskTrainingArguments)
+# How labels are read: keys of tasks, and their values.
+READINGS = {
+    "tag_scheme": ("auto", *SCHEMES),
+    "on_broken_tags": ("repair", "refuse"),
+    "overlap": OVERLAPS,
+}
+OF_ONE_DATA_SET = [
+    f"{split}_{key}"
+    for key in ("file", "size", "fraction")
+    for split in ("train", "validation", "test")
+    if (split, key) != ("train", "fraction")
+]
 
 
 def parse_arguments(argv: list[str]) -> RunArguments:
@@ -237,19 +289,24 @@ def parse_arguments(argv: list[str]) -> RunArguments:
         _set_nested(given, keys, value)
 
     tasks = _parse_tasks(given.get("tasks"))
-    flat = {key: value for key, value in given.items() if key != "tasks" and value is not None}
-    known = [one.name for group in GROUPS for one in fields(group) if one.init]
+    flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
+    model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    datasets = _parse_datasets(given.get("datasets"), data, tasks)
+    return RunArguments(model, data, training, tasks, datasets, given)
+
+
+def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") -> tuple:
+    """The dataclasses of `groups` from a mapping of keys; `also` names keys that are read apart."""
+    flat = {key: value for key, value in flat.items() if value is not None}
+    known = [one.name for group in groups for one in fields(group) if one.init]
     for key in flat:
-        _check_key(key, [*known, "tasks"])
-    parser = _Parser(GROUPS)
+        _check_key(key, [*known, *also], prefix)
+    parser = _Parser(groups)
     lists = [action.dest for action in parser._actions if action.nargs == "+"]
     for key, value in flat.items():
         if isinstance(value, list) and len(value) != 1 and key not in lists:
-            raise ValueError(f"{key} should be one value. Found {value!r}.")
-    model, data, training = parser.parse_args_into_dataclasses(
-        _as_argv(flat), look_for_args_file=False
-    )
-    return RunArguments(model, data, training, tasks, given)
+            raise ValueError(f"{prefix}{key} should be one value. Found {value!r}.")
+    return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
 
 
 def _read_yaml(path: Path) -> dict:
@@ -308,13 +365,12 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
         _check_choice(f"tasks.{name}.type", task["type"], TASK_TYPES)
         if task.get("problem_type") is not None:
             _check_choice(f"tasks.{name}.problem_type", task["problem_type"], PROBLEM_TYPES)
-        task = dict(task)
-        try:
-            task["weight"] = float(task.get("weight", 1.0))
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"tasks.{name}.weight should be a number. Found {task['weight']!r}."
-            ) from None
+        for key, allowed in READINGS.items():
+            if task.get(key) is not None:
+                _check_choice(f"tasks.{name}.{key}", task[key], allowed)
+        _check_label_map(name, task.get("label_map"))
+        task = {key: value for key, value in task.items() if value is not None}
+        task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
         if task.get("labels") is not None:
             labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
             if any(isinstance(label, bool) for label in labels):
@@ -325,6 +381,75 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             task["labels"] = [str(label) for label in labels]
         parsed[str(name)] = TaskArguments(**task)
     return parsed
+
+
+def _check_label_map(name: str, label_map: Any) -> None:
+    if label_map is None:
+        return
+    if not isinstance(label_map, dict) or not all(
+        isinstance(label, str) and isinstance(new, str | None) and new != ""
+        for label, new in label_map.items()
+    ):
+        raise ValueError(
+            f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
+            f"Found {label_map!r}."
+        )
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{key} should be a number. Found {value!r}.") from None
+
+
+def _parse_datasets(
+    given: Any, data: DataArguments, tasks: dict[str, TaskArguments]
+) -> dict[str, DataSource]:
+    """The data sets of a run: those of `datasets`, or the one that the top level describes."""
+    labelled = [name for name, task in tasks.items() if task.type != "sentence_embedding"]
+    if given is None:
+        columns = {name: tasks[name].column or name for name in labelled}
+        return {"data": DataSource(data, columns)}
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
+    for key in ("dataset", *OF_ONE_DATA_SET):
+        if getattr(data, key) is not None:
+            raise ValueError(
+                f"{key} is of one data set: set it in each of `datasets`, or leave those out. "
+                f"Found {getattr(data, key)!r}."
+            )
+    datasets = {}
+    for name, entry in given.items():
+        if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+            raise ValueError(
+                "A data set's name should be a letter followed by letters, digits and underscores. "
+                f"Found {name!r}."
+            )
+        if not isinstance(entry, dict):
+            raise ValueError(f"datasets.{name} should be a mapping. Found {entry!r}.")
+        prefix, own = f"datasets.{name}.", ("columns", "weight")
+        flat = {key: value for key, value in entry.items() if key not in own}
+        (arguments,) = _parse_groups(flat, (DatasetArguments,), also=own, prefix=prefix)
+        folders = [folder for folder in (data.data_dir, arguments.data_dir) if folder]
+        arguments.data_dir = str(Path(*folders)) if folders else None
+        columns = entry.get("columns")
+        if columns is None:
+            columns = {task: tasks[task].column or task for task in labelled}
+        if not isinstance(columns, dict) or not columns:
+            raise ValueError(
+                f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
+            )
+        for task, column in columns.items():
+            _check_choice(f"A task in {prefix}columns", task, tuple(labelled))
+            if not isinstance(column, str):
+                raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
+        weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
+        datasets[name] = DataSource(arguments, columns, weight)
+    for task in labelled:
+        if not any(task in source.columns for source in datasets.values()):
+            raise ValueError(f"Task {task!r} is labelled by none of the `datasets`.")
+    return datasets
 
 
 def _check_key(key: str, known: list[str], prefix: str = "") -> None:

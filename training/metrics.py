@@ -3,7 +3,7 @@
 All values are fractions in 0..1 (Spearman: -1..1).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import evaluate
 import numpy as np
@@ -96,52 +96,106 @@ METRICS: dict[str, dict[str, tuple[type[_OfflineMetric], str]] | None] = {
 }
 
 
-def metric_names(tasks: dict[str, dict]) -> list[str]:
-    """What an evaluation of all tasks gives, without the prefix of the split."""
+def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list[str]:
+    """What an evaluation of all tasks gives, without the prefix of the split.
+
+    Args:
+        tasks (`dict[str, dict]`): as in the model's config.
+        datasets (`dict[str, list[str]]`): data set to the tasks it labels.
+    """
     names = ["score", "exact_match", "loss"]
+    of_task: dict[str, list[str]] = {}
     for name, task in tasks.items():
         known = METRICS[task["type"]]
         if known is not None:
             metric, _ = known[task["problem_type"]]
-            names += [f"loss_{name}", *(f"{name}_{one}" for one in metric.names)]
+            of_task[name] = [f"{name}_{one}" for one in metric.names]
+            names += [f"loss_{name}", *of_task[name]]
+    for dataset in datasets if len(datasets) > 1 else ():
+        names += [f"{dataset}_score", f"{dataset}_exact_match"]
+        for shared in datasets[dataset]:
+            if _is_shared(shared, datasets):
+                names += [f"{dataset}_{one}" for one in of_task.get(shared, ())]
     return names
 
 
 def compute_metrics(
-    predictions: dict[str, np.ndarray], rows: Dataset, tasks: dict[str, dict]
+    predictions: dict[str, np.ndarray],
+    windows: Dataset,
+    tasks: dict[str, dict],
+    sentence_windows: str = "first",
+    datasets: dict[str, list[str]] | None = None,
 ) -> dict[str, float]:
-    """All metrics of a data set.
+    """All metrics of a split.
 
     Args:
-        predictions (`dict[str, np.ndarray]`): per task `(num_rows,)` class ids, `(num_rows,
-            num_labels)` logits or values, or `(num_rows, longest)` token label ids, in the order
-            of `rows`.
-        rows (`Dataset`): preprocessed rows.
+        predictions (`dict[str, np.ndarray]`): per task `(num_windows, num_labels)` logits, or
+            `(num_windows, longest)` token label ids, in the order of `windows`.
+        windows (`Dataset`): preprocessed rows, in any order.
         tasks (`dict[str, dict]`): as in the model's config.
+        sentence_windows (`str`): which windows answer sentence tasks: `first`, or the `mean` of
+            all.
+        datasets (`dict[str, list[str]]`, *optional*): the data sets behind the column `dataset`, in
+            order, and the tasks that each labels.
 
     Returns:
         `dict[str, float]`: `<task>_<metric>` for tasks that have labels here; `exact_match`: the
         share of rows with every labelled task right, regression left out; `score`: the mean of
-        each task's main metric, weighted as the losses are.
+        each task's main metric, weighted as the losses are. With several data sets also
+        `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
+        several of them label.
     """
+    keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
+    order = np.lexsort(keys)
+    windows = windows.select(order)
+    _, rows, sets = (key[order] for key in keys)
+    changes = (np.diff(rows) != 0) | (np.diff(sets) != 0)
+    starts = np.flatnonzero(np.concatenate([[True], changes]))
+    answers = {
+        name: _answers(predictions[name][order], windows, starts, name, task, sentence_windows)
+        for name, task in tasks.items()
+        if METRICS[task["type"]] is not None
+    }
+    results = _results(answers, tasks, np.ones(len(starts), dtype=bool))
+    datasets = datasets or {}
+    known = metric_names(tasks, datasets)
+    for number, dataset in enumerate(datasets if len(datasets) > 1 else ()):
+        for key, value in _results(answers, tasks, sets[starts] == number).items():
+            if f"{dataset}_{key}" in known:
+                results[f"{dataset}_{key}"] = value
+    return results
+
+
+def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
+    return sum(task in labelled for labelled in datasets.values()) > 1
+
+
+class Answers(NamedTuple):
+    """Of one task: the labelled rows, and for each what was predicted and what was expected."""
+
+    rows: np.ndarray
+    predicted: list
+    expected: list
+
+
+def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.ndarray) -> dict:
+    """The metrics of the rows that are `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
-    right = np.ones(len(rows), dtype=bool)
-    judged = np.zeros(len(rows), dtype=bool)
-    for name, task in tasks.items():
-        known = METRICS[task["type"]]
-        if known is None:
+    right, judged = np.ones(len(counted), dtype=bool), np.zeros(len(counted), dtype=bool)
+    for name, (rows, predicted, expected) in answers.items():
+        chosen = np.flatnonzero(counted[rows])
+        if not len(chosen):
             continue
-        metric, main_value = known[task["problem_type"]]
-        labelled, predicted, expected = _pairs(predictions[name], rows, name, task)
-        if not labelled:
-            continue
+        predicted, expected = ([side[index] for index in chosen] for side in (predicted, expected))
+        task = tasks[name]
+        metric, main_value = METRICS[task["type"]][task["problem_type"]]
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
         main.append((values[main_value], task["weight"]))
         if task["problem_type"] != "regression":
-            judged[labelled] = True
-            right[labelled] &= [
+            judged[rows[chosen]] = True
+            right[rows[chosen]] &= [
                 one == other for one, other in zip(predicted, expected, strict=True)
             ]
     if judged.any():
@@ -152,28 +206,56 @@ def compute_metrics(
     return results
 
 
-def _pairs(predicted: np.ndarray, rows: Dataset, name: str, task: dict) -> tuple[list, list, list]:
-    """Indices of the labelled rows; and for each what was predicted and what was expected."""
-    labels = rows[name][:]
-    found: list
+def _answers(
+    predicted: np.ndarray,
+    windows: Dataset,
+    starts: np.ndarray,
+    name: str,
+    task: dict,
+    sentence_windows: str,
+) -> Answers:
+    """Of a task's predictions for windows, those for the rows that begin at `starts`."""
     if task["type"] == "token_classification":
-        tags, positions = rows[f"{name}_tags"][:], rows[f"{name}_positions"][:]
-        labelled = [index for index, row in enumerate(tags) if row and row[0] >= 0]
-        names = task["labels"]
-        expected = [[names[tag] for tag in tags[index]] for index in labelled]
-        # A word that yields no token is predicted `O`, and stays in the metric.
-        found = [
-            [names[predicted[index][at]] if at >= 0 else "O" for at in positions[index]]
-            for index in labelled
-        ]
-        return labelled, found, expected
+        return _token_answers(predicted, windows, starts, name, task["labels"])
+    column = windows[name][:]
+    labels = [column[start] for start in starts]
+    if sentence_windows == "mean":
+        counts = np.diff(np.append(starts, len(windows)))
+        logits = np.add.reduceat(predicted, starts) / counts[:, None]
+    else:
+        logits = predicted[starts]
     if task["problem_type"] == "single_label_classification":
-        labelled = [index for index, label in enumerate(labels) if label >= 0]
-        found = [int(predicted[index]) for index in labelled]
-        return labelled, found, [labels[index] for index in labelled]
-    labelled = [index for index, label in enumerate(labels) if not np.isnan(label[0])]
+        rows = np.flatnonzero(np.asarray(labels) >= 0)
+        return Answers(rows, logits.argmax(-1)[rows].tolist(), [labels[row] for row in rows])
+    rows = np.flatnonzero([not np.isnan(label[0]) for label in labels])
     if task["problem_type"] == "regression":
-        found = [float(predicted[index][0]) for index in labelled]
-        return labelled, found, [labels[index][0] for index in labelled]
-    found = [[int(value > 0) for value in predicted[index]] for index in labelled]
-    return labelled, found, [[int(value) for value in labels[index]] for index in labelled]
+        return Answers(rows, logits[rows, 0].tolist(), [labels[row][0] for row in rows])
+    return Answers(
+        rows,
+        (logits[rows] > 0).astype(int).tolist(),
+        [[int(value) for value in labels[row]] for row in rows],
+    )
+
+
+def _token_answers(
+    predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str, names: list[str]
+) -> Answers:
+    """The tags of the units of all windows of a row, one after the other."""
+    tags, positions = windows[f"{name}.tags"][:], windows[f"{name}.positions"][:]
+    ends = [*starts[1:], len(windows)]
+    rows, found, expected = [], [], []
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        ids = [tag for window in range(start, end) for tag in tags[window]]
+        if not ids or ids[0] < 0:
+            continue
+        rows.append(row)
+        expected.append([names[tag] for tag in ids])
+        # A word that yields no token is predicted `O`, and stays in the metric.
+        found.append(
+            [
+                names[predicted[window][at]] if at >= 0 else "O"
+                for window in range(start, end)
+                for at in positions[window]
+            ]
+        )
+    return Answers(np.asarray(rows, dtype=int), found, expected)

@@ -9,33 +9,34 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from data.loading import collect_labels
+from data.labels import collect_labels
 from modeling import MultiTaskConfig, MultiTaskModel
 
 from .arguments import RunArguments, TaskArguments
 
 
 def load_model(
-    run: RunArguments, rows: dict[str, Dataset]
+    run: RunArguments, rows: dict[str, dict[str, Dataset]]
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
     """A new model on the run's encoder, or a finished one with the run's heads.
 
     Args:
         run (`RunArguments`): its `model` and `tasks`.
-        rows (`dict[str, Dataset]`): loaded rows; those of `train` say which labels there are.
+        rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set; those of `train`
+            say which labels there are.
 
     Raises:
         OSError: there is no such encoder or model, or a file of it can't be read.
         ValueError: a file of it is not as it should be, or a task has no labels.
     """
     finished = _load_finished_config(run.model.model) if run.model.model else None
-    tasks = {name: _task_config(task) for name, task in run.tasks.items()}
+    tasks = {name: _task_config(task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
-        if name in tasks and "labels" in task:
-            tasks[name].setdefault("labels", task["labels"])
+        for key in ("labels", "labelling"):
+            if name in tasks and key in task:
+                tasks[name].setdefault(key, task[key])
     if "train" in rows:
-        columns = {name: {**vars(run.tasks[name]), **task} for name, task in tasks.items()}
-        labels = collect_labels(rows["train"], columns)
+        labels = collect_labels(rows["train"].values(), tasks)
         tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     if finished:
         return _load_finished(run, tasks)
@@ -59,13 +60,22 @@ def load_model(
         dtype="float32",  # the weights that training adds small steps to
         attn_implementation=run.model.attn_implementation,
         **fields,
+        **_window_fields(run),
     )
-    return _load_tokenizer(run.model.encoder, run.model.revision, model), model
+    return _load_tokenizer(run.model.encoder, run.model.revision, model, run), model
 
 
-def _task_config(task: TaskArguments) -> dict:
+def _window_fields(run: RunArguments) -> dict[str, Any]:
+    """How the model reads long texts, as far as the run says it."""
+    given = {"stride": run.data.stride, "sentence_windows": run.data.sentence_windows}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _task_config(task: TaskArguments, run: RunArguments) -> dict:
     """What of a task goes to the model's config."""
     given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
+    if task.type == "token_classification":
+        given["labelling"] = run.data.labelling
     return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
 
 
@@ -88,17 +98,18 @@ def _load_finished(
         dtype="float32",
         attn_implementation=run.model.attn_implementation,
         output_loading_info=True,
+        **_window_fields(run),
     )
     known = _load_finished_config(run.model.model).tasks
     new = tuple(f"heads.{name}." for name in tasks if name not in known)
     lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
     if lost:
         raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
-    return _load_tokenizer(run.model.model, None, model), model
+    return _load_tokenizer(run.model.model, None, model, run), model
 
 
 def _load_tokenizer(
-    name_or_path: str, revision: str | None, model: MultiTaskModel
+    name_or_path: str, revision: str | None, model: MultiTaskModel, run: RunArguments
 ) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
@@ -114,4 +125,12 @@ def _load_tokenizer(
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
+    if run.data.max_length is not None:
+        if run.data.max_length > tokenizer.model_max_length:
+            raise ValueError(
+                f"max_length should be at most {tokenizer.model_max_length}, which is what "
+                f"{name_or_path!r} takes. Found {run.data.max_length}."
+            )
+        # Saved with the model, so that it reads long texts as it did in training.
+        tokenizer.model_max_length = run.data.max_length
     return tokenizer

@@ -2,16 +2,19 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm.auto import tqdm
 from transformers import Pipeline
 
+from data.inspection import inspection_text
+
 
 def write_json(content: dict, path: Path) -> None:
     """Write the whole file or nothing."""
-    _write_whole(path, [json.dumps(content, indent=2, sort_keys=True) + "\n"])
+    _write_whole(path, [json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"])
 
 
 def write_predictions(
@@ -62,6 +65,14 @@ def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
     """Show the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
         print(f"\nResults (percent)\n{results_table(results, tasks)}")
+
+
+def print_inspection(report: dict, path: Path) -> None:
+    """Show what is in the data, in colour on a terminal, and write the same as JSON."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(inspection_text(report, colour or "FORCE_COLOR" in os.environ))
+    write_json(report, path)
+    print(f"\nThe same as JSON: {path}")
 
 
 def print_answers(texts: list[str], answers: list[dict]) -> None:

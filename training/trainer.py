@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from data.sampler import LengthGroupedBatchSampler
+from data.streaming import StreamedBatches, StreamedWindows
 from modeling.losses import count_labels, present_labels
 from modeling.pipeline_multitask import save_pipeline_code
 
@@ -30,14 +32,26 @@ class MultiTaskTrainer(Trainer):
     the weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they
     are whole.
 
-    Takes what `transformers.Trainer` takes. Data sets come from `data.preprocessing.preprocess`.
+    Args (besides those of `transformers.Trainer`; data sets come from
+    `data.preprocessing.preprocess`, or are `data.streaming.StreamedWindows` for training):
+        datasets (`dict[str, list[str]]`, *optional*): the data sets behind the rows' column
+            `dataset`, in order, and the tasks that each labels. Of several each has its metrics.
+        draws (`list[int]`, *optional*): how many training rows of each make up an epoch. By default
+            every row once.
 
     Raises:
         ValueError: several GPUs in one process (use `accelerate launch`).
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(
+        self,
+        *args,
+        datasets: dict[str, list[str]] | None = None,
+        draws: list[int] | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
+        self.datasets, self.draws = datasets, draws
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
@@ -104,20 +118,32 @@ class MultiTaskTrainer(Trainer):
     # Data
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of similar length; each rank's sampler already gives that rank's share."""
+        """Batches of similar length; each rank is already given its share."""
         if self.train_dataset is None:
             raise ValueError("Training needs a train_dataset.")
-        self._train_sampler = LengthGroupedBatchSampler(
-            self.train_dataset["length"][:],
-            batch_size=self.args.train_batch_size,
-            accumulation_steps=self.args.gradient_accumulation_steps,
-            num_ranks=self.args.world_size,
-            rank=self.args.process_index,
-            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-        )
+        dealing = {
+            "batch_size": self.args.train_batch_size,
+            "accumulation_steps": self.args.gradient_accumulation_steps,
+            "num_ranks": self.args.world_size,
+            "rank": self.args.process_index,
+            "seed": self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        }
+        source: dict[str, Any]
+        if isinstance(self.train_dataset, StreamedWindows):
+            source = {
+                "dataset": StreamedBatches(self.train_dataset, **dealing),
+                "batch_size": None,
+            }
+        else:
+            self._train_sampler = LengthGroupedBatchSampler(
+                self.train_dataset["length"][:],
+                groups=self.train_dataset["dataset"][:],
+                draws=self.draws,
+                **dealing,
+            )
+            source = {"dataset": self.train_dataset, "batch_sampler": self._train_sampler}
         return DataLoader(
-            self.train_dataset,
-            batch_sampler=self._train_sampler,
+            **source,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -152,11 +178,11 @@ class MultiTaskTrainer(Trainer):
 
     @torch.no_grad()
     def _answers_and_losses(self, logits: dict, labels: dict) -> dict[str, torch.Tensor]:
-        """What evaluation gathers: label ids in place of logits, and losses and counts by row."""
+        """What evaluation gathers: logits of sentences, label ids in place of those of tokens, and
+        losses and counts by row."""
         gathered = {}
         for name, head in self.model.heads.items():
-            single = head.problem_type == "single_label_classification"
-            gathered[name] = logits[name].argmax(-1) if single else logits[name].float()
+            gathered[name] = logits[name].argmax(-1) if head.reads_tokens else logits[name].float()
             rows = len(labels[name])
             losses = head.loss(logits[name], labels[name])
             gathered[f"{name} loss"] = losses.view(rows, -1).sum(1)
@@ -164,7 +190,14 @@ class MultiTaskTrainer(Trainer):
         return gathered
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
-        metrics = compute_metrics(output.predictions, self._evaluated_rows, self.model.config.tasks)
+        config = self.model.config
+        metrics = compute_metrics(
+            output.predictions,
+            self._evaluated_rows,
+            config.tasks,
+            sentence_windows=config.sentence_windows,
+            datasets=self.datasets,
+        )
         return metrics | self._mean_losses(output.predictions)
 
     def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:

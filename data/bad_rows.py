@@ -1,0 +1,83 @@
+"""Rows that are not as they should be: refused, all of them named, or skipped and kept aside."""
+
+import json
+
+import pyarrow.compute as pc
+from datasets import Dataset
+
+ON_BAD_ROW = ("refuse", "skip")
+SHOWN_PROBLEMS = 20
+
+
+class BadRows(ValueError):
+    """Rows that are not as they should be, each with its file, line, field, and what was found.
+
+    Args:
+        problems (`list[str]`): one line for each of the rows.
+    """
+
+    def __init__(self, problems: list[str]):
+        self.problems = problems
+        shown = problems[:SHOWN_PROBLEMS]
+        if len(problems) > 1:
+            shown.insert(0, f"{len(problems)} rows are not as they should be:")
+            if len(problems) > SHOWN_PROBLEMS:
+                shown.append(f"and {len(problems) - SHOWN_PROBLEMS} more.")
+            shown.append("`on_bad_row: skip` leaves such rows out and writes them to a file.")
+        super().__init__("\n".join(shown))
+
+
+def problem_line(row: dict) -> str:
+    """Where a bad row is, and what is wrong with it."""
+    return f"{row['source']}: {row['problem']}"
+
+
+def as_skipped(row: dict, title: str) -> dict:
+    """What is kept of a bad row: `title`, the split it is of, `source`, `problem`, and `row` as it
+    was read."""
+    return {
+        "title": title,
+        "source": row["source"],
+        "problem": row["problem"],
+        "row": json.loads(row["raw"]),
+    }
+
+
+def good_rows(
+    splits: list[tuple[str, Dataset]], on_bad_row: str
+) -> tuple[list[Dataset], list[dict]]:
+    """Rows without those that have a problem.
+
+    Args:
+        splits (`list[tuple[str, Dataset]]`): names for messages, and rows with a column `problem`.
+        on_bad_row (`str`): `refuse` or `skip`.
+
+    Returns:
+        `tuple[list[Dataset], list[dict]]`: the rows without their column `problem`; and of each
+        skipped row what `as_skipped` gives.
+
+    Raises:
+        BadRows: there are some, and they are refused.
+        ValueError: all rows of a split are bad.
+    """
+    good, skipped = [], []
+    for name, rows in splits:
+        bad = [
+            index
+            for index, valid in enumerate(pc.is_valid(rows.data["problem"]).to_pylist())
+            if valid
+        ]
+        if bad:
+            found = rows.select(bad)
+            skipped += [as_skipped(row, name) for row in found]
+            if len(bad) == len(rows) and on_bad_row == "skip":
+                raise ValueError(
+                    f"{name}: all of its {len(rows)} rows are bad, the first one being "
+                    f"{problem_line(found[0])}"
+                )
+            kept = set(bad)
+            rows = rows.select([index for index in range(len(rows)) if index not in kept])
+        good.append(rows.remove_columns(["problem", "raw"]))
+    if skipped and on_bad_row == "refuse":
+        raise BadRows([problem_line(row) for row in skipped])
+    return good, skipped

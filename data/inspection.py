@@ -1,0 +1,255 @@
+"""What is in the data: counts that show mistakes before they cost a training, and first rows as the
+model will see them."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from .label_alignment import IGNORE_INDEX, join_words, word_ranges, words_of_tokens
+from .splitting import hash_of
+
+PERCENTILES = (50, 90, 99, 100)
+SHOWN_TOKENS = 60  # of a row
+LINE = 100  # columns of the terminal
+COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, all but grey tones
+
+
+def inspect_split(
+    rows: Dataset,
+    windows: Dataset,
+    bad: list[dict],
+    tasks: dict[str, dict],
+    tokenizer: PreTrainedTokenizerBase,
+    read: Callable[[list[str]], list],
+    find_words: Callable,
+    examples: int = 3,
+) -> dict[str, Any]:
+    """Everything worth knowing about one split of a data set.
+
+    Args:
+        rows (`Dataset`): its good loaded rows.
+        windows (`Dataset`): the same, preprocessed with all windows.
+        bad (`list[dict]`): its bad rows, see `bad_rows.as_skipped`.
+        tasks (`dict[str, dict]`): the tasks that it labels, as in the model's config.
+        tokenizer (`PreTrainedTokenizerBase`): for the names of tokens.
+        read (`Callable`): texts to `TokenizedText`s, see modeling/windows.py.
+        find_words (`Callable`): words of a text, see modeling/decoding.py.
+        examples (`int`): how many first rows to show.
+
+    Returns:
+        `dict[str, Any]`: `rows`, `tokens`, `length_percentiles`, `windows`, `tasks` (per task
+        `labelled_share` in 0..1 and `labels`, the counts), `repaired_labels`, `widened_spans`,
+        `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
+    """
+    lengths = np.asarray([_length(document) for document in _documents(rows, read)])
+    by_row = dict(zip(windows["row"][:], range(len(windows)), strict=True)) if examples else {}
+    first_windows = [windows[by_row[index]] for index in range(min(examples, len(rows)))]
+    return {
+        "rows": len(rows),
+        "tokens": int(lengths.sum()),
+        "length_percentiles": {
+            str(one): int(np.percentile(lengths, one, method="higher")) for one in PERCENTILES
+        },
+        "windows": len(windows),
+        "tasks": {
+            name: {
+                "labelled_share": float(np.mean([label is not None for label in rows[name]])),
+                "labels": label_counts(rows, name, task),
+            }
+            for name, task in tasks.items()
+            if name in rows.column_names
+        },
+        "repaired_labels": sum(rows["repairs"][:]),
+        "widened_spans": sum(windows["widened"][:]),
+        "cut_tokens": sum(windows["cut_tokens"][:]),
+        "cut_entities": sum(windows["cut_entities"][:]),
+        "bad_rows": [f"{row['source']}: {row['problem']}" for row in bad],
+        "repeated_rows": len(rows) - len(set(_hashes(rows))),
+        "first_rows": [
+            _example(row, window, tasks, tokenizer, read, find_words)
+            for row, window in zip(rows, first_windows, strict=False)
+        ],
+    }
+
+
+def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
+    """How often each label occurs; of a token task entities by type, of a regression the least, the
+    mean and the greatest value."""
+    labels = [label for label in rows[name] if label is not None]
+    if task.get("problem_type") == "regression":
+        values = np.asarray([value for label in labels for value in label])
+        return {key: float(getattr(values, key)()) for key in ("min", "mean", "max") if len(values)}
+    counts: Counter[str] = Counter()
+    for label in labels:
+        if isinstance(label, str):
+            counts[label] += 1
+        elif task["type"] != "token_classification":
+            counts.update(label)
+        else:
+            counts.update(one["label"] for one in label if isinstance(one, dict))
+            counts.update(one[2:] for one in label if isinstance(one, str) and one[0] == "B")
+    return dict(counts.most_common())
+
+
+def find_leaks(splits: dict[str, list[Dataset]]) -> dict[str, int]:
+    """How many rows of each split have a text that occurs in another: `train, test` to the rows of
+    the second one."""
+    hashes = {
+        split: [h for rows in parts for h in _hashes(rows)] for split, parts in splits.items()
+    }
+    leaks = {}
+    for left, right in combinations(hashes, 2):
+        known = set(hashes[left])
+        leaks[f"{left}, {right}"] = sum(one in known for one in hashes[right])
+    return leaks
+
+
+def _documents(rows: Dataset, read: Callable[[list[str]], list]) -> Iterable:
+    for batch in rows.iter(1000):
+        yield from read(_texts(batch))
+
+
+def _texts(batch: dict[str, list]) -> list[str]:
+    return batch["text"] if "text" in batch else [" ".join(words) for words in batch["tokens"]]
+
+
+def _hashes(rows: Dataset) -> Iterable[int]:
+    return (hash_of(text) for batch in rows.iter(1000) for text in _texts(batch))
+
+
+def _length(document) -> int:
+    return len(document.prefix) + len(document.ids) + len(document.suffix)
+
+
+def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dict[str, Any]:
+    """A row's sentence labels, and its tokens with the word and the labels of each."""
+    if "tokens" in row:
+        text, words = join_words(row["tokens"])
+    else:
+        text, words = row["text"], None
+    (document,) = read([text])
+    if words is None:
+        words = word_ranges(find_words(text, document.offsets), document.offsets)
+    word_ids = words_of_tokens(document.offsets, words)
+    shift = len(document.prefix)
+    tokens, previous = [], None
+    shown = min(SHOWN_TOKENS, window["length"] - shift - len(document.suffix))
+    for index, piece in enumerate(tokenizer.convert_ids_to_tokens(document.ids[:shown])):
+        word = word_ids[index]
+        token = {"token": piece, "word": ""}
+        if word is not None and word != previous:
+            token["word"] = text[slice(*words[word])]
+        previous = word
+        for name, task in tasks.items():
+            if task["type"] == "token_classification":
+                label = window[name][index + shift]
+                token[name] = "" if label == IGNORE_INDEX else task["labels"][label]
+        tokens.append(token)
+    labels = {
+        name: row.get(name)
+        for name, task in tasks.items()
+        if task["type"] == "sequence_classification"
+    }
+    return {"source": row["source"], "labels": labels, "tokens": tokens}
+
+
+# As text
+
+
+def inspection_text(report: dict[str, Any], colour: bool) -> str:
+    """The report of a run's data for a terminal.
+
+    Args:
+        report (`dict[str, Any]`): `splits`, name to what `inspect_split` gives, and `leaks`.
+        colour (`bool`): whether entities are coloured, by ANSI codes.
+    """
+    lines = []
+    for name, found in report["splits"].items():
+        shares = " ".join(f"{p}%: {n}" for p, n in found["length_percentiles"].items())
+        lines += [
+            f"\n{name}: {found['rows']:,} rows, {found['tokens']:,} tokens, "
+            f"{found['windows']:,} windows",
+            f"  tokens of a row   {shares}",
+        ]
+        for task, labels in found["tasks"].items():
+            counts = ", ".join(f"{label} {_number(n)}" for label, n in labels["labels"].items())
+            lines.append(f"  {task}: {100 * labels['labelled_share']:.1f}% of rows labelled")
+            lines += _wrapped(counts or "no labels", "    ")
+        for key in ("repaired_labels", "widened_spans", "cut_tokens", "cut_entities"):
+            if found[key]:
+                lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
+        lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")
+        lines.append(f"  bad rows: {len(found['bad_rows']):,}")
+        lines += [f"    {problem}" for problem in found["bad_rows"][:20]]
+        for example in found["first_rows"]:
+            lines += _example_lines(example, colour)
+    lines.append("")
+    for pair, count in report["leaks"].items():
+        left, right = pair.split(", ")
+        lines.append(f"rows of {right} whose text is in {left} too: {count:,}")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    lines, line = [], indent
+    for part in text.split(", "):
+        if len(line) > len(indent) and len(line) + len(part) + 2 > LINE:
+            lines.append(line)
+            line = indent
+        line += part if line == indent else f", {part}"
+    return [*lines, line]
+
+
+def _example_lines(example: dict, colour: bool) -> list[str]:
+    """Words, tokens and labels below each other, in as many blocks as the width needs."""
+    lines = [f"\n  {example['source']}"]
+    lines += [f"    {task}: {label}" for task, label in example["labels"].items()]
+    keys = [key for key in ("word", "token") if example["tokens"]]
+    keys += [key for key in (example["tokens"] or [{}])[0] if key not in ("word", "token")]
+    title = max((len(key) for key in keys), default=0) + 2
+    widths = [max(_width(token[key]) for key in keys) + 1 for token in example["tokens"]]
+    start = 0
+    while start < len(widths):
+        end, used = start, title + 4
+        while end < len(widths) and (end == start or used + widths[end] <= LINE):
+            used += widths[end]
+            end += 1
+        for key in keys:
+            cells = []
+            for token, width in zip(example["tokens"][start:end], widths[start:end], strict=True):
+                cell = _visible(token[key])
+                padded = cell + " " * (width - _width(cell))
+                label = key not in ("word", "token") and token[key] not in ("", "O")
+                cells.append(_coloured(padded, token[key][2:]) if colour and label else padded)
+            lines.append(f"    {key:{title}}" + "".join(cells).rstrip())
+        start = end
+        if start < len(widths):
+            lines.append("")
+    return lines
+
+
+def _visible(text: str) -> str:
+    """Without what a terminal would act on."""
+    return "".join(one if one.isprintable() else "�" for one in text)
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal gives it."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+
+
+def _coloured(text: str, entity_type: str) -> str:
+    """In a colour that each type keeps."""
+    code = COLOURS[sum(entity_type.encode()) % len(COLOURS)]
+    return f"\033[{code}m{text}\033[0m"

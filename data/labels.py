@@ -1,0 +1,179 @@
+"""The labels of loaded rows: in one scheme, under the names that the run gives, and collected."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from .caching import fingerprint
+from .label_schemes import detect_scheme, to_iob2
+from .normalization import problem_row
+
+
+def unify_labels(
+    splits: dict[str, Dataset], tasks: dict[str, dict]
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Tags in IOB2, and labels by the names of `label_map`, in all splits of one data set.
+
+    Args:
+        splits (`dict[str, Dataset]`): loaded rows.
+        tasks (`dict[str, dict]`): name to `type` and, where they are set, `tag_scheme`,
+            `on_broken_tags`, `label_map` and `column`.
+
+    Returns:
+        `tuple[dict[str, Dataset], list[str]]`: the same rows, and what was done, a line each.
+
+    Raises:
+        ValueError: tags of several schemes, a `label_map` that names what no row has.
+    """
+    notes: list[str] = []
+    schemes: dict[str, str] = {}
+    for name, task in tasks.items():
+        if task.get("label_map"):
+            _check_label_map(splits, name, task)
+        if task["type"] != "token_classification" or any(
+            "text" in s.column_names for s in splits.values()
+        ):
+            continue
+        tags = (row for split in splits.values() for row in _tag_rows(split, name))
+        schemes[name] = scheme_of(name, task, tags)
+        if schemes[name] != "iob2":
+            notes.append(f"Tags of {name} are {schemes[name].upper()}; read as IOB2.")
+    renamed = [name for name, task in tasks.items() if task.get("label_map")]
+    if not schemes and not renamed:
+        return splits, notes
+    arguments = {"schemes": schemes, "renamed": renamed, "tasks": tasks}
+    unified = {
+        split: rows.map(
+            unify_row,
+            fn_kwargs=arguments,
+            desc=f"Reading labels of {split}",
+            new_fingerprint=fingerprint(rows._fingerprint, arguments),
+        )
+        for split, rows in splits.items()
+    }
+    return unified, notes
+
+
+def scheme_of(name: str, task: dict, tags: Iterable[list[str]]) -> str:
+    """The scheme that a task's tags are in: as told, or found out."""
+    scheme = task.get("tag_scheme") or "auto"
+    if scheme != "auto":
+        return scheme
+    try:
+        return detect_scheme(tags)
+    except ValueError as error:
+        raise ValueError(f"Task {name!r}: {error} Set its tag_scheme.") from None
+
+
+def _tag_rows(rows: Dataset, name: str) -> Iterator[list[str]]:
+    return (tags for tags in rows.select_columns(name)[name] if tags)
+
+
+def _check_label_map(splits: dict[str, Dataset], name: str, task: dict) -> None:
+    found: set[str] = set()
+    for rows in splits.values():
+        labels = _distinct(rows, name)
+        token_task = task["type"] == "token_classification"
+        found |= {label[2:] if token_task and label[1:2] == "-" else label for label in labels}
+        found |= labels
+    for label in task["label_map"]:
+        if label not in found:
+            raise ValueError(
+                f"label_map of task {name!r} should name labels that rows have: "
+                f"{', '.join(sorted(found - {'O'}))}. Found {label!r}."
+            )
+
+
+def unify_row(
+    row: dict, schemes: dict[str, str], renamed: list[str], tasks: dict[str, dict]
+) -> dict:
+    """A loaded row with its tags in IOB2 and its labels renamed, or with its problem."""
+    if row["problem"] is not None:
+        return row
+    changed: dict[str, Any] = {}
+    repairs = row["repairs"]
+    for name, scheme in schemes.items():
+        if row[name] is None:
+            continue
+        try:
+            changed[name], repaired = to_iob2(row[name], scheme)
+            if repaired and tasks[name].get("on_broken_tags") == "refuse":
+                raise ValueError(f"should have whole {scheme.upper()} tags. Found {row[name]}.")
+        except ValueError as error:
+            column = tasks[name].get("column") or name
+            problem = problem_row(row["source"], tasks, f"{column!r} {error}", row)
+            return {**row, **problem}
+        repairs += repaired
+    for name in renamed:
+        label = changed.get(name, row[name])
+        if label is not None:
+            changed[name] = _mapped(label, tasks[name])
+    return {**row, **changed, "repairs": repairs}
+
+
+def _mapped(label: Any, task: dict) -> Any:
+    """A label, tags, spans or several labels under their new names; without those dropped."""
+
+    def renamed(name: str) -> str | None:
+        return task["label_map"].get(name, name)
+
+    if isinstance(label, str):
+        return renamed(label)
+    if task["type"] != "token_classification":
+        return list(dict.fromkeys(renamed(one) for one in label if renamed(one) is not None))
+    if label and isinstance(label[0], dict):
+        spans = [{**span, "label": renamed(span["label"])} for span in label]
+        return [span for span in spans if span["label"] is not None]
+    new = [None if tag == "O" else renamed(tag[2:]) for tag in label]
+    return [f"{tag[:2]}{one}" if one else "O" for tag, one in zip(label, new, strict=True)]
+
+
+def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str, list[str] | None]:
+    """Per task the labels of loaded rows, sorted; of a token task `O` and then `B-` and `I-` of
+    each type. None for tasks that have none to collect. Given `labels` are kept as they are.
+
+    Raises:
+        ValueError: a task has no label in any row.
+    """
+    parts = list(parts)
+    return {
+        name: task.get("labels") or _labels_of(parts, name, task) for name, task in tasks.items()
+    }
+
+
+def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
+    if task["type"] == "sentence_embedding":
+        return None
+    if task.get("problem_type") == "regression":
+        return [name]
+    found = set(chain.from_iterable(_distinct(rows, name) for rows in parts))
+    if task["type"] == "token_classification":
+        types = sorted({_entity_type(tag) for tag in found - {"O"}})
+        labels = ["O", *(f"{prefix}-{one}" for one in types for prefix in "BI")]
+    else:
+        labels = sorted(found)
+    if not found - {"O"}:
+        raise ValueError(f"No row of the training data has a label of task {name!r}.")
+    return labels
+
+
+def _distinct(rows: Dataset, name: str) -> set[str]:
+    """All labels of a column: tags, entity types, or classes."""
+    if name not in rows.column_names:
+        return set()
+    if rows._indices is not None:
+        rows = rows.flatten_indices()
+    column = rows.data[name]
+    if pa.types.is_list(column.type):
+        column = pc.list_flatten(column)
+    if pa.types.is_struct(column.type):
+        column = pc.struct_field(column, "label")
+    return set(pc.unique(column).to_pylist()) - {None}
+
+
+def _entity_type(tag: str) -> str:
+    return tag[2:] if tag[:2] in ("B-", "I-") else tag

@@ -1,0 +1,108 @@
+"""Training rows that are read as they are needed: data of any size, and no cache."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from torch.utils.data import IterableDataset, get_worker_info
+
+from .bad_rows import BadRows, problem_line
+from .sampler import LengthGroupedBatchSampler
+
+BUFFER_STEPS = 200  # steps whose rows are shuffled together
+ROWS_AT_ONCE = 256  # rows that are tokenized together
+
+
+class StreamedWindows(IterableDataset):
+    """Preprocessed rows without end: each data set begins anew when it has come to its end.
+
+    Args:
+        sources (`Sequence[Callable]`): per data set, what starts reading its loaded rows.
+        preprocess (`Sequence[Callable]`): per data set, from a list of loaded rows to preprocessed
+            ones.
+        weights (`Sequence[float]`): per data set, how often the next row is one of its.
+        seed (`int`): decides the order of the data sets.
+        on_bad_row (`Callable`, *optional*): called with each row that has a `problem`, which is
+            then left out. By default such a row ends the training.
+
+    Raises (while iterating):
+        BadRows: a row that is not as it should be.
+        ValueError: a data set has not one good row.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Callable[[], Iterable[dict]]],
+        preprocess: Sequence[Callable[[list[dict]], list[dict]]],
+        weights: Sequence[float],
+        seed: int = 0,
+        on_bad_row: Callable[[dict], None] | None = None,
+    ):
+        self.sources, self.preprocess = sources, preprocess
+        self.weights = np.asarray(weights, dtype=float) / sum(weights)
+        self.seed, self.on_bad_row = seed, on_bad_row
+
+    def __iter__(self) -> Iterator[dict]:
+        streams = [self._endless(number) for number in range(len(self.sources))]
+        random = np.random.default_rng(self.seed)
+        while True:
+            for number in random.choice(len(streams), size=ROWS_AT_ONCE, p=self.weights):
+                yield next(streams[number])
+
+    def _endless(self, number: int) -> Iterator[dict]:
+        first_time = True
+        while True:
+            empty = True
+            rows = iter(self.sources[number]())
+            while batch := list(islice(rows, ROWS_AT_ONCE)):
+                good = self._good(batch, first_time)
+                for window in self._good(self.preprocess[number](good), first_time) if good else ():
+                    empty = False
+                    yield window
+            if empty:
+                raise ValueError("A data set that is streamed should have rows. Found no good one.")
+            first_time = False
+
+    def _good(self, rows: list[dict], first_time: bool) -> list[dict]:
+        bad = [row for row in rows if row["problem"] is not None]
+        if bad and self.on_bad_row is None:
+            raise BadRows([problem_line(row) for row in bad])
+        for row in bad if first_time else ():
+            self.on_bad_row(row)
+        return [row for row in rows if row["problem"] is None]
+
+
+class StreamedBatches(IterableDataset):
+    """Lists of rows of similar length, dealt out to micro-batches and ranks as
+    `LengthGroupedBatchSampler` does it: the rows of a step depend only on its size.
+
+    Every rank reads all rows, and takes its own.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[dict],
+        batch_size: int,
+        accumulation_steps: int = 1,
+        num_ranks: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+    ):
+        self.rows = rows
+        self.dealing = (batch_size, accumulation_steps, num_ranks, rank, seed)
+        self.buffer_size = BUFFER_STEPS * batch_size * accumulation_steps * num_ranks
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        return islice(self._batches(), first, None, step)
+
+    def _batches(self) -> Iterator[list[dict]]:
+        rows = iter(self.rows)
+        buffer_number = 0
+        while buffer := list(islice(rows, self.buffer_size)):
+            sampler = LengthGroupedBatchSampler([row["length"] for row in buffer], *self.dealing)
+            sampler.set_epoch(buffer_number)
+            for batch in sampler:
+                yield [buffer[index] for index in batch]
+            buffer_number += 1

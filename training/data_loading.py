@@ -1,0 +1,334 @@
+"""The rows of a run: read, checked, cut into splits, tokenized; and what was found in them."""
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from data.bad_rows import as_skipped, good_rows
+from data.inspection import find_leaks, inspect_split
+from data.loading import SPLITS, DatasetArguments, cut_splits, load_splits, stream_rows
+from data.preprocessing import preprocess, row_preprocessor
+from data.sampler import rows_per_epoch
+from data.streaming import StreamedWindows
+from modeling import MultiTaskModel
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
+
+from .arguments import DataSource, RunArguments
+
+logger = logging.getLogger("run_multitask.data")
+
+# Split -> data set -> its rows.
+Rows = dict[str, dict[str, Dataset]]
+
+
+def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
+    """Every good row of every data set; and the bad ones, where those are skipped.
+
+    Raises:
+        BadRows: rows that are not as they should be, unless those are skipped.
+        FileNotFoundError: a file or data set is not there.
+        ValueError: data or settings that are not as they should be.
+    """
+    check_streaming(run)
+    loaded: dict[tuple[str, str], Dataset] = {}
+    for name, source in run.datasets.items():
+        splits, notes = load_splits(
+            _tasks_of(run, source), source.arguments, run.training.seed, run.data.streaming
+        )
+        _say(run, name, notes)
+        loaded |= {(split, name): rows for split, rows in splits.items()}
+    titles = [(_title(run, split, name), rows) for (split, name), rows in loaded.items()]
+    good, skipped = _good_rows(run, titles)
+
+    rows: Rows = {split: {} for split in SPLITS}
+    for (split, name), kept in zip(loaded, good, strict=True):
+        rows[split][name] = kept
+    for name, source in run.datasets.items():
+        splits = {split: rows[split][name] for split in SPLITS if name in rows[split]}
+        tasks = _tasks_of(run, source)
+        splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
+        _say(run, name, notes)
+        for split, kept in splits.items():
+            rows[split][name] = kept
+    return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def load_texts(run: RunArguments) -> list[str]:
+    """The texts to answer at the end, read before training: a mistake there must not cost one."""
+    if not run.training.do_predict:
+        return []
+    if run.data.predict_file is None:
+        raise ValueError("do_predict needs predict_file.")
+    data = run.data
+    source = DatasetArguments(
+        test_file=data.predict_file,
+        data_dir=data.data_dir,
+        format=data.format,
+        column_names=data.column_names,
+        text_column=data.text_column,
+        tokens_column=data.tokens_column,
+    )
+    splits, _ = load_splits({}, source)
+    (rows,), _ = good_rows([("predict", splits["test"])], "refuse")
+    if "tokens" in rows.column_names:
+        return [" ".join(words) for words in rows["tokens"]]
+    return rows["text"][:]
+
+
+def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
+    """The tasks that a data set labels, with the columns where."""
+    return {
+        task: {**vars(run.tasks[task]), "column": column} for task, column in source.columns.items()
+    }
+
+
+def _title(run: RunArguments, split: str, name: str) -> str:
+    return split if len(run.datasets) == 1 else f"{name} {split}"
+
+
+def _say(run: RunArguments, name: str, notes: list[str]) -> None:
+    for note in notes:
+        logger.info("%s", note if len(run.datasets) == 1 else f"{name}: {note}")
+
+
+def _checked(rows: Rows, run: RunArguments) -> Rows:
+    """Rows for all that the run is to do."""
+    for split, wanted in {
+        "train": run.training.do_train,
+        "validation": run.training.do_eval and not run.training.do_inspect,
+    }.items():
+        streamed = split == "train" and run.data.streaming
+        if wanted and split not in rows and not streamed:
+            cut = "" if split == "train" else f" or {split}_fraction,"
+            raise ValueError(
+                f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
+            )
+    if run.training.do_train and all(
+        task.type == "sentence_embedding" for task in run.tasks.values()
+    ):
+        raise ValueError("Training needs a task with labels; sentence_embedding has none.")
+    return rows
+
+
+def preprocess_rows(
+    run: RunArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> tuple[dict[str, dict[str, Dataset]], list[dict]]:
+    """The model inputs of each split and data set; and the bad rows, where those are skipped.
+
+    Raises:
+        BadRows: rows that the model can't be trained or scored on, unless those are skipped.
+        ValueError: settings that don't fit the tokenizer.
+    """
+    prepared = {
+        (split, name): preprocess(
+            part,
+            tokenizer,
+            name=_title(run, split, name),
+            num_proc=run.data.num_proc,
+            **_settings(run, split, name, tokenizer, model),
+        )
+        for split, parts in rows.items()
+        for name, part in parts.items()
+    }
+    titles = [(_title(run, split, name), part) for (split, name), part in prepared.items()]
+    good, skipped = _good_rows(run, titles)
+    windows: Rows = {split: {} for split in rows}
+    for (split, name), part in zip(prepared, good, strict=True):
+        _say(run, name, _findings(split, rows[split][name], part))
+        windows[split][name] = part
+    return windows, skipped
+
+
+def join_datasets(
+    run: RunArguments, windows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> dict[str, Dataset | StreamedWindows]:
+    """What each split of the run is trained and scored on: all data sets together."""
+    splits: dict[str, Dataset | StreamedWindows] = {
+        split: concatenate_datasets(list(parts.values())) for split, parts in windows.items()
+    }
+    if run.data.streaming and run.training.do_train:
+        splits["train"] = _stream(run, tokenizer, model)
+    return splits
+
+
+def inspect(
+    run: RunArguments,
+    rows: Rows,
+    windows: Rows,
+    bad: list[dict],
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+) -> dict:
+    """What is in the data, see data/inspection.py: `splits`, by title, and `leaks`."""
+    splits = {}
+    for split, parts in rows.items():
+        for name, part in parts.items():
+            settings = _settings(run, split, name, tokenizer, model)
+            read = partial(
+                tokenize,
+                tokenizer,
+                **{key: settings[key] for key in ("prompt", "max_length", "stride")},
+            )
+            title = _title(run, split, name)
+            splits[title] = inspect_split(
+                part,
+                windows[split][name],
+                [row for row in bad if row["title"] == title],
+                {task: model.config.tasks[task] for task in run.datasets[name].columns},
+                tokenizer,
+                read,
+                UNITS["first"],
+            )
+    return {
+        "splits": splits,
+        "leaks": find_leaks({split: list(parts.values()) for split, parts in rows.items()}),
+    }
+
+
+def _settings(run, split, name, tokenizer, model) -> dict:
+    """What `preprocess` is told, beside the rows and the tokenizer."""
+    return {
+        "tasks": model.config.tasks,
+        "tokenize": tokenize,
+        "units": UNITS,
+        "max_length": tokenizer.model_max_length,
+        "stride": model.config.stride,
+        "long_texts": run.data.long_texts,
+        "all_windows": run.training.do_inspect
+        or (split != "train" and model.config.sentence_windows == "mean"),
+        "prompt": (model.config.prompts or {}).get("default", ""),
+        "number": list(run.datasets).index(name),
+    }
+
+
+def _stream(
+    run: RunArguments, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> StreamedWindows:
+    """The training rows of all data sets, read and tokenized when they are needed."""
+    skips = run.data.on_bad_row == "skip"
+    return StreamedWindows(
+        [stream_rows(_tasks_of(run, source), source.arguments) for source in run.datasets.values()],
+        [
+            row_preprocessor(tokenizer, **_settings(run, "train", name, tokenizer, model))
+            for name in run.datasets
+        ],
+        [_weight(run, source) for source in run.datasets.values()],
+        seed=run.training.seed,
+        on_bad_row=partial(_write_bad_row, run) if skips else None,
+    )
+
+
+def _weight(run: RunArguments, source: DataSource) -> float:
+    return source.weight if run.data.mixing == "weights" else 1.0
+
+
+def check_streaming(run: RunArguments) -> None:
+    """Refuse what needs to know all rows before the first is read."""
+    if not run.data.streaming or not run.training.do_train:
+        return
+    if run.training.max_steps < 1:
+        raise ValueError(f"streaming needs max_steps. Found {run.training.max_steps}.")
+    if len(run.datasets) > 1 and run.data.mixing not in ("uniform", "weights"):
+        raise ValueError(
+            "streaming needs `mixing: uniform` or `weights`: how many rows there are is not known. "
+            f"Found {run.data.mixing!r}."
+        )
+    for name, source in run.datasets.items():
+        for split in ("validation", "test"):
+            if source.arguments.fraction(split) is not None:
+                raise ValueError(
+                    f"streaming can't cut off a {split} split: set {split}_file. Found "
+                    f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
+                )
+    for name, task in run.tasks.items():
+        known = task.type == "sentence_embedding" or task.problem_type == "regression"
+        if not known and task.labels is None and run.model.model is None:
+            raise ValueError(
+                f"streaming needs the `labels` of task {name!r}: they can't be collected before."
+            )
+
+
+def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
+    """The data sets of a run, in order, and the tasks that each labels."""
+    return {name: list(source.columns) for name, source in run.datasets.items()}
+
+
+def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
+    """How many training rows of each data set make up an epoch; None where that is every row once.
+
+    Raises:
+        ValueError: weights or a temperature out of their range.
+    """
+    if "train" not in splits or run.data.streaming or run.data.mixing == "proportional":
+        return None
+    numbers = np.asarray(splits["train"]["dataset"][:])
+    return rows_per_epoch(
+        np.bincount(numbers, minlength=len(run.datasets)).tolist(),
+        run.data.mixing,
+        run.data.mixing_temperature,
+        [source.weight for source in run.datasets.values()],
+    )
+
+
+def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
+    """What was done to the rows of a split, a line for each thing worth saying."""
+    total = {
+        key: pc.sum(windows.data[key]).as_py() or 0
+        for key in ("widened", "cut_tokens", "cut_entities")
+    }
+    repairs = sum(rows["repairs"][:])
+    long = len(np.unique(np.asarray(windows["row"][:])[np.asarray(windows["window"][:]) == 1]))
+    notes = [f"{split}: {len(rows)} rows."]
+    if long:
+        notes.append(f"{split}: {long} long rows are read in windows, {len(windows)} in all.")
+    if repairs:
+        notes.append(f"{split}: {repairs} labels were repaired: broken tags, or overlapping spans.")
+    if total["widened"]:
+        notes.append(
+            f"{split}: {total['widened']} spans begin or end inside a word and were widened to "
+            "whole words; `labelling: all` goes by tokens."
+        )
+    if total["cut_tokens"]:
+        notes.append(
+            f"{split}: long_texts: truncate cut off {total['cut_tokens']} tokens, and with them "
+            f"{total['cut_entities']} entities."
+        )
+    return notes
+
+
+def _good_rows(
+    run: RunArguments, titles: list[tuple[str, Dataset]]
+) -> tuple[list[Dataset], list[dict]]:
+    """Refuse or skip bad rows as the run says, and write down those that are skipped. Inspection
+    only lists them."""
+    inspects = run.training.do_inspect
+    good, skipped = good_rows(titles, "skip" if inspects else run.data.on_bad_row)
+    if skipped and run.training.should_save and not inspects:
+        _write_bad_rows(run, skipped)
+    return good, skipped
+
+
+def _write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
+    """Add skipped rows to bad_rows.jsonl, and say so."""
+    path = _append_bad_rows(run, skipped)
+    logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
+
+
+def _append_bad_rows(run: RunArguments, skipped: list[dict]) -> Path:
+    path = Path(run.training.output_dir) / "bad_rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
+    return path
+
+
+def _write_bad_row(run: RunArguments, row: dict) -> None:
+    if run.training.should_save:
+        _append_bad_rows(run, [as_skipped(row, "train")])
