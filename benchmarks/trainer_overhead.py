@@ -25,11 +25,13 @@ from transformers.utils import logging as transformers_logging
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.collator import MultiTaskCollator
-from data.loading import collect_labels, load_splits
+from data.labels import collect_labels
+from data.loading import DatasetArguments, load_splits
 from data.preprocessing import preprocess
 from data.sampler import LengthGroupedBatchSampler
 from modeling import MultiTaskModel
-from modeling.decoding import strip_offsets, word_ids
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
 from training.arguments import MultiTaskTrainingArguments, has_fast_bf16
 from training.trainer import MultiTaskTrainer
 
@@ -95,14 +97,17 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     logging.disable(logging.WARNING)
     tasks = {name: {"type": one} for name, one in TYPES.items()}
-    sizes = {"train": options.rows, "validation": 1, "test": 1}
-    rows = load_splits(tasks, "synthetic", sizes=sizes)["train"]
-    labels = collect_labels(rows, tasks)
+    source = DatasetArguments(
+        dataset="synthetic", train_size=options.rows, validation_size=1, test_size=1
+    )
+    splits, _ = load_splits(tasks, source)
+    rows = splits["train"]
+    labels = collect_labels([rows], tasks)
     tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)
     set_seed(0)
     model = MultiTaskModel.from_backbone(options.encoder, tasks, dtype="float32")
-    rows = preprocess(rows, tokenizer, model.config.tasks, strip_offsets, word_ids)
+    rows = preprocess(rows, tokenizer, model.config.tasks, tokenize, UNITS)
     collator = MultiTaskCollator(tokenizer, model.config.tasks)
     bf16 = has_fast_bf16(use_cpu=True)
 

@@ -62,11 +62,8 @@ def good_rows(
     """
     good, skipped = [], []
     for name, rows in splits:
-        bad = [
-            index
-            for index, valid in enumerate(pc.is_valid(rows.data["problem"]).to_pylist())
-            if valid
-        ]
+        problems = rows.select_columns("problem").with_format("arrow")[:]["problem"]
+        bad = [index for index, valid in enumerate(pc.is_valid(problems).to_pylist()) if valid]
         if bad:
             found = rows.select(bad)
             skipped += [as_skipped(row, name) for row in found]

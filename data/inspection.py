@@ -34,7 +34,7 @@ def inspect_split(
 
     Args:
         rows (`Dataset`): its good loaded rows.
-        windows (`Dataset`): the same, preprocessed with all windows.
+        windows (`Dataset`): the same, preprocessed with all windows, but for those bad then.
         bad (`list[dict]`): its bad rows, see `bad_rows.as_skipped`.
         tasks (`dict[str, dict]`): the tasks that it labels, as in the model's config.
         tokenizer (`PreTrainedTokenizerBase`): for the names of tokens.
@@ -47,9 +47,17 @@ def inspect_split(
         `labelled_share` in 0..1 and `labels`, the counts), `repaired_labels`, `widened_spans`,
         `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
     """
+    first_windows = {
+        row: index
+        for index, (row, window) in enumerate(
+            zip(windows["row"][:], windows["window"][:], strict=True)
+        )
+        if window == 0
+    }
+    # Some rows are bad only for the model, and have no windows.
+    rows = rows.select(sorted(first_windows))
+    shown = [windows[first_windows[row]] for row in sorted(first_windows)[:examples]]
     lengths = np.asarray([_length(document) for document in _documents(rows, read)])
-    by_row = dict(zip(windows["row"][:], range(len(windows)), strict=True)) if examples else {}
-    first_windows = [windows[by_row[index]] for index in range(min(examples, len(rows)))]
     return {
         "rows": len(rows),
         "tokens": int(lengths.sum()),
@@ -73,7 +81,7 @@ def inspect_split(
         "repeated_rows": len(rows) - len(set(_hashes(rows))),
         "first_rows": [
             _example(row, window, tasks, tokenizer, read, find_words)
-            for row, window in zip(rows, first_windows, strict=False)
+            for row, window in zip(rows.select(range(len(shown))), shown, strict=True)
         ],
     }
 
@@ -178,7 +186,9 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
             f"  tokens of a row   {shares}",
         ]
         for task, labels in found["tasks"].items():
-            counts = ", ".join(f"{label} {_number(n)}" for label, n in labels["labels"].items())
+            counts = ", ".join(
+                f"{_visible(label)} {_number(n)}" for label, n in labels["labels"].items()
+            )
             lines.append(f"  {task}: {100 * labels['labelled_share']:.1f}% of rows labelled")
             lines += _wrapped(counts or "no labels", "    ")
         for key in ("repaired_labels", "widened_spans", "cut_tokens", "cut_entities"):
@@ -186,7 +196,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
                 lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
         lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")
         lines.append(f"  bad rows: {len(found['bad_rows']):,}")
-        lines += [f"    {problem}" for problem in found["bad_rows"][:20]]
+        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:20]]
         for example in found["first_rows"]:
             lines += _example_lines(example, colour)
     lines.append("")
@@ -212,12 +222,12 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 def _example_lines(example: dict, colour: bool) -> list[str]:
     """Words, tokens and labels below each other, in as many blocks as the width needs."""
-    lines = [f"\n  {example['source']}"]
-    lines += [f"    {task}: {label}" for task, label in example["labels"].items()]
+    lines = ["", _visible(f"  {example['source']}")]
+    lines += [_visible(f"    {task}: {label}") for task, label in example["labels"].items()]
     keys = [key for key in ("word", "token") if example["tokens"]]
     keys += [key for key in (example["tokens"] or [{}])[0] if key not in ("word", "token")]
     title = max((len(key) for key in keys), default=0) + 2
-    widths = [max(_width(token[key]) for key in keys) + 1 for token in example["tokens"]]
+    widths = [max(_width(_visible(token[key])) for key in keys) + 1 for token in example["tokens"]]
     start = 0
     while start < len(widths):
         end, used = start, title + 4
@@ -246,7 +256,7 @@ def _visible(text: str) -> str:
 def _width(text: str) -> int:
     """Columns that a terminal gives it."""
     wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+    return len(text) + wide - sum(unicodedata.category(one) in ("Mn", "Me") for one in text)
 
 
 def _coloured(text: str, entity_type: str) -> str:

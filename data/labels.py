@@ -34,11 +34,10 @@ def unify_labels(
     for name, task in tasks.items():
         if task.get("label_map"):
             _check_label_map(splits, name, task)
-        if task["type"] != "token_classification" or any(
-            "text" in s.column_names for s in splits.values()
-        ):
+        in_words = [rows for rows in splits.values() if "tokens" in rows.column_names]
+        if task["type"] != "token_classification" or not in_words:
             continue
-        tags = (row for split in splits.values() for row in _tag_rows(split, name))
+        tags = (row for rows in in_words for row in _tag_rows(rows, name))
         schemes[name] = scheme_of(name, task, tags)
         if schemes[name] != "iob2":
             notes.append(f"Tags of {name} are {schemes[name].upper()}; read as IOB2.")
@@ -77,8 +76,8 @@ def _check_label_map(splits: dict[str, Dataset], name: str, task: dict) -> None:
     found: set[str] = set()
     for rows in splits.values():
         labels = _distinct(rows, name)
-        token_task = task["type"] == "token_classification"
-        found |= {label[2:] if token_task and label[1:2] == "-" else label for label in labels}
+        tags = task["type"] == "token_classification" and "tokens" in rows.column_names
+        found |= {label[2:] if tags and label[1:2] == "-" else label for label in labels}
         found |= labels
     for label in task["label_map"]:
         if label not in found:
@@ -97,7 +96,7 @@ def unify_row(
     changed: dict[str, Any] = {}
     repairs = row["repairs"]
     for name, scheme in schemes.items():
-        if row[name] is None:
+        if row[name] is None or "tokens" not in row:
             continue
         try:
             changed[name], repaired = to_iob2(row[name], scheme)
@@ -105,7 +104,8 @@ def unify_row(
                 raise ValueError(f"should have whole {scheme.upper()} tags. Found {row[name]}.")
         except ValueError as error:
             column = tasks[name].get("column") or name
-            problem = problem_row(row["source"], tasks, f"{column!r} {error}", row)
+            raw = {key: row[key] for key in ("tokens", *tasks) if key in row}
+            problem = problem_row(row["source"], tasks, f"{column!r} {error}", raw)
             return {**row, **problem}
         repairs += repaired
     for name in renamed:
@@ -150,15 +150,14 @@ def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
         return None
     if task.get("problem_type") == "regression":
         return [name]
-    found = set(chain.from_iterable(_distinct(rows, name) for rows in parts))
-    if task["type"] == "token_classification":
-        types = sorted({_entity_type(tag) for tag in found - {"O"}})
-        labels = ["O", *(f"{prefix}-{one}" for one in types for prefix in "BI")]
-    else:
-        labels = sorted(found)
-    if not found - {"O"}:
+    token_task = task["type"] == "token_classification"
+    distinct = _entity_types if token_task else _distinct
+    found = sorted(set(chain.from_iterable(distinct(rows, name) for rows in parts)))
+    if not found:
         raise ValueError(f"No row of the training data has a label of task {name!r}.")
-    return labels
+    if token_task:
+        return ["O", *(f"{prefix}-{one}" for one in found for prefix in "BI")]
+    return found
 
 
 def _distinct(rows: Dataset, name: str) -> set[str]:
@@ -175,5 +174,7 @@ def _distinct(rows: Dataset, name: str) -> set[str]:
     return set(pc.unique(column).to_pylist()) - {None}
 
 
-def _entity_type(tag: str) -> str:
-    return tag[2:] if tag[:2] in ("B-", "I-") else tag
+def _entity_types(rows: Dataset, name: str) -> set[str]:
+    """Of IOB2 tags, or of spans, whose types may look like tags."""
+    labels = _distinct(rows, name)
+    return {tag[2:] for tag in labels - {"O"}} if "tokens" in rows.column_names else labels

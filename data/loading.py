@@ -186,6 +186,12 @@ def cut_splits(
         ),
         None,
     )
+    fractions = [source.fraction(split) or 0 for split in SPLITS]
+    if max(fractions) < 1 <= sum(fractions):
+        raise ValueError(
+            "validation_fraction and test_fraction should leave rows to train on. Found "
+            f"{sum(fractions)} together."
+        )
     total = len(splits.get("train", ()))
     for split in ("validation", "test"):
         fraction = source.fraction(split)

@@ -147,7 +147,10 @@ def _is_unicode(value: str | list[str]) -> bool:
 
 
 def _words(value: Any, column: str) -> list[str]:
-    words = _parsed(value)
+    try:
+        words = _parsed(value)
+    except ValueError as error:
+        raise ValueError(f"{column!r} {error}") from None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"{column!r} should be a list of words. Found {shown(value)}.")
     if not all(words):

@@ -288,8 +288,8 @@ class UnitLabels:
         that begin there. Units without a token go with the one before them."""
         shift = len(tokenized.prefix)
         tokens = [IGNORE_INDEX] * len(tokenized.input_ids(window))
-        for index in range(window.first, window.last):
-            tokens[shift + index - window.start] = self.tokens[index]
+        start, end = (shift + index - window.start for index in (window.first, window.last))
+        tokens[start:end] = self.tokens[window.first : window.last]
         tags, positions, inside = [], [], window.first == 0
         for tag, position in zip(self.tags, self.positions, strict=True):
             if position >= 0:

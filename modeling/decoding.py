@@ -21,10 +21,12 @@ def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, 
     """
     stripped = []
     for start, end in offsets:
-        while start < end and text[start].isspace():
-            start += 1
-        while start < end and text[end - 1].isspace():
-            end -= 1
+        # Few tokens have any, and this is done for every token there is.
+        if start < end and (text[start].isspace() or text[end - 1].isspace()):
+            while start < end and text[start].isspace():
+                start += 1
+            while start < end and text[end - 1].isspace():
+                end -= 1
         stripped.append((start, end))
     return stripped
 

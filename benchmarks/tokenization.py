@@ -1,0 +1,137 @@
+"""How fast, and in how much memory, files become model inputs; and how fast a second time.
+
+    python benchmarks/tokenization.py [--encoder backbones/minilm] [--rows 1000000] [--num_proc 2]
+
+Writes synthetic rows (a topic, a sentiment, entities as character spans) to a JSONL file, and starts
+two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does: the
+second one finds all in the cache. Of each: rows per second of every stage, and the peak memory of
+the process and of its workers, sampled every half second (private and shared pages, where each
+shared page is counted by its share, as the kernel's PSS does).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+TASKS = {
+    "topic": {"type": "sequence_classification"},
+    "sentiment": {"type": "sequence_classification"},
+    "entities": {"type": "token_classification"},
+}
+MADE_AT_ONCE = 50_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", default="backbones/minilm")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--num_proc", type=int, default=os.cpu_count())
+    parser.add_argument("--file", help=argparse.SUPPRESS)  # set in the processes that are measured
+    options = parser.parse_args()
+    if options.file:
+        prepare(Path(options.file), options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.jsonl")
+        write_rows(path, options.rows)
+        print(f"{options.rows:,} rows, {path.stat().st_size / 2**20:,.0f} MiB of JSONL")
+        environment = {**os.environ, "HF_DATASETS_CACHE": folder}
+        for title in ("first start", "second start"):
+            command = [sys.executable, __file__, "--file", str(path)]
+            for key in ("encoder", "rows", "num_proc"):
+                command += [f"--{key}", str(getattr(options, key))]
+            found = json.loads(subprocess.check_output(command, env=environment, cwd=ROOT))
+            print(f"\n{title}")
+            for stage, seconds in found["seconds"].items():
+                print(f"  {stage:22}{seconds:10.1f} s{options.rows / seconds:14,.0f} rows/s")
+            print(f"  {'peak memory':22}{found['peak'] / 2**20:10,.0f} MiB")
+            print(f"  {'before the rows':22}{found['before'] / 2**20:10,.0f} MiB")
+
+
+def write_rows(path: Path, rows: int) -> None:
+    from data.synthetic import load_synthetic
+
+    with path.open("w", encoding="utf-8") as file:
+        for seed, start in enumerate(range(0, rows, MADE_AT_ONCE)):
+            made = load_synthetic("train", min(MADE_AT_ONCE, rows - start), seed)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+
+
+def prepare(path: Path, options: argparse.Namespace) -> None:
+    """Read, check and tokenize the file, and print seconds and bytes as JSON."""
+    import datasets
+    from transformers import AutoTokenizer
+
+    from data.bad_rows import good_rows
+    from data.labels import collect_labels
+    from data.loading import DatasetArguments, load_splits
+    from data.preprocessing import preprocess
+    from modeling.configuration_multitask import MultiTaskConfig
+    from modeling.decoding import UNITS
+    from modeling.windows import tokenize
+
+    datasets.disable_progress_bars()
+    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    watch = Memory()
+    seconds, started = {}, time.perf_counter()
+
+    def done(stage: str) -> None:
+        nonlocal started
+        seconds[stage], started = time.perf_counter() - started, time.perf_counter()
+
+    splits, _ = load_splits(TASKS, DatasetArguments(train_file=[str(path)]))
+    done("reading and checking")
+    (rows,), _ = good_rows([("train", splits["train"])], "refuse")
+    labels = collect_labels([rows], TASKS)
+    done("collecting labels")
+    config = MultiTaskConfig(
+        tasks={name: {**task, "labels": labels[name]} for name, task in TASKS.items()}
+    )
+    windows = preprocess(
+        rows, tokenizer, config.tasks, tokenize, UNITS, num_proc=options.num_proc
+    )
+    (windows,), _ = good_rows([("train", windows)], "refuse")
+    done("tokenizing, aligning")
+    assert len(windows) >= options.rows
+    print(json.dumps({"seconds": seconds, "peak": watch.peak, "before": watch.before}))
+
+
+class Memory:
+    """The greatest memory of this process and its children from now on, in bytes."""
+
+    def __init__(self):
+        self.before = self.peak = self._used()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak = max(self.peak, self._used())
+            time.sleep(0.5)
+
+    def _used(self) -> int:
+        total, own = 0, str(os.getpid())
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+                if own not in (process.name, parent):
+                    continue
+                for line in process.joinpath("smaps_rollup").read_text().splitlines():
+                    # Pages of files can be dropped at any time: they are no memory that is needed.
+                    if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                        total += int(line.split()[1]) * 1024
+            except OSError:  # it has just ended
+                continue
+        return total
+
+
+if __name__ == "__main__":
+    main()
