@@ -38,6 +38,7 @@ from training.data_loading import (
     load_rows,
     load_texts,
     preprocess_rows,
+    write_bad_rows,
 )
 from training.metrics import metric_names
 from training.model_loading import load_model
@@ -66,6 +67,9 @@ def main(argv: list[str] | None = None) -> None:
             check_best_metric(run, model)
             windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
             splits = join_datasets(run, windows, tokenizer, model)
+            draws = epoch_draws(run, splits)
+        if not run.training.do_inspect:
+            write_bad_rows(run, bad + more_bad)
     except (ValueError, OSError) as error:
         fail(error)
 
@@ -77,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     # the token into them.
     publishes, run.training.push_to_hub = run.training.push_to_hub, False
     token, run.training.hub_token = run.training.hub_token, None
-    trainer = make_trainer(run, model, tokenizer, splits)
+    trainer = make_trainer(run, model, tokenizer, splits, draws)
     results: dict[str, float] = {}
     if run.training.do_train:
         try:
@@ -147,6 +151,7 @@ def make_trainer(
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
     splits: dict[str, Dataset],
+    draws: list[int] | None,
 ) -> MultiTaskTrainer:
     callbacks = []
     if run.training.early_stopping_patience is not None:
@@ -160,7 +165,7 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
         datasets=labelled_tasks(run),
-        draws=epoch_draws(run, splits),
+        draws=draws,
     )
 
 

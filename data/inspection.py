@@ -45,7 +45,7 @@ def inspect_split(
     Returns:
         `dict[str, Any]`: `rows`, `tokens`, `length_percentiles`, `windows`, `tasks` (per task
         `labelled_share` in 0..1 and `labels`, the counts), `repaired_labels`, `widened_spans`,
-        `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
+        `lost_spans`, `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
     """
     first_windows = {
         row: index
@@ -75,6 +75,7 @@ def inspect_split(
         },
         "repaired_labels": sum(rows["repairs"][:]),
         "widened_spans": sum(windows["widened"][:]),
+        "lost_spans": sum(windows["lost"][:]),
         "cut_tokens": sum(windows["cut_tokens"][:]),
         "cut_entities": sum(windows["cut_entities"][:]),
         "bad_rows": [f"{row['source']}: {row['problem']}" for row in bad],
@@ -191,7 +192,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
             )
             lines.append(f"  {task}: {100 * labels['labelled_share']:.1f}% of rows labelled")
             lines += _wrapped(counts or "no labels", "    ")
-        for key in ("repaired_labels", "widened_spans", "cut_tokens", "cut_entities"):
+        for key in ("repaired_labels", "widened_spans", "lost_spans", "cut_tokens", "cut_entities"):
             if found[key]:
                 lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
         lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")

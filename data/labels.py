@@ -27,13 +27,11 @@ def unify_labels(
         `tuple[dict[str, Dataset], list[str]]`: the same rows, and what was done, a line each.
 
     Raises:
-        ValueError: tags of several schemes, a `label_map` that names what no row has.
+        ValueError: tags of several schemes.
     """
     notes: list[str] = []
     schemes: dict[str, str] = {}
     for name, task in tasks.items():
-        if task.get("label_map"):
-            _check_label_map(splits, name, task)
         in_words = [rows for rows in splits.values() if "tokens" in rows.column_names]
         if task["type"] != "token_classification" or not in_words:
             continue
@@ -72,19 +70,29 @@ def _tag_rows(rows: Dataset, name: str) -> Iterator[list[str]]:
     return (tags for tags in rows.select_columns(name)[name] if tags)
 
 
-def _check_label_map(splits: dict[str, Dataset], name: str, task: dict) -> None:
-    found: set[str] = set()
-    for rows in splits.values():
-        labels = _distinct(rows, name)
-        tags = task["type"] == "token_classification" and "tokens" in rows.column_names
-        found |= {label[2:] if tags and label[1:2] == "-" else label for label in labels}
-        found |= labels
-    for label in task["label_map"]:
-        if label not in found:
-            raise ValueError(
-                f"label_map of task {name!r} should name labels that rows have: "
-                f"{', '.join(sorted(found - {'O'}))}. Found {label!r}."
-            )
+def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
+    """Refuse a `label_map` that names what none of the rows has, before labels are unified.
+
+    Args:
+        parts (`Iterable[Dataset]`): loaded rows of all splits and data sets.
+        tasks (`dict[str, dict]`): name to `type` and, where it is set, `label_map`.
+    """
+    parts = list(parts)
+    for name, task in tasks.items():
+        if not task.get("label_map"):
+            continue
+        found: set[str] = set()
+        for rows in parts:
+            labels = _distinct(rows, name)
+            tags = task["type"] == "token_classification" and "tokens" in rows.column_names
+            found |= {label[2:] if tags and label[1:2] == "-" else label for label in labels}
+            found |= labels
+        for label in task["label_map"]:
+            if label not in found:
+                raise ValueError(
+                    f"label_map of task {name!r} should name labels that rows have: "
+                    f"{', '.join(sorted(found - {'O'}))}. Found {label!r}."
+                )
 
 
 def unify_row(

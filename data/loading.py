@@ -1,5 +1,6 @@
 """From files, Hub ids or the generator to loaded rows (see normalization.py)."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from typing import Any, NamedTuple
 import datasets
 from datasets import Dataset, Features, IterableDataset
 
+from .bad_rows import BadRows
 from .caching import file_state, fingerprint
-from .labels import scheme_of, unify_labels, unify_row
+from .labels import check_label_maps, scheme_of, unify_labels, unify_row
 from .normalization import loaded_features, normalized_rows
 from .readers import FORMATS, detect_format, find_files, named_classes, read_file
 from .splitting import split_off
@@ -21,7 +23,8 @@ SPLITS = ("train", "validation", "test")
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
 RESERVED_COLUMNS = (
     "source", "text", "tokens", "repairs", "problem", "raw", "input_ids", "attention_mask",
-    "length", "labels", "row", "dataset", "window", "widened", "cut_tokens", "cut_entities",
+    "length", "labels", "row", "dataset", "window", "widened", "lost", "cut_tokens",
+    "cut_entities",
 )  # fmt: skip
 
 ROWS_THAT_TELL = 1000  # of streamed data, about the rest
@@ -105,7 +108,9 @@ class DatasetArguments:
 def load_splits(
     tasks: dict[str, dict], source: DatasetArguments, seed: int = 0, streaming: bool = False
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Load every split of a data set, good rows and bad ones.
+    """Load every split of the run's one data set, good rows and bad ones, and unify their labels.
+
+    Of several data sets, `read_splits`, `check_label_maps` and `unify_labels` do it.
 
     Args:
         tasks (`dict[str, dict]`): the tasks it labels: name to `type`, and where they are set
@@ -122,8 +127,18 @@ def load_splits(
     Raises:
         FileNotFoundError: a file or data set is not there.
         ValueError: settings that contradict each other, a file that can't be read, a column that no
-            row has, tags of several schemes.
+            row has, tags of several schemes, a `label_map` that names what no row has.
     """
+    splits = read_splits(tasks, source, seed, streaming)
+    if not streaming:
+        check_label_maps(splits.values(), tasks)
+    return unify_labels(splits, tasks)
+
+
+def read_splits(
+    tasks: dict[str, dict], source: DatasetArguments, seed: int = 0, streaming: bool = False
+) -> dict[str, Dataset]:
+    """What `load_splits` does before it comes to the labels."""
     for name in tasks:
         if name in RESERVED_COLUMNS:
             raise ValueError(
@@ -137,18 +152,18 @@ def load_splits(
     raw = _raw_splits(source, seed, streaming)
     if streaming:
         raw.pop("train", None)
-    return unify_labels(
-        {split: _load(one, split, tasks, source) for split, one in raw.items()}, tasks
-    )
+    return {split: _load(one, split, tasks, source) for split, one in raw.items()}
 
 
 def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[], Iterator[dict]]:
     """What reads the training rows once through: loaded rows, bad ones too, one by one.
 
-    A tag scheme that is not told is found out from the first 1,000 rows.
+    A tag scheme that is not told is found out from the first 1,000 rows, in which each column
+    should be.
 
     Raises:
         FileNotFoundError, ValueError: as `load_splits`; also where there are no training rows.
+        BadRows: while reading, for what `load_splits` would have raised.
     """
     raw = _raw_splits(source, 0, streaming=True).get("train")
     if raw is None:
@@ -159,13 +174,24 @@ def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[]
         limited = islice(raw.rows(), source.train_size)
         return normalized_rows(limited, raw.name, tasks, column, in_words)
 
+    # A column that none of them has is none: else its task would train on nothing, for good.
+    first = islice(raw.rows(), min(source.train_size or ROWS_THAT_TELL, ROWS_THAT_TELL))
+    deque(normalized_rows(first, raw.name, tasks, column, in_words), maxlen=0)
     schemes = {}
     for name, task in tasks.items():
         if in_words and task["type"] == "token_classification":
             tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
             schemes[name] = scheme_of(name, task, tags)
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
-    return lambda: (unify_row(row, schemes, renamed, tasks) for row in rows())
+
+    def unified() -> Iterator[dict]:
+        try:
+            for row in rows():
+                yield unify_row(row, schemes, renamed, tasks)
+        except (ValueError, OSError) as error:  # of a whole file, and met while training
+            raise BadRows([str(error)]) from None
+
+    return unified
 
 
 def cut_splits(
@@ -200,6 +226,8 @@ def cut_splits(
         if split in splits or "train" not in splits:
             found = f"a {split} split" if split in splits else "no training rows"
             raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
+        if not 0 < fraction < 1:
+            raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
         # Of all rows, whatever was cut off before.
         share = fraction * total / len(splits["train"])
         splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
@@ -246,7 +274,7 @@ def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
             revision=source.dataset_revision,
             streaming=streaming,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise FileNotFoundError(
             f"Can't load data set {source.dataset!r}: {first_line(error)}"
         ) from None

@@ -180,7 +180,7 @@ def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
         return [str(one) for one in labels], 0
     if isinstance(label, list) and len(label) == 1:  # as annotation tools write one label
         label = label[0]
-    if isinstance(label, list | dict | None):
+    if isinstance(label, list | dict | None) or label != label:  # NaN
         raise ValueError(f"should be one label. Found {shown(label)}.")
     return str(label), 0
 
@@ -188,7 +188,7 @@ def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
 def _numbers(label: Any) -> list[float]:
     try:
         numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"should be a number. Found {shown(label)}.") from None
     if any(number - number != 0 for number in numbers):  # not finite
         raise ValueError(f"should be a finite number. Found {shown(label)}.")
@@ -203,7 +203,7 @@ def _parsed(label: Any) -> Any:
         return label.split()
     try:
         return json.loads(label)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
 
 
@@ -233,7 +233,7 @@ def _span(span: Any, text: str) -> dict:
         if isinstance(span, list):
             span = dict(zip(("start", "end", "label"), span, strict=True))
         start, end, name = int(span["start"]), int(span["end"]), span["label"]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise ValueError(
             f"should have spans of start, end and label. Found {shown(given)}."
         ) from None

@@ -9,8 +9,9 @@ preprocessed row is one window of it, the whole row where the encoder takes that
 | `input_ids`, `length` | token ids, and how many |
 | `<task>` | a class id, a list of floats, or one label per token; -100 or NaN where absent |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
-| `widened`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first): spans
-  whose borders are inside a unit; tokens and entities behind a cut |
+| `widened`, `lost`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first):
+  spans whose borders are inside a unit, and spans with no unit of their own; tokens and
+  entities behind a cut |
 
 Each label stands in one window only, so that losses and metrics count it once: a token's in the
 one that answers for it, a sentence's in the first. A unit is a word or a token, see `labelling`;
@@ -37,7 +38,7 @@ from .label_alignment import (
 )
 
 LONG_TEXTS = ("window", "truncate", "refuse")
-FINDINGS = ("widened", "cut_tokens", "cut_entities")
+FINDINGS = ("widened", "lost", "cut_tokens", "cut_entities")
 
 
 def preprocess(
@@ -186,8 +187,8 @@ def preprocess_columns(
             labels = _labels(row, text, words, tokenized, units, tasks)
             windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
         except ValueError as error:
-            raw = json.dumps(row, ensure_ascii=False)
-            windows = [{"problem": str(error), "raw": raw}]
+            raw = {key: row[key] for key in ("text", "tokens", *tasks) if key in row}
+            windows = [{"problem": str(error), "raw": json.dumps(raw, ensure_ascii=False)}]
         for window in windows:
             for column, values in columns.items():
                 values.append(window.get(column, same.get(column)))
@@ -224,6 +225,7 @@ def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
     last = windows[-1]
     findings = {
         "widened": sum(label.widened for label in by_unit.values()),
+        "lost": sum(label.lost for label in by_unit.values()),
         "cut_tokens": cut_tokens,
         "cut_entities": sum(label.entities_behind(last.last) for label in by_unit.values()),
     }
@@ -276,11 +278,12 @@ class UnitLabels:
         tokens (`list[int]`): per token a label, -100 where the loss is to ignore it.
         ends (`list[bool]`): per unit whether an entity ends there.
         widened (`int`): how many spans the units give back wider than they were given.
+        lost (`int`): how many spans have no unit of their own.
     """
 
-    def __init__(self, tags, positions, tokens, ends, widened=0):
+    def __init__(self, tags, positions, tokens, ends, widened=0, lost=0):
         self.tags, self.positions, self.tokens = tags, positions, tokens
-        self.ends, self.widened = ends, widened
+        self.ends, self.widened, self.lost = ends, widened, lost
         self.known = IGNORE_INDEX not in tags
 
     def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
@@ -323,6 +326,7 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
         tokens = [IGNORE_INDEX] * len(unit_ids)
         return UnitLabels(absent, positions or [-1], tokens, [False] * len(absent))
     widened: list[dict] = []
+    lost: list[dict] = []
     if spans is not None:
         tags, widened, lost = spans_to_tags(spans, words)
         # An entity with no token of its own can't be found, and must count as missed.
@@ -338,6 +342,7 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
             for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
         ],
         len(widened),
+        len(lost),
     )
 
 

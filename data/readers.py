@@ -75,7 +75,10 @@ def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
             matches = [Path(match) for match in sorted(glob.glob(inside, recursive=True))]
             matches = [match for match in matches if _is_data(match)]
         if not matches:
-            raise FileNotFoundError(f"No file {path}.")
+            hint = (
+                f" It is a folder: name its files, as {path}/*.jsonl does." if path.is_dir() else ""
+            )
+            raise FileNotFoundError(f"No file {path}.{hint}")
         found += matches
     return list(dict.fromkeys(found))
 
@@ -553,6 +556,11 @@ def _read_arrow(path: Path, _) -> Rows:
             dataset = datasets.load_from_disk(str(path)).with_format("arrow")
         except IndexError:  # what `datasets` saves of no rows, it can't load
             return
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                "should be a folder written by Dataset.save_to_disk "
+                f"({type(error).__name__}: {error})."
+            ) from None
         yield from _read_batches(dataset.features.arrow_schema, dataset.iter(BATCH))
         return
     with path.open("rb") as file:

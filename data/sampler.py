@@ -36,7 +36,7 @@ def rows_per_epoch(
     if mixing == "uniform":
         shares = np.ones(len(sizes))
     elif mixing == "temperature":
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(f"mixing_temperature should be above 0. Found {temperature}.")
         shares = np.asarray(sizes, dtype=float) ** (1 / temperature)
     else:

@@ -22,12 +22,11 @@ class StreamedWindows(IterableDataset):
             ones.
         weights (`Sequence[float]`): per data set, how often the next row is one of its.
         seed (`int`): decides the order of the data sets.
-        on_bad_row (`Callable`, *optional*): called with each row that has a `problem`, which is
-            then left out. By default such a row ends the training.
+        on_bad_row (`Callable`, *optional*): called once with each row that has a `problem`, which
+            is then left out. By default such a row ends the training.
 
     Raises (while iterating):
-        BadRows: a row that is not as it should be.
-        ValueError: a data set has not one good row.
+        BadRows: a row that is not as it should be, or a data set without one that is.
     """
 
     def __init__(
@@ -50,7 +49,8 @@ class StreamedWindows(IterableDataset):
                 yield next(streams[number])
 
     def _endless(self, number: int) -> Iterator[dict]:
-        first_time = True
+        worker = get_worker_info()
+        first_time = worker is None or worker.id == 0  # each of them reads all rows
         while True:
             empty = True
             rows = iter(self.sources[number]())
@@ -60,7 +60,7 @@ class StreamedWindows(IterableDataset):
                     empty = False
                     yield window
             if empty:
-                raise ValueError("A data set that is streamed should have rows. Found no good one.")
+                raise BadRows(["A data set that is streamed should have rows. Found no good one."])
             first_time = False
 
     def _good(self, rows: list[dict], first_time: bool) -> list[dict]:
@@ -76,7 +76,9 @@ class StreamedBatches(IterableDataset):
     """Lists of rows of similar length, dealt out to micro-batches and ranks as
     `LengthGroupedBatchSampler` does it: the rows of a step depend only on its size.
 
-    Every rank reads all rows, and takes its own.
+    Every rank reads all rows, and takes its own. So does every worker of a `DataLoader`; there,
+    `{"problems": [...]}` of a `BadRows` comes in place of batches, for an exception in a worker
+    comes out of the `DataLoader` as another one.
     """
 
     def __init__(
@@ -92,10 +94,18 @@ class StreamedBatches(IterableDataset):
         self.dealing = (batch_size, accumulation_steps, num_ranks, rank, seed)
         self.buffer_size = BUFFER_STEPS * batch_size * accumulation_steps * num_ranks
 
-    def __iter__(self) -> Iterator[list[dict]]:
+    def __iter__(self) -> Iterator[list[dict] | dict]:
         worker = get_worker_info()
-        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        return islice(self._batches(), first, None, step)
+        if worker is None:
+            return self._batches()
+        return islice(self._batches_or_problems(), worker.id, None, worker.num_workers)
+
+    def _batches_or_problems(self) -> Iterator[list[dict] | dict]:
+        try:
+            yield from self._batches()
+        except BadRows as error:
+            while True:  # a resumed run passes over the first batches unseen
+                yield {"problems": error.problems}
 
     def _batches(self) -> Iterator[list[dict]]:
         rows = iter(self.rows)

@@ -23,10 +23,13 @@ from transformers import (
     set_seed,
 )
 
-from data.loading import collect_labels, load_splits
+from data.bad_rows import good_rows
+from data.labels import collect_labels
+from data.loading import DatasetArguments, load_splits
 from data.preprocessing import preprocess
 from modeling import MultiTaskModel
-from modeling.decoding import strip_offsets, word_ids
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
 
 logging.disable_progress_bar()
 
@@ -208,21 +211,25 @@ def synthetic_splits(tokenizer):
         "sentiment": {"type": "sequence_classification"},
         "entities": {"type": "token_classification"},
     }
-    rows = load_splits(tasks, "synthetic", sizes={"train": 60, "validation": 21, "test": 21})
-    labels = collect_labels(rows["train"], tasks)
+    source = DatasetArguments(dataset="synthetic", train_size=60, validation_size=21, test_size=21)
+    rows, _ = load_splits(tasks, source)
+    labels = collect_labels([rows["train"]], tasks)
     tasks = {
         name: {
             **task,
             "labels": labels[name],
             "weight": 1.0,
             "problem_type": "single_label_classification",
+            **({"labelling": "first"} if name == "entities" else {}),
         }
         for name, task in tasks.items()
     }
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = 512
     splits = {
-        name: preprocess(split, tokenizer, tasks, strip_offsets, word_ids, name=name)
+        name: preprocess(split, tokenizer, tasks, tokenize, UNITS, name=name)
         for name, split in rows.items()
     }
+    good, _ = good_rows(list(splits.items()), "refuse")
+    splits = dict(zip(splits, good, strict=True))
     return splits, tasks

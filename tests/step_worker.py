@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, set_seed
 
 from data.collator import MultiTaskCollator
-from data.loading import collect_labels, load_splits
+from data.labels import collect_labels
+from data.loading import DatasetArguments, load_splits
 from data.preprocessing import preprocess
 from modeling import MultiTaskModel
-from modeling.decoding import strip_offsets, word_ids
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
 from training.arguments import MultiTaskTrainingArguments
 from training.trainer import MultiTaskTrainer
 
@@ -32,16 +34,17 @@ TYPES = {
 def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: str) -> None:
     set_seed(0)
     tasks = {name: {"type": one} for name, one in TYPES.items()}
-    rows = load_splits(tasks, "synthetic", sizes={"train": 22, "validation": 13, "test": 1})
+    source = DatasetArguments(dataset="synthetic", train_size=22, validation_size=13, test_size=1)
+    rows, _ = load_splits(tasks, source)
     rows["train"] = rows["train"].map(drop_labels, with_indices=True)
-    labels = collect_labels(rows["train"], tasks)
+    labels = collect_labels([rows["train"]], tasks)
     tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     model = MultiTaskModel.from_backbone(backbone, tasks, head_dropout=0.0).to(
         getattr(torch, dtype)
     )
     tokenizer = AutoTokenizer.from_pretrained(backbone, model_max_length=512)
     splits = {
-        name: preprocess(split, tokenizer, model.config.tasks, strip_offsets, word_ids)
+        name: preprocess(split, tokenizer, model.config.tasks, tokenize, UNITS)
         for name, split in rows.items()
     }
     trainer = MultiTaskTrainer(

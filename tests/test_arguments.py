@@ -36,7 +36,7 @@ def parse(tmp_path):
 def test_keys_go_to_their_dataclasses(parse):
     run = parse("pooling: cls\nseed: 3\n")
     assert (run.model.encoder, run.model.pooling) == ("some/encoder", "cls")
-    assert (run.data.train_file, run.data.test_file) == ("train.jsonl", None)
+    assert (run.data.train_file, run.data.test_file) == (["train.jsonl"], None)
     assert (run.training.output_dir, run.training.seed) == ("out", 3)
     assert run.tasks == {
         "intent": TaskArguments(type="sequence_classification"),
@@ -198,7 +198,7 @@ def test_without_a_config_the_quickstart_runs(tmp_path, monkeypatch, capsys):
     assert DEFAULT_CONFIG == ROOT / "configs" / "quickstart.yaml"
     monkeypatch.setattr(arguments, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
     (tmp_path / "quickstart.yaml").write_text(BASE)
-    assert parse_arguments([]).data.train_file == "train.jsonl"
+    assert parse_arguments([]).data.train_file == ["train.jsonl"]
     assert capsys.readouterr().out == "No config given: running configs/quickstart.yaml.\n"
     assert parse_arguments(["--seed", "8"]).training.seed == 8
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from data.label_alignment import first_tokens, word_ranges, words_of_tokens
-from modeling.decoding import strip_offsets, tags_to_spans, word_ids
+from modeling.decoding import strip_offsets, tags_to_spans, token_ids, word_ids
 
 TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER", "B-a-b", "I-a-b"]
@@ -44,13 +44,19 @@ def test_word_pieces_of_a_word_are_one_word(tokenizer):
         (0, 0), (0, 2), (3, 8), (8, 9), (10, 11), (11, 12), (12, 13), (13, 14), (14, 15), (0, 0)
     ]  # fmt: skip
     assert word_ids(text, offsets_of(tokenizer, text)) == [None, 0, 1, 2, 3, 3, 3, 3, 3, None]
+    assert token_ids(text, offsets_of(tokenizer, text)) == [None, 0, 1, 2, 3, 4, 5, 6, 7, None]
 
 
-def test_bytes_of_a_character_are_one_word(byte_tokenizer):
+def test_bytes_of_a_character_are_one_unit(byte_tokenizer):
     text = "é €"
     offsets = offsets_of(byte_tokenizer, text)
     assert offsets == [(0, 0), (0, 1), (0, 1), (2, 2), (2, 3), (2, 3), (2, 3), (0, 0)]
     assert word_ids(text, offsets) == [None, 0, 0, None, 1, 1, 1, None]
+    assert token_ids(text, offsets) == [None, 0, 0, None, 1, 1, 1, None]
+    text = "aéb"
+    offsets = offsets_of(byte_tokenizer, text)
+    assert word_ids(text, offsets) == [None, 0, 0, 0, 0, None]
+    assert token_ids(text, offsets) == [None, 0, 1, 1, 2, None]
 
 
 def test_a_metaspace_is_no_part_of_a_word(metaspace_tokenizer):
@@ -112,6 +118,29 @@ def test_words_of_any_text_are_ranges_in_order_within_it(name, request):
         firsts = first_tokens(ids, len(words))
         assert firsts == [ids.index(word) for word in range(len(words))]
         assert [offsets[first][0] for first in firsts] == [start for start, _ in words]
+
+    check()
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_tokens_of_any_text_are_parts_of_its_words(name, request):
+    tokenizer = request.getfixturevalue(name)
+
+    @bounded
+    @given(text=TEXTS)
+    def check(text):
+        offsets = offsets_of(tokenizer, text)
+        tokens, words = token_ids(text, offsets), word_ids(text, offsets)
+        assert [id is None for id in tokens] == [id is None for id in words]
+        pairs = sorted({(t, w) for t, w in zip(tokens, words, strict=True) if t is not None})
+        assert [token for token, _ in pairs] == list(range(len(pairs)))
+        ranges = word_ranges(tokens, offsets)
+        assert all(left[1] <= right[0] for left, right in pairwise(ranges))
+        # Only tokens that share a character are one unit.
+        for (left, one), (right, other) in pairwise(
+            (offset, id) for offset, id in zip(offsets, tokens, strict=True) if id is not None
+        ):
+            assert (one == other) == (right[0] < left[1])
 
     check()
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from data.preprocessing import PREPROCESSORS
-from modeling.configuration_multitask import POOLING_NAMES, PROBLEM_TYPES, TASK_TYPES
+from modeling.configuration_multitask import (
+    LABELLINGS,
+    POOLING_NAMES,
+    PROBLEM_TYPES,
+    TASK_TYPES,
+)
+from modeling.decoding import UNITS
 from modeling.heads import HEADS
 from modeling.losses import LOSSES
 from modeling.pooling import POOLINGS
@@ -25,9 +31,10 @@ WITHIN_MODELING = {
     "pooling": set(),
     "losses": set(),
     "decoding": set(),
+    "windows": {"decoding"},
     "heads": {"pooling", "losses"},
     "modeling_multitask": {"configuration_multitask", "heads", "losses"},
-    "pipeline_multitask": {"decoding"},
+    "pipeline_multitask": {"decoding", "windows"},
 }
 
 
@@ -75,3 +82,4 @@ def test_heads_preprocessors_and_metrics_know_the_same_task_types():
     assert set(TASK_TYPES) == set(HEADS) == set(PREPROCESSORS) == set(METRICS)
     assert set(PROBLEM_TYPES) == set(LOSSES) == set(METRICS["sequence_classification"])
     assert set(POOLING_NAMES) == set(POOLINGS)
+    assert set(LABELLINGS) == set(UNITS)

@@ -138,6 +138,12 @@ def test_spans_off_word_borders_are_widened_and_counted(spans, tags):
     assert lost == spans[1:]
 
 
+def test_a_span_has_what_an_earlier_one_left_of_its_words():
+    spans = [span(0, 5), span(6, 9, "PER")]  # they share the word of characters 4 to 7
+    tags = ["B-LOC", "I-LOC", "B-PER", "O"]
+    assert spans_to_tags(spans, WORDS) == (tags, spans, [])
+
+
 def test_a_span_without_a_word_is_lost_and_counted():
     assert spans_to_tags([span(3, 4)], WORDS) == (["O"] * 4, [], [span(3, 4)])
     assert spans_to_tags([span(0, 2)], []) == ([], [], [span(0, 2)])

@@ -2,16 +2,29 @@
 
 import copy
 import json
+import random
+from itertools import accumulate
 
 import pytest
 import torch
-from conftest import TASKS
+from conftest import TASKS, encoder_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeling import MultiTaskPipeline
+from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from modeling.decoding import tags_to_spans
+from modeling.windows import tokenize
 
-TEXTS = ["Paris.", "", "Anna plays in the park in Paris", "x", "the play is  in\tParis and\nRome"]
+LONG = "Anna plays in the park in Paris. " * 30
+TEXTS = [
+    "Paris.",
+    "",
+    LONG,
+    "Anna plays in the park in Paris",
+    "x",
+    LONG[::-1],
+    "the play is  in\tParis and\nRome",
+]
 TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]
 # Where tokenizers lose count: marks, wide and astral characters, joiners, spaces, ligatures.
 AWKWARD = "aZ9_ \t\n\u00a0\u200b\u200d\u0301éßﬁ㎏ﷺİ𝔸😀👍🏽中日한नि«—.'\x00\ufeff"
@@ -146,13 +159,13 @@ def test_unknown_prompt_is_refused(pipe):
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
-@pytest.mark.parametrize("batch_size", [2, 3, 5])
+@pytest.mark.parametrize("batch_size", [2, 3, 32])
 def test_answers_do_not_depend_on_batches(batch_size, padding_side, pipe, tokenizer):
     alone = [pipe(text) for text in TEXTS]
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.padding_side = padding_side
     batched = MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer)(TEXTS, batch_size=batch_size)
-    assert len(batched) == 5
+    assert len(batched) == len(TEXTS)
     for one, other in zip(alone, batched, strict=True):
         assert_same(one, other)
 
@@ -188,9 +201,14 @@ def test_only_the_asked_tasks_are_answered(pipe):
     assert answer == {**everything, "entities": {}}
     assert pipe("Paris", tasks=["entities"]) == {**everything, "labels": {}}
     assert pipe("Paris", tasks=["embedding"]) == {**everything, "labels": {}, "entities": {}}
+    assert pipe("Paris", tasks="topic") == answer
     assert pipe(["Paris", "x"], tasks=["topic"], batch_size=2)[1]["entities"] == {}
-    with pytest.raises(ValueError, match=r"^Unknown task 'mood'\. This model has: topic, entities"):
-        pipe("Paris", tasks=["mood"])
+    for unknown in (["mood"], "mood", ["topic", "mood"]):
+        with pytest.raises(
+            ValueError,
+            match=r"^Unknown task 'mood'\. This model has: topic, entities, embedding\.$",
+        ):
+            pipe("Paris", tasks=unknown)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +227,171 @@ def test_half_a_character_is_refused(pipe):
         pipe("a \ud83d")
 
 
-def test_too_long_text_is_refused(pipe):
-    assert pipe("x " * 126)["entities"]["entities"][-1]["end"] <= 252
-    with pytest.raises(ValueError, match=r"^The text should have at most 128 tokens\. Found 129"):
-        pipe("x " * 127)
+@pytest.fixture
+def knows_words(tokenizer):
+    """Labelling -> a pipeline to which a token is what its word in the vocabulary says, wherever
+    it stands: `paris` begins a place, `play` a person, `##ing` goes on with a person."""
+
+    def make(labelling: str, stride: int | None = None) -> MultiTaskPipeline:
+        encoder = encoder_config("bert")
+        encoder.num_hidden_layers = 0
+        task = {**TASKS["entities"], "labelling": labelling}
+        config = MultiTaskConfig(encoder_config=encoder, tasks={"entities": task}, stride=stride)
+        model = MultiTaskModel(config).eval()
+        for parameter in model.parameters():
+            parameter.data.zero_()
+        embeddings, classifier = model.encoder.embeddings, model.heads["entities"].classifier
+        embeddings.LayerNorm.weight.data.fill_(1)
+        classifier.bias.data[0] = 1  # O, where no word says more
+        for axis, (word, label) in enumerate(
+            {"paris": "B-LOC", "play": "B-PER", "##ing": "I-PER"}.items()
+        ):
+            token = tokenizer.convert_tokens_to_ids(word)
+            embeddings.word_embeddings.weight.data[token, axis] = 1
+            classifier.weight.data[task["labels"].index(label), axis] = 1
+        return MultiTaskPipeline(model=model, tokenizer=tokenizer)
+
+    return make
+
+
+def test_units_of_a_task_are_words_or_tokens(knows_words):
+    text = "Plays in Paris, playing xing"
+    assert without_scores(knows_words("first")(text)) == [
+        (0, 5, "Plays", "PER"),
+        (9, 14, "Paris", "LOC"),
+        (16, 23, "playing", "PER"),
+    ]
+    assert without_scores(knows_words("all")(text)) == [
+        (0, 4, "Play", "PER"),
+        (9, 14, "Paris", "LOC"),
+        (16, 23, "playing", "PER"),
+        (25, 28, "ing", "PER"),
+    ]
+
+
+def test_bytes_of_a_character_are_one_unit(finds_people, byte_tokenizer):
+    pipe = finds_people(byte_tokenizer)
+    pipe.model.config.tasks["entities"]["labelling"] = "all"
+    assert without_scores(pipe("é€b")) == [
+        (0, 1, "é", "PER"),
+        (1, 2, "€", "PER"),
+        (2, 3, "b", "PER"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def paragraphs() -> list[str]:
+    """5,000 words, most of them the model's entities, in paragraphs that fit one window."""
+    words = ["the", "in", "ab.", "x", "Paris", "Paris's", "play", "plays", "playing", "xing"]
+    chosen = random.Random(0).choices(words, k=5_000)
+    lines = [" ".join(chosen[start : start + 30]) for start in range(0, 5_000, 30)]
+    return [*lines[:80], "", *lines[80:]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("labelling", ["first", "all"])
+@pytest.mark.parametrize("stride", [None, 0])
+def test_entities_of_a_long_text_are_those_of_its_paragraphs(
+    stride, labelling, batch_size, knows_words, paragraphs, tokenizer
+):
+    text = "\n".join(paragraphs)
+    pipe = knows_words(labelling, stride)
+    starts = accumulate((len(one) + 1 for one in paragraphs[:-1]), initial=0)
+    expected = [
+        (start + entity["start"], start + entity["end"], entity["text"], entity["label"])
+        for start, answer in zip(starts, pipe(paragraphs, batch_size=8), strict=True)
+        for entity in answer["entities"]["entities"]
+    ]
+    assert len(expected) > 2_000
+
+    # Windows are cut, and the one hands over to the other, within entities as well.
+    (tokens,) = tokenize(tokenizer, [text], stride=stride)
+    assert len(tokens.windows) > 60
+    inside = {(start, end) for start, end, _, _ in expected}
+    for cuts in ([one.end for one in tokens.windows[:-1]], [one.last for one in tokens.windows]):
+        assert any(
+            start < tokens.offsets[cut][0] < end
+            for cut in cuts
+            if cut < len(tokens.ids)
+            for start, end in inside
+        )
+    assert without_scores(pipe(text, batch_size=batch_size)) == expected
+
+
+@pytest.mark.parametrize("prompts", [None, {"default": "the play: "}])
+@pytest.mark.parametrize("stride", [None, 0, 100])
+def test_long_text_is_answered_by_its_windows(stride, prompts, make_model, tokenizer):
+    """A token by the window that answers for it, the sentence by the first window or all."""
+    model = make_model(prompts=prompts, stride=stride, normalize=True).eval()
+    model.config.tasks["entities"]["labelling"] = "all"
+    prompt = prompts["default"] if prompts else ""
+    (tokens,) = tokenize(tokenizer, [LONG], prompt, stride=stride)
+    topics, vectors, scores, tags = [], [], [], []
+    for window in tokens.windows:
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([tokens.input_ids(window)]))
+        topics.append(output.logits["topic"][0])
+        vectors.append(output.sentence_embedding[0])
+        for token in range(window.first, window.last):
+            probabilities = output.logits["entities"][0].softmax(-1)
+            best = probabilities[len(tokens.prefix) + token - window.start].max(-1)
+            scores.append(best.values.item())
+            tags.append(TASKS["entities"]["labels"][best.indices])
+    entities = [
+        {
+            "start": start,
+            "end": end,
+            "text": LONG[start:end],
+            "label": label,
+            "score": pytest.approx(sum(scores[one] for one in members) / len(members), abs=1e-5),
+        }
+        for start, end, label, members in tags_to_spans(tags, tokens.offsets)
+    ]
+    assert len(entities) > 30
+
+    pipe = MultiTaskPipeline(model=model, tokenizer=tokenizer)
+    for batch_size in (1, 4):
+        for sentence_windows, topic, vector in (
+            ("first", topics[0], vectors[0]),
+            ("mean", torch.stack(topics).mean(0), torch.stack(vectors).mean(0)),
+        ):
+            model.config.sentence_windows = sentence_windows
+            answer = pipe(LONG, batch_size=batch_size)
+            assert answer["entities"]["entities"] == entities
+            assert list(answer["labels"]["topic"]["scores"].values()) == pytest.approx(
+                topic.softmax(-1).tolist(), abs=1e-5
+            )
+            assert answer["embedding"] == pytest.approx(
+                (vector / vector.norm()).tolist(), rel=1e-4, abs=1e-5
+            )
+
+
+def test_only_the_windows_that_an_answer_needs_are_read(pipe):
+    read = []
+    pipe.model.register_forward_hook(lambda *_: read.append(1))
+    answer = pipe(LONG)
+    windows = len(read)
+    assert windows > 3
+    read.clear()
+    assert pipe(LONG, tasks=["topic", "embedding"]) == {**answer, "entities": {}}
+    assert len(read) == 1
+    read.clear()
+    pipe.model.config.sentence_windows = "mean"
+    pipe(LONG, tasks="topic")
+    assert len(read) == windows
+
+
+def test_text_of_exactly_one_window_is_read_at_once(pipe, tokenizer):
+    text = "x " * 126
+    output = pipe.model(**tokenizer(text, return_tensors="pt"))
+    assert pipe(text)["embedding"] == output.sentence_embedding[0].tolist()
+    assert pipe(text + "x")["entities"]["entities"][-1]["end"] <= 253
+
+
+def test_stride_that_leaves_no_room_is_refused(pipe):
+    pipe.model.config.stride = 126
+    with pytest.raises(ValueError, match=r"^stride should be .* 126 tokens .* Found 126\.$"):
+        pipe("Paris")
 
 
 def test_multi_label_and_regression_tasks(make_model, tokenizer):

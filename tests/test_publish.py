@@ -44,6 +44,7 @@ PUBLISHED = [
     "model.safetensors",
     "modeling_multitask.py",
     "pipeline_multitask.py",
+    "windows.py",
     "pooling.py",
     "tokenizer.json",
     "tokenizer_config.json",

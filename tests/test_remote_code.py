@@ -26,6 +26,7 @@ CODE = [
     "modeling_multitask.py",
     "pipeline_multitask.py",
     "pooling.py",
+    "windows.py",
 ]
 SCRIPT = """
 import importlib.util, json, sys

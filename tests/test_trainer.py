@@ -21,7 +21,7 @@ def partly_labelled(rows: Dataset) -> Dataset:
             row["topic"] = -100
         if index % 4 == 0:
             row["entities"] = [-100] * len(row["entities"])
-            row["entities_tags"] = [-100] * len(row["entities_tags"])
+            row["entities.tags"] = [-100] * len(row["entities.tags"])
         if index % 5 == 0:
             row["sentiment"] = -100
         return row

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from data.bad_rows import ON_BAD_ROW
 from data.label_schemes import OVERLAPS, SCHEMES
-from data.loading import DatasetArguments
+from data.loading import SPLITS, DatasetArguments
 from data.preprocessing import LONG_TEXTS
 from data.sampler import MIXINGS
 from modeling.configuration_multitask import (
@@ -369,14 +370,18 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             if task.get(key) is not None:
                 _check_choice(f"tasks.{name}.{key}", task[key], allowed)
         _check_label_map(name, task.get("label_map"))
+        if task.get("label_map") and task.get("problem_type") == "regression":
+            raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
+        if not isinstance(task.get("column"), str | None):
+            raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
         task = {key: value for key, value in task.items() if value is not None}
         task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
         if task.get("labels") is not None:
             labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
-            if any(isinstance(label, bool) for label in labels):
+            if any(isinstance(label, bool | list | dict | None) for label in labels):
                 raise ValueError(
-                    f"tasks.{name}.labels should be texts; YAML reads yes, no, true and false as "
-                    f"booleans unless they are in quotes. Found {labels!r}."
+                    f"tasks.{name}.labels should be texts; YAML reads yes, no, true and false "
+                    f"as booleans, and null as none, unless they are in quotes. Found {labels!r}."
                 )
             task["labels"] = [str(label) for label in labels]
         parsed[str(name)] = TaskArguments(**task)
@@ -444,7 +449,11 @@ def _parse_datasets(
             _check_choice(f"A task in {prefix}columns", task, tuple(labelled))
             if not isinstance(column, str):
                 raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
+        if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
+            raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
         weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
         datasets[name] = DataSource(arguments, columns, weight)
     for task in labelled:
         if not any(task in source.columns for source in datasets.values()):

@@ -3,6 +3,7 @@
 import json
 import logging
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,16 @@ from transformers import PreTrainedTokenizerBase
 
 from data.bad_rows import as_skipped, good_rows
 from data.inspection import find_leaks, inspect_split
-from data.loading import SPLITS, DatasetArguments, cut_splits, load_splits, stream_rows
-from data.preprocessing import preprocess, row_preprocessor
+from data.labels import check_label_maps, unify_labels
+from data.loading import (
+    SPLITS,
+    DatasetArguments,
+    cut_splits,
+    load_splits,
+    read_splits,
+    stream_rows,
+)
+from data.preprocessing import FINDINGS, preprocess, row_preprocessor
 from data.sampler import rows_per_epoch
 from data.streaming import StreamedWindows
 from modeling import MultiTaskModel
@@ -37,11 +46,17 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         ValueError: data or settings that are not as they should be.
     """
     check_streaming(run)
+    streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
     loaded: dict[tuple[str, str], Dataset] = {}
+    read = {
+        name: read_splits(_tasks_of(run, source), source.arguments, run.training.seed, streaming)
+        for name, source in run.datasets.items()
+    }
+    if not streaming:  # else the labels of most rows are not known yet
+        parts = chain.from_iterable(splits.values() for splits in read.values())
+        check_label_maps(parts, {name: vars(task) for name, task in run.tasks.items()})
     for name, source in run.datasets.items():
-        splits, notes = load_splits(
-            _tasks_of(run, source), source.arguments, run.training.seed, run.data.streaming
-        )
+        splits, notes = unify_labels(read[name], _tasks_of(run, source))
         _say(run, name, notes)
         loaded |= {(split, name): rows for split, rows in splits.items()}
     titles = [(_title(run, split, name), rows) for (split, name), rows in loaded.items()]
@@ -240,6 +255,9 @@ def check_streaming(run: RunArguments) -> None:
             "streaming needs `mixing: uniform` or `weights`: how many rows there are is not known. "
             f"Found {run.data.mixing!r}."
         )
+    if run.data.mixing == "weights":
+        weights = [source.weight for source in run.datasets.values()]
+        rows_per_epoch([1] * len(weights), "weights", weights=weights)
     for name, source in run.datasets.items():
         for split in ("validation", "test"):
             if source.arguments.fraction(split) is not None:
@@ -279,13 +297,10 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
 
 def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
     """What was done to the rows of a split, a line for each thing worth saying."""
-    total = {
-        key: pc.sum(windows.data[key]).as_py() or 0
-        for key in ("widened", "cut_tokens", "cut_entities")
-    }
+    total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
     repairs = sum(rows["repairs"][:])
     long = len(np.unique(np.asarray(windows["row"][:])[np.asarray(windows["window"][:]) == 1]))
-    notes = [f"{split}: {len(rows)} rows."]
+    notes = [f"{split}: {len(np.unique(windows['row'][:]))} rows."]
     if long:
         notes.append(f"{split}: {long} long rows are read in windows, {len(windows)} in all.")
     if repairs:
@@ -294,6 +309,11 @@ def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
         notes.append(
             f"{split}: {total['widened']} spans begin or end inside a word and were widened to "
             "whole words; `labelling: all` goes by tokens."
+        )
+    if total["lost"]:
+        notes.append(
+            f"{split}: {total['lost']} spans have no word that is not another's, or no token at "
+            "all: no label can teach them, and they count as missed."
         )
     if total["cut_tokens"]:
         notes.append(
@@ -306,29 +326,32 @@ def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
 def _good_rows(
     run: RunArguments, titles: list[tuple[str, Dataset]]
 ) -> tuple[list[Dataset], list[dict]]:
-    """Refuse or skip bad rows as the run says, and write down those that are skipped. Inspection
-    only lists them."""
-    inspects = run.training.do_inspect
-    good, skipped = good_rows(titles, "skip" if inspects else run.data.on_bad_row)
-    if skipped and run.training.should_save and not inspects:
-        _write_bad_rows(run, skipped)
-    return good, skipped
+    """Refuse or skip bad rows as the run says. Inspection lists them."""
+    return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
 
 
-def _write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Add skipped rows to bad_rows.jsonl, and say so."""
-    path = _append_bad_rows(run, skipped)
-    logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
+def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
+    """Begin bad_rows.jsonl anew with what is skipped before training, and say how many rows it is.
+    What an earlier run skipped goes."""
+    if not run.training.should_save:
+        return
+    path = _bad_rows_file(run)
+    path.unlink(missing_ok=True)
+    if skipped:
+        _append_bad_rows(path, skipped)
+        logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
 
 
-def _append_bad_rows(run: RunArguments, skipped: list[dict]) -> Path:
-    path = Path(run.training.output_dir) / "bad_rows.jsonl"
+def _bad_rows_file(run: RunArguments) -> Path:
+    return Path(run.training.output_dir) / "bad_rows.jsonl"
+
+
+def _append_bad_rows(path: Path, skipped: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
-    return path
 
 
 def _write_bad_row(run: RunArguments, row: dict) -> None:
     if run.training.should_save:
-        _append_bad_rows(run, [as_skipped(row, "train")])
+        _append_bad_rows(_bad_rows_file(run), [as_skipped(row, "train")])

@@ -1,6 +1,7 @@
 """The Trainer whose combined loss does not depend on how a step is split."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
+from data.bad_rows import BadRows
 from data.sampler import LengthGroupedBatchSampler
 from data.streaming import StreamedBatches, StreamedWindows
 from modeling.losses import count_labels, present_labels
@@ -85,6 +87,9 @@ class MultiTaskTrainer(Trainer):
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return [], {}
+        for batch in batches:
+            if "problems" in batch:
+                raise BadRows(batch["problems"])
         self._unlogged_steps += 1
         names = list(batches[0]["labels"])
         counts = torch.stack(
@@ -133,6 +138,7 @@ class MultiTaskTrainer(Trainer):
             source = {
                 "dataset": StreamedBatches(self.train_dataset, **dealing),
                 "batch_size": None,
+                "collate_fn": partial(_collated, self.data_collator),
             }
         else:
             self._train_sampler = LengthGroupedBatchSampler(
@@ -141,10 +147,13 @@ class MultiTaskTrainer(Trainer):
                 draws=self.draws,
                 **dealing,
             )
-            source = {"dataset": self.train_dataset, "batch_sampler": self._train_sampler}
+            source = {
+                "dataset": self.train_dataset,
+                "batch_sampler": self._train_sampler,
+                "collate_fn": self.data_collator,
+            }
         return DataLoader(
             **source,
-            collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_persistent_workers,
@@ -235,6 +244,11 @@ class MultiTaskTrainer(Trainer):
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
             )
+
+
+def _collated(collate: Callable, rows: list[dict] | dict) -> dict:
+    """A streamed batch, or what `StreamedBatches` gives in place of one."""
+    return collate(rows) if isinstance(rows, list) else rows
 
 
 class _EpochOrder(TrainerCallback):
