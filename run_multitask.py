@@ -74,8 +74,9 @@ def main(argv: list[str] | None = None) -> None:
         fail(error)
 
     if run.training.do_inspect:
-        report = inspect(run, rows, windows, bad + more_bad, tokenizer, model)
-        print_inspection(report, Path(run.training.output_dir) / "inspection.json")
+        if run.training.should_log:
+            report = inspect(run, rows, windows, bad + more_bad, tokenizer, model)
+            print_inspection(report, Path(run.training.output_dir) / "inspection.json")
         return
     # Publishing is ours, from a clean folder: the Trainer would push its pickles along, and write
     # the token into them.
@@ -115,7 +116,7 @@ def find_checkpoint(run: RunArguments) -> str | None:
     asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"output_dir should be a folder. Found the file {output_dir}.")
-    if not run.training.do_train:
+    if not run.training.do_train or run.training.do_inspect:
         return None
     if asked in (None, "false", "False"):
         if checkpoints(output_dir) and not run.training.overwrite_output_dir:

@@ -3,10 +3,10 @@
     python benchmarks/tokenization.py [--encoder backbones/minilm] [--rows 1000000] [--num_proc 2]
 
 Writes synthetic rows (a topic, a sentiment, entities as character spans) to a JSONL file, and starts
-two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does: the
+two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does; the
 second one finds all in the cache. Of each: rows per second of every stage, and the peak memory of
-the process and of its workers, sampled every half second (private and shared pages, where each
-shared page is counted by its share, as the kernel's PSS does).
+the process and its workers together, sampled every half second (anonymous and shared pages, a page
+that several share by their shares of it: the kernel's PSS).
 """
 
 import argparse
@@ -96,9 +96,7 @@ def prepare(path: Path, options: argparse.Namespace) -> None:
     config = MultiTaskConfig(
         tasks={name: {**task, "labels": labels[name]} for name, task in TASKS.items()}
     )
-    windows = preprocess(
-        rows, tokenizer, config.tasks, tokenize, UNITS, num_proc=options.num_proc
-    )
+    windows = preprocess(rows, tokenizer, config.tasks, tokenize, UNITS, num_proc=options.num_proc)
     (windows,), _ = good_rows([("train", windows)], "refuse")
     done("tokenizing, aligning")
     assert len(windows) >= options.rows

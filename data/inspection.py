@@ -151,14 +151,14 @@ def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dic
     shown = min(SHOWN_TOKENS, window["length"] - shift - len(document.suffix))
     for index, piece in enumerate(tokenizer.convert_ids_to_tokens(document.ids[:shown])):
         word = word_ids[index]
-        token = {"token": piece, "word": ""}
+        token: dict[str, Any] = {"token": piece, "word": "", "labels": {}}
         if word is not None and word != previous:
             token["word"] = text[slice(*words[word])]
         previous = word
         for name, task in tasks.items():
             if task["type"] == "token_classification":
                 label = window[name][index + shift]
-                token[name] = "" if label == IGNORE_INDEX else task["labels"][label]
+                token["labels"][name] = "" if label == IGNORE_INDEX else task["labels"][label]
         tokens.append(token)
     labels = {
         name: row.get(name)
@@ -225,26 +225,29 @@ def _example_lines(example: dict, colour: bool) -> list[str]:
     """Words, tokens and labels below each other, in as many blocks as the width needs."""
     lines = ["", _visible(f"  {example['source']}")]
     lines += [_visible(f"    {task}: {label}") for task, label in example["labels"].items()]
-    keys = [key for key in ("word", "token") if example["tokens"]]
-    keys += [key for key in (example["tokens"] or [{}])[0] if key not in ("word", "token")]
-    title = max((len(key) for key in keys), default=0) + 2
-    widths = [max(_width(_visible(token[key])) for key in keys) + 1 for token in example["tokens"]]
+    columns = [
+        [_visible(cell) for cell in (token["word"], token["token"], *token["labels"].values())]
+        for token in example["tokens"]
+    ]
+    titles = ["word", "token", *(example["tokens"][0]["labels"] if columns else ())]
+    margin = 4 + max(map(len, titles)) + 2
+    widths = [max(map(_width, column)) + 1 for column in columns]
     start = 0
-    while start < len(widths):
-        end, used = start, title + 4
-        while end < len(widths) and (end == start or used + widths[end] <= LINE):
+    while start < len(columns):
+        end, used = start, margin
+        while end < len(columns) and (end == start or used + widths[end] <= LINE):
             used += widths[end]
             end += 1
-        for key in keys:
-            cells = []
-            for token, width in zip(example["tokens"][start:end], widths[start:end], strict=True):
-                cell = _visible(token[key])
+        for number, title in enumerate(titles):
+            line = f"    {title}".ljust(margin)
+            for column, width in zip(columns[start:end], widths[start:end], strict=True):
+                cell = column[number]
                 padded = cell + " " * (width - _width(cell))
-                label = key not in ("word", "token") and token[key] not in ("", "O")
-                cells.append(_coloured(padded, token[key][2:]) if colour and label else padded)
-            lines.append(f"    {key:{title}}" + "".join(cells).rstrip())
+                entity = number > 1 and cell not in ("", "O")
+                line += _coloured(padded, cell[2:]) if colour and entity else padded
+            lines.append(line.rstrip())
         start = end
-        if start < len(widths):
+        if start < len(columns):
             lines.append("")
     return lines
 

@@ -339,7 +339,7 @@ def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArgum
             generate,
             features=loaded_features(tasks, in_words),
             split=split,
-            fingerprint=fingerprint(raw.state, raw.name, tasks, column, in_words, size),
+            fingerprint=fingerprint(raw.state, raw.name, split, tasks, column, in_words, size),
         )
 
 

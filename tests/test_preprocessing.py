@@ -188,7 +188,7 @@ def test_a_text_without_a_token_is_labelled_and_has_no_units(tokenizer):
     found = first_row(tokenizer, {"text": "\u200b", "spans": []}, {"spans": ENTITIES})
     assert (found["spans"], found["spans.tags"], found["spans.positions"]) == ([-100, -100], [], [])
     lost = first_row(tokenizer, {"text": "\u200b", "spans": [span(0, 1)]}, {"spans": ENTITIES})
-    assert (lost["spans.tags"], lost["spans.positions"]) == ([1], [-1])
+    assert (lost["spans.tags"], lost["spans.positions"], lost["lost"]) == ([1], [-1], 1)
     absent = first_row(tokenizer, {"text": "\u200b", "spans": None}, {"spans": ENTITIES})
     assert (absent["spans.tags"], absent["spans.positions"]) == ([-100], [-1])
 

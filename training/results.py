@@ -69,8 +69,8 @@ def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
 
 def print_inspection(report: dict, path: Path) -> None:
     """Show what is in the data, in colour on a terminal, and write the same as JSON."""
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(inspection_text(report, colour or "FORCE_COLOR" in os.environ))
+    wanted = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
+    print(inspection_text(report, bool(wanted) and not os.environ.get("NO_COLOR")))
     write_json(report, path)
     print(f"\nThe same as JSON: {path}")
 
