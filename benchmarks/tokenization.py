@@ -2,8 +2,8 @@
 
     python benchmarks/tokenization.py [--encoder backbones/minilm] [--rows 1000000] [--num_proc 2]
 
-Writes synthetic rows (a topic, a sentiment, entities as character spans) to a JSONL file, and starts
-two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does; the
+Writes synthetic rows (a topic, a sentiment, entities as spans) to a JSONL file, and starts
+two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does. The
 second one finds all in the cache. Of each: rows per second of every stage, and the peak memory of
 the process and its workers together, sampled every half second (anonymous and shared pages, a page
 that several share by their shares of it: the kernel's PSS).

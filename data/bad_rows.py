@@ -1,12 +1,20 @@
 """Rows that are not as they should be: refused, all of them named, or skipped and kept aside."""
 
 import json
+from typing import Any
 
 import pyarrow.compute as pc
 from datasets import Dataset
 
 ON_BAD_ROW = ("refuse", "skip")
 SHOWN_PROBLEMS = 20
+SHOWN_CHARACTERS = 80
+
+
+def shown(value: Any) -> str:
+    """What was found, for a message: not more of it than a line can hold."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 class BadRows(ValueError):

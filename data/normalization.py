@@ -22,9 +22,8 @@ from typing import Any
 
 from datasets import Features, List, Value
 
+from .bad_rows import shown
 from .label_schemes import resolve_overlaps
-
-SHOWN = 200  # characters of a bad value that a message repeats
 
 
 def loaded_features(tasks: dict[str, dict], in_words: bool) -> Features:
@@ -129,12 +128,6 @@ def _normalize_row(row, source_column, in_words, columns, tasks) -> dict:
         normal[task_name] = label
         normal["repairs"] += repairs
     return normal
-
-
-def shown(value: Any) -> str:
-    """What was found, for a message: not more of it than a line can hold."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _is_unicode(value: str | list[str]) -> bool:

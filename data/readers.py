@@ -36,6 +36,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, LargeList, List
 
+from .annotation_exports import (
+    doccano_row,
+    exporter_of,
+    is_spacy_pair,
+    json_object,
+    label_studio_row,
+    spacy_row,
+)
+from .bad_rows import shown
+
 Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row or what is wrong
 Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
 
@@ -101,7 +111,7 @@ def detect_format(path: Path) -> str:
     if ending in (".json", ".jsonl"):
         with _named_errors(path):
             records = islice(_read_json_values(path), BATCH)
-            kinds = sorted({kind for _, record in records if (kind := _json_kind(record))})
+            kinds = sorted({kind for _, record in records if (kind := exporter_of(record))})
         if len(kinds) > 1:
             raise ValueError(f"{path}: could be {' or '.join(kinds)}. Set `format`.")
         return kinds[0] if kinds else ending[1:]
@@ -191,15 +201,10 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {reason}") from None
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _check_utf8(text: str) -> None:
     if not text.isascii() and ESCAPED_BYTE.search(text):
         found = text.encode("utf-8", "surrogateescape")
-        raise ValueError(f"should be UTF-8. Found {_short(found)}.")
+        raise ValueError(f"should be UTF-8. Found {shown(found)}.")
 
 
 def _check_distinct(names: list[str]) -> None:
@@ -238,17 +243,11 @@ def _text_row(line: str) -> dict:
 
 
 def _read_json(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), _json_object)
+    return _each(_read_json_values(path), json_object)
 
 
 def _read_jsonl(path: Path, _) -> Rows:
-    return _each(_read_json_lines(path), _json_object)
-
-
-def _json_object(value: Any) -> dict:
-    if not isinstance(value, dict):
-        raise ValueError(f"should be a JSON object. Found {_short(value)}.")
-    return value
+    return _each(_read_json_lines(path), json_object)
 
 
 def _read_json_lines(path: Path) -> Records:
@@ -269,7 +268,7 @@ def _is_json_lines(path: Path) -> bool:
         value = _parse_json(first)
     except ValueError:
         return not first.startswith("[") and (first.endswith("}") or not first.startswith("{"))
-    return not isinstance(value, list) or _is_spacy_pair(value)
+    return not isinstance(value, list) or is_spacy_pair(value)
 
 
 def _read_json_array(path: Path) -> Records:
@@ -285,7 +284,7 @@ def _read_json_array(path: Path) -> Records:
         raise ValueError(f"should be a JSON array in UTF-8 ({error}).") from None
     if not isinstance(values, list):
         raise ValueError(
-            f"should be a JSON array, or have an object in each line. Found {_short(values)}."
+            f"should be a JSON array, or have an object in each line. Found {shown(values)}."
         )
     records = ((f"row {index}", value) for index, value in enumerate(values, start=1))
     return _each(records, _check_surrogates) if ESCAPED_SURROGATE.search(text) else records
@@ -301,7 +300,7 @@ def _parse_json(line: str) -> Any:
         reason = str(error)
     else:
         return _check_surrogates(value) if ESCAPED_SURROGATE.search(line) else value
-    raise ValueError(f"should be JSON ({reason}). Found {_short(line)}.")
+    raise ValueError(f"should be JSON ({reason}). Found {shown(line)}.")
 
 
 def _check_surrogates(value: Any) -> Any:
@@ -310,112 +309,22 @@ def _check_surrogates(value: Any) -> Any:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"should be Unicode text. Found half of a surrogate pair: {_short(value)}."
+            f"should be Unicode text. Found half of a surrogate pair: {shown(value)}."
         ) from None
     return value
 
 
-def _json_kind(record: Any) -> str | None:
-    """The tool whose export a record shows itself to be from."""
-    match record:
-        case [str(), dict()] | {"text": _, "cats": dict()} | {"text": _, "ents": list()}:
-            return "spacy"
-        case {"data": dict(), "annotations": list()} | {"data": dict(), "predictions": list()}:
-            return "label_studio"
-        case {"annotation_id": _, "lead_time": _}:
-            return "label_studio"
-        case dict():
-            for key, value in record.items():
-                match value:
-                    case [{"start": _, "end": _, "labels": list()}, *_]:
-                        return "label_studio"
-                    case [[int(), int(), str()] | {"start_offset": _, "end_offset": _}, *_] if (
-                        key in DOCCANO_LABELS
-                    ):
-                        return "doccano"
-    return None
-
-
-def _spans(value: Any, name: str) -> list[dict]:
-    if not isinstance(value, list):
-        raise ValueError(f"{name!r} should be a list of spans. Found {_short(value)}.")
-    return [_span(one, name) for one in value]
-
-
-def _span(value: Any, name: str) -> dict:
-    match value:
-        case (
-            [start, end, label]
-            | {"start": start, "end": end, "label": label}
-            | {"start_offset": start, "end_offset": end, "label": label}
-        ):
-            return {"start": start, "end": end, "label": label}
-    raise ValueError(f"{name!r} should have spans of start, end and label. Found {_short(value)}.")
-
-
-# doccano
-
-
-DOCCANO_LABELS = ("label", "labels", "entities")
-
-
 def _read_doccano(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), _doccano_row)
-
-
-def _doccano_row(record: Any) -> dict:
-    row = dict(_json_object(record))
-    for name in DOCCANO_LABELS:
-        labels = row.get(name)
-        if isinstance(labels, list) and any(isinstance(label, list | dict) for label in labels):
-            row[name] = _spans(labels, name)
-    return row
-
-
-# spaCy
+    return _each(_read_json_values(path), doccano_row)
 
 
 def _read_spacy(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), _spacy_row)
-
-
-def _is_spacy_pair(record: Any) -> bool:
-    match record:
-        case [str(), dict()]:
-            return True
-    return False
-
-
-def _spacy_row(record: Any) -> dict:
-    """Text, entities and categories only: the `tokens` of a spaCy document are no words."""
-    match record:
-        case [str() as text, dict() as annotation] | ({"text": str() as text} as annotation):
-            row: dict[str, Any] = {"text": text}
-        case _:
-            raise ValueError(
-                'should be ["text", {"entities": ...}] or an object with a text. '
-                f"Found {_short(record)}."
-            )
-    for name in ("entities", "ents", "spans"):
-        if name in annotation:
-            row["entities"] = _spans(annotation[name], name)
-            break
-    if "cats" in annotation:
-        scores = annotation["cats"]
-        if not isinstance(scores, dict) or not all(
-            isinstance(score, int | float) for score in scores.values()
-        ):
-            raise ValueError(f"'cats' should be an object of numbers. Found {_short(scores)}.")
-        row["cats"] = [name for name, score in scores.items() if score >= 0.5]
-    return row
-
-
-# Label Studio
+    return _each(_read_json_values(path), spacy_row)
 
 
 def _read_label_studio(path: Path, _) -> Rows:
     span_columns: dict[str, None] = {}  # in the order of their appearance
-    rows = list(_each(_read_json_values(path), partial(_label_studio_row, span_columns)))
+    rows = list(_each(_read_json_values(path), partial(label_studio_row, span_columns)))
     for place, row in rows:
         if isinstance(row, ValueError):
             yield place, row
@@ -423,87 +332,6 @@ def _read_label_studio(path: Path, _) -> Rows:
             columns, is_annotated = row
             # An annotator who found nothing leaves no result to read.
             yield place, ({name: [] for name in span_columns} if is_annotated else {}) | columns
-
-
-def _label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, bool]:
-    """A row, and whether it is annotated. Adds the names of columns of spans to `span_columns`."""
-    task = _json_object(record)
-    is_minimal = not isinstance(task.get("data"), dict)
-    data = task if is_minimal else task["data"]
-    texts = [value for value in data.values() if isinstance(value, str)]
-    try:
-        if is_minimal:
-            return _label_studio_minimal(task, texts, span_columns)
-        return _label_studio_task(task, texts, span_columns)
-    except (AttributeError, KeyError, TypeError):
-        raise ValueError(
-            f"should be a task as Label Studio exports it. Found {_short(record)}."
-        ) from None
-
-
-def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
-    """Of the JSON export. A task that was not annotated has its data only."""
-    annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
-    if not annotations:
-        return task["data"], False
-    if len(annotations) > 1:
-        raise ValueError(f"should have one annotation. Found {len(annotations)}: keep one of them.")
-    columns: dict[str, list] = {}
-    for result in annotations[0]["result"]:
-        kind, value = result["type"], result.get("value")
-        if kind == "relation" or value is None:
-            continue
-        name = result["from_name"]
-        column = columns.setdefault(name, [])
-        if kind == "labels":
-            span_columns[name] = None
-            column += _label_studio_spans([value], texts, name)
-        elif kind not in ("choices", "rating", "number"):
-            raise ValueError(
-                f"{name!r} should be of type labels, choices, rating or number. Found {kind!r}."
-            )
-        elif "start" in value:
-            raise ValueError(f"{name!r} should be {kind} of the text. Found it of a part of it.")
-        else:
-            column += value[kind] if isinstance(value[kind], list) else [value[kind]]
-    return task["data"] | {
-        name: values if name in span_columns or len(values) > 1 else values[0]
-        for name, values in columns.items()
-        if values or name in span_columns
-    }, True
-
-
-def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
-    """Of the JSON_MIN export."""
-    columns = dict(row)
-    for name, value in row.items():
-        match value:
-            case [{"start": _, "end": _, "labels": _}, *_]:
-                span_columns[name] = None
-                columns[name] = _label_studio_spans(value, texts, name)
-            case {"choices": list() as choices} | [{"choices": list() as choices}]:
-                columns[name] = choices[0] if len(choices) == 1 else choices
-            case [{"rating": number}] | [{"number": number}]:
-                columns[name] = number
-    return columns, row.get("annotation_id") is not None
-
-
-def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list[dict]:
-    """One for each label. The export doesn't say which field of the data holds the text."""
-    spans = []
-    for value in values:
-        start, end = value["start"], value["end"]
-        if "text" in value:
-            # Some versions drop line breaks. Offsets that are off show in the rest of the text.
-            expected = "".join(value["text"].split())
-            found = [text[start:end] for text in texts]
-            if not any("".join(text.split()) == expected for text in found):
-                raise ValueError(
-                    f"{name!r} should have {value['text']!r} from character {start} to {end}. "
-                    f"Found {_short(found[0] if len(found) == 1 else found)}."
-                )
-        spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
-    return spans
 
 
 # Tables
@@ -521,9 +349,7 @@ def _read_table(path: Path, _, delimiter: str) -> Rows:
 def _table_row(header: list[str], fields: list[str]) -> dict:
     _check_utf8("".join(fields))
     if len(fields) != len(header):
-        raise ValueError(
-            f"should have {len(header)} fields. Found {len(fields)}: {_short(fields)}."
-        )
+        raise ValueError(f"should have {len(header)} fields. Found {len(fields)}: {shown(fields)}.")
     return dict(zip(header, fields, strict=True))
 
 
@@ -603,14 +429,14 @@ def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
     if count < 2:
         raise ValueError(
             f"{place} should have two or more columns, with tabs or spaces between. "
-            f"Found {_short(first)}."
+            f"Found {shown(first)}."
         )
     others = [f"column_{number}" for number in range(2, count)]
     names = column_names or ["tokens", *others, "tags"]
     if len(names) != count:
         raise ValueError(
             f"{place} should have the {len(names)} columns {', '.join(names)}. "
-            f"Found {count}: {_short(first)}."
+            f"Found {count}: {shown(first)}."
         )
     _check_distinct(names)
     for is_between, lines in groupby(_read_lines(path), _is_between_sentences):
@@ -650,10 +476,10 @@ def _sentence_row(names: list[str], sentence: list[tuple[str, str, list[str]]]) 
             raise ValueError(f"{place} {error}") from None
         if len(columns) != len(names):
             raise ValueError(
-                f"{place} should have {len(names)} columns. Found {len(columns)}: {_short(line)}."
+                f"{place} should have {len(names)} columns. Found {len(columns)}: {shown(line)}."
             )
         if not columns[0]:
-            raise ValueError(f"{place} should have a token. Found {_short(line)}.")
+            raise ValueError(f"{place} should have a token. Found {shown(line)}.")
     values = zip(*(columns for _, _, columns in sentence), strict=True)
     return dict(zip(names, map(list, values), strict=True))
 

@@ -95,7 +95,7 @@ def test_words_are_needed(value, problem):
 
 def test_a_long_value_is_shown_in_part():
     (row,) = normalized([{"text": ["a" * 5000], "topic": "x"}], TOPIC)
-    assert row["problem"] == f"'text' should be a text. Found ['{'a' * 198}...."
+    assert row["problem"] == f"'text' should be a text. Found ['{'a' * 75}...."
 
 
 def test_a_row_without_the_column_is_a_bad_row_wherever_it_is():

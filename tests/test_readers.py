@@ -86,11 +86,20 @@ def test_the_folder_of_the_data_is_no_glob(folder):
     assert find_files(["*.csv"], str(folder / "[x]")) == [folder / "[x]" / "e.csv"]
 
 
-@pytest.mark.parametrize("pattern", ["no.csv", "*.parquet", "deep", "dee*"])
+@pytest.mark.parametrize("pattern", ["no.csv", "*.parquet", "dee*"])
 def test_files_that_are_not_there_are_named(pattern, folder):
     with pytest.raises(FileNotFoundError) as error:
         find_files(["a.csv", pattern], str(folder))
     assert str(error.value) == f"No file {folder / pattern}."
+
+
+def test_a_folder_of_files_is_no_file(folder):
+    with pytest.raises(FileNotFoundError) as error:
+        find_files(["deep"], str(folder))
+    path = folder / "deep"
+    assert str(error.value) == (
+        f"No file {path}. It is a folder: name its files, as {path}/*.jsonl does."
+    )
 
 
 # Formats by ending and content
