@@ -44,10 +44,10 @@ PUBLISHED = [
     "model.safetensors",
     "modeling_multitask.py",
     "pipeline_multitask.py",
-    "windows.py",
     "pooling.py",
     "tokenizer.json",
     "tokenizer_config.json",
+    "windows.py",
 ]
 OLD = {"README.md": b"old", "model-00001-of-00002.safetensors": b"old", "notes.txt": b"mine"}
 PUSH = """
