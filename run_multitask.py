@@ -29,9 +29,10 @@ from export.model_card import model_card
 from export.publish import publish
 from modeling import MultiTaskModel, MultiTaskPipeline
 from training.arguments import RunArguments, parse_arguments
-from training.checkpoints import checkpoints, newest_complete_checkpoint
+from training.checkpoints import checkpoints, is_complete, newest_complete_checkpoint
 from training.data_loading import (
     epoch_draws,
+    evaluated_metrics,
     inspect,
     join_datasets,
     labelled_tasks,
@@ -64,11 +65,11 @@ def main(argv: list[str] | None = None) -> None:
             rows, bad = load_rows(run)
             texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
-            check_best_metric(run, model)
+            check_best_metric(run, model, rows)
             windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
             splits = join_datasets(run, windows, tokenizer, model)
             draws = epoch_draws(run, splits)
-        if not run.training.do_inspect:
+        if run.training.do_train and not run.training.do_inspect:
             write_bad_rows(run, bad + more_bad)
     except (ValueError, OSError) as error:
         fail(error)
@@ -95,7 +96,8 @@ def main(argv: list[str] | None = None) -> None:
         results |= trainer.evaluate(splits["test"], metric_key_prefix="test")
     if trainer.is_world_process_zero():
         output_dir = Path(run.training.output_dir)
-        write_json(results, output_dir / "all_results.json")
+        if results:  # else those of an earlier run stay
+            write_json(results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
         answer(run, model, tokenizer, texts)
         if publishes:
@@ -128,6 +130,8 @@ def find_checkpoint(run: RunArguments) -> str | None:
     if asked not in ("true", "True"):
         if not Path(asked).is_dir():
             raise FileNotFoundError(f"No checkpoint {asked}.")
+        if not is_complete(Path(asked)):
+            raise ValueError(f"Checkpoint {asked} should be whole. Found one that broke off.")
         return asked
     newest = newest_complete_checkpoint(output_dir)
     if newest is None:
@@ -137,10 +141,20 @@ def find_checkpoint(run: RunArguments) -> str | None:
     return str(newest) if newest else None
 
 
-def check_best_metric(run: RunArguments, model: MultiTaskModel) -> None:
+def check_best_metric(
+    run: RunArguments, model: MultiTaskModel, rows: dict[str, dict[str, Dataset]]
+) -> None:
     """Refuse a name that the first evaluation would not find, after a whole epoch."""
+    everything = metric_names(model.config.tasks, labelled_tasks(run))
+    twice = [name for name in everything if everything.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"Names of tasks and data sets should not give one metric twice: {twice[0]}."
+        )
     metric = run.training.metric_for_best_model
-    known = metric_names(model.config.tasks, labelled_tasks(run))
+    if not run.training.do_train or run.training.do_inspect or "validation" not in rows:
+        return
+    known = evaluated_metrics(model.config.tasks, labelled_tasks(run), rows["validation"])
     if metric is not None and metric.removeprefix("eval_") not in known:
         raise ValueError(
             f"metric_for_best_model should be one of {', '.join(known)}. Found {metric!r}."

@@ -85,10 +85,12 @@ def is_spacy_pair(record: Any) -> bool:
 
 
 def spacy_row(record: Any) -> dict:
-    """Text, entities and categories only: the `tokens` of a spaCy document are no words."""
+    """With `entities` and `cats` as tasks know them; but without the `tokens` of a spaCy document,
+    which are no words."""
     match record:
         case [str() as text, dict() as annotation] | ({"text": str() as text} as annotation):
-            row: dict[str, Any] = {"text": text}
+            row: dict[str, Any] = {**annotation, "text": text}
+            row.pop("tokens", None)
         case _:
             raise ValueError(
                 'should be ["text", {"entities": ...}] or an object with a text. '

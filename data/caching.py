@@ -24,12 +24,16 @@ def fingerprint(*parts: Any, functions: tuple[Callable, ...] = ()) -> str:
     return hasher.hexdigest()
 
 
-def file_state(path: Path) -> tuple[str, int, int]:
-    """What changes when a file, or one in a folder, does: its path, size and time."""
+def unweighted(tasks: dict[str, dict]) -> dict[str, dict]:
+    """Tasks without the weights of their losses, which change nothing that is cached."""
+    return {
+        name: {key: value for key, value in task.items() if key != "weight"}
+        for name, task in tasks.items()
+    }
+
+
+def file_state(path: Path) -> list[tuple[str, int, int]]:
+    """What changes when a file, or one in a folder, does: path, size and time of each."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    stats = [file.stat() for file in files]
-    return (
-        str(path.resolve()),
-        sum(stat.st_size for stat in stats),
-        max((stat.st_mtime_ns for stat in stats), default=0),
-    )
+    stats = {str(file.resolve()): file.stat() for file in files}
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]

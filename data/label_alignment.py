@@ -4,7 +4,7 @@ A *word* is what one label is about: for rows of `tokens`, each of them; for row
 the function given to `preprocess` finds in the tokenizer's offsets. Words are ranges of characters.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 IGNORE_INDEX = -100
 
@@ -82,12 +82,12 @@ def spans_to_tags(
         no word of their own.
     """
     tags, widened, lost = ["O"] * len(words), [], []
+    starts, ends = [start for start, _ in words], [end for _, end in words]
     for span in spans:
-        covered = [
-            index
-            for index, (start, end) in enumerate(words)
-            if start < span["end"] and span["start"] < end and tags[index] == "O"
-        ]
+        # Words are in order, so those that overlap the span are between these two.
+        first = bisect_right(ends, span["start"])
+        last = bisect_left(starts, span["end"])
+        covered = [index for index in range(first, last) if tags[index] == "O"]
         if not covered:
             lost.append(span)
             continue

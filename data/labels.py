@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from .caching import fingerprint
+from .caching import fingerprint, unweighted
 from .label_schemes import detect_scheme, to_iob2
 from .normalization import problem_row
 
@@ -48,7 +48,7 @@ def unify_labels(
             unify_row,
             fn_kwargs=arguments,
             desc=f"Reading labels of {split}",
-            new_fingerprint=fingerprint(rows._fingerprint, arguments),
+            new_fingerprint=fingerprint(rows._fingerprint, schemes, renamed, unweighted(tasks)),
         )
         for split, rows in splits.items()
     }
@@ -85,13 +85,13 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
         for rows in parts:
             labels = _distinct(rows, name)
             tags = task["type"] == "token_classification" and "tokens" in rows.column_names
-            found |= {label[2:] if tags and label[1:2] == "-" else label for label in labels}
-            found |= labels
+            prefixed = tags and scheme_of(name, task, _tag_rows(rows, name)) != "io"
+            found |= {label[2:] if prefixed else label for label in labels - {"O"}}
         for label in task["label_map"]:
             if label not in found:
                 raise ValueError(
                     f"label_map of task {name!r} should name labels that rows have: "
-                    f"{', '.join(sorted(found - {'O'}))}. Found {label!r}."
+                    f"{', '.join(sorted(found))}. Found {label!r}."
                 )
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import datasets
 from datasets import Dataset, Features, IterableDataset
 
-from .bad_rows import BadRows
-from .caching import file_state, fingerprint
+from .bad_rows import BadRows, shown
+from .caching import file_state, fingerprint, unweighted
 from .labels import check_label_maps, scheme_of, unify_labels, unify_row
-from .normalization import loaded_features, normalized_rows
+from .normalization import loaded_features, normalized_rows, words_of
 from .readers import FORMATS, detect_format, find_files, named_classes, read_file
 from .splitting import split_off
 from .synthetic import load_synthetic
@@ -155,7 +155,9 @@ def read_splits(
     return {split: _load(one, split, tasks, source) for split, one in raw.items()}
 
 
-def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[], Iterator[dict]]:
+def stream_rows(
+    tasks: dict[str, dict], source: DatasetArguments, seed: int = 0
+) -> Callable[[], Iterator[dict]]:
     """What reads the training rows once through: loaded rows, bad ones too, one by one.
 
     A tag scheme that is not told is found out from the first 1,000 rows, in which each column
@@ -165,7 +167,7 @@ def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[]
         FileNotFoundError, ValueError: as `load_splits`; also where there are no training rows.
         BadRows: while reading, for what `load_splits` would have raised.
     """
-    raw = _raw_splits(source, 0, streaming=True).get("train")
+    raw = _raw_splits(source, seed, streaming=True).get("train")
     if raw is None:
         raise ValueError("There is no train data. Set train_file or a dataset that has it.")
     column, in_words = _form(raw, source)
@@ -192,6 +194,47 @@ def stream_rows(tasks: dict[str, dict], source: DatasetArguments) -> Callable[[]
             raise BadRows([str(error)]) from None
 
     return unified
+
+
+def read_texts(names: list[str], source: DatasetArguments) -> list[str]:
+    """The texts of files, for prediction; empty ones too. Words are joined by spaces.
+
+    Args:
+        names (`list[str]`): files as in `DatasetArguments`. A `.txt` is one text a line, whatever
+            format other files have, but for conll.
+        source (`DatasetArguments`): their folder, format and columns.
+
+    Raises:
+        BadRows: rows without a text.
+        FileNotFoundError, ValueError: as `load_splits`.
+    """
+    texts, problems = [], []
+    for path in find_files(names, source.data_dir):
+        is_text = path.suffix.lower() == ".txt" and source.format != "conll"
+        file_format = "text" if is_text else source.format or detect_format(path)
+        for place, row in read_file(path, file_format, source.column_names):
+            try:
+                texts.append(_text_of(row, source))
+            except ValueError as error:
+                problems.append(f"{path}, {place}: {error}")
+    if problems:
+        raise BadRows(problems)
+    return texts
+
+
+def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:
+    if isinstance(row, ValueError):
+        raise row
+    tokens_column = source.tokens_column
+    if tokens_column is None and source.text_column is None and "tokens" in row:
+        tokens_column = "tokens"
+    column = tokens_column or source.text_column or "text"
+    value = row.get(column)
+    if tokens_column is not None:
+        return " ".join(words_of(value, column))
+    if not isinstance(value, str):
+        raise ValueError(f"{column!r} should be a text. Found {shown(value)}.")
+    return value
 
 
 def cut_splits(
@@ -254,26 +297,27 @@ def _raw_splits(source: DatasetArguments, seed: int, streaming: bool = False) ->
         raise ValueError(f"Set `dataset` or files, not both. Found {source.dataset!r} and {found}.")
     if source.dataset != "synthetic":
         return {
-            split: _dataset_rows(f"{source.dataset} {split}", rows, source)
+            split: _dataset_rows(f"{source.dataset} {split}", rows)
             for split, rows in _load_hub(source, streaming).items()
         }
     for split in SPLITS:
         if source.size(split) is None:
             raise ValueError(f"`synthetic` needs {split}_size: how many rows to make.")
     made = {split: load_synthetic(split, source.size(split), seed) for split in SPLITS}
-    return {
-        split: _dataset_rows(f"synthetic {split}", rows, source) for split, rows in made.items()
-    }
+    return {split: _dataset_rows(f"synthetic {split}", rows) for split, rows in made.items()}
 
 
 def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
+    """The splits there are; of them only `train` is streamed."""
+    where = (source.dataset, source.dataset_config)
     try:
-        loaded = datasets.load_dataset(
-            source.dataset,
-            source.dataset_config,
-            revision=source.dataset_revision,
-            streaming=streaming,
+        loaded = dict(
+            datasets.load_dataset(*where, revision=source.dataset_revision, streaming=streaming)
         )
+        for split in {"validation", "test"} & set(loaded if streaming else ()):
+            loaded[split] = datasets.load_dataset(
+                *where, revision=source.dataset_revision, split=split
+            )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise FileNotFoundError(
             f"Can't load data set {source.dataset!r}: {first_line(error)}"
@@ -287,9 +331,7 @@ def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
     return found
 
 
-def _dataset_rows(
-    name: str, dataset: Dataset | IterableDataset, source: DatasetArguments
-) -> RawRows:
+def _dataset_rows(name: str, dataset: Dataset | IterableDataset) -> RawRows:
     named = named_classes(dataset.features or Features())
 
     def rows() -> Iterator[tuple[str, dict | ValueError]]:
@@ -299,9 +341,8 @@ def _dataset_rows(
             except ValueError as error:
                 yield f"{name}, row {number}", error
 
-    if isinstance(dataset, Dataset):
-        return RawRows(name, rows, dataset._fingerprint)
-    return RawRows(name, rows, (source.dataset, source.dataset_config, source.dataset_revision))
+    # What is streamed is never cached.
+    return RawRows(name, rows, getattr(dataset, "_fingerprint", None))
 
 
 def _file_rows(paths: list[Path], source: DatasetArguments) -> RawRows:
@@ -339,7 +380,9 @@ def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArgum
             generate,
             features=loaded_features(tasks, in_words),
             split=split,
-            fingerprint=fingerprint(raw.state, raw.name, split, tasks, column, in_words, size),
+            fingerprint=fingerprint(
+                raw.state, raw.name, split, unweighted(tasks), column, in_words, size
+            ),
         )
 
 

@@ -110,7 +110,7 @@ def _normalize_row(row, source_column, in_words, columns, tasks) -> dict:
     normal: dict[str, Any] = {"repairs": 0}
     value = row.get(source_column)
     if in_words:
-        normal["tokens"] = _words(value, source_column)
+        normal["tokens"] = words_of(value, source_column)
     else:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"{source_column!r} should be a text. Found {shown(value)}.")
@@ -139,7 +139,12 @@ def _is_unicode(value: str | list[str]) -> bool:
     return True
 
 
-def _words(value: Any, column: str) -> list[str]:
+def words_of(value: Any, column: str) -> list[str]:
+    """The words of a cell: a list, JSON of one, or words with spaces between them.
+
+    Raises:
+        ValueError: it is something else, or holds no word or an empty one.
+    """
     try:
         words = _parsed(value)
     except ValueError as error:
@@ -165,7 +170,8 @@ def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
     if task.get("problem_type") == "regression":
         return _numbers(label), 0
     if task.get("problem_type") == "multi_label_classification":
-        labels = _parsed(label)
+        bare = isinstance(label, str) and not label.lstrip().startswith("[")
+        labels = [label] if bare else _parsed(label)
         if not isinstance(labels, list) or any(
             one is None or isinstance(one, list | dict) for one in labels
         ):

@@ -25,7 +25,7 @@ from typing import Any
 from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
-from .caching import fingerprint
+from .caching import fingerprint, unweighted
 from .label_alignment import (
     IGNORE_INDEX,
     first_tokens,
@@ -37,6 +37,7 @@ from .label_alignment import (
     words_of_tokens,
 )
 
+ROWS_AT_ONCE = 200  # that many documents of thousands of tokens still fit in memory
 LONG_TEXTS = ("window", "truncate", "refuse")
 FINDINGS = ("widened", "lost", "cut_tokens", "cut_entities")
 
@@ -94,6 +95,7 @@ def preprocess(
     return dataset.map(
         preprocess_columns,
         batched=True,
+        batch_size=ROWS_AT_ONCE,
         with_indices=True,
         remove_columns=dataset.column_names,
         features=preprocessed_features(tasks),
@@ -101,7 +103,10 @@ def preprocess(
         desc=f"Tokenizing {name}",
         fn_kwargs={"tokenizer": tokenizer, "tokenize": tokenize, "units": units, **settings},
         new_fingerprint=fingerprint(
-            dataset._fingerprint, settings, state, functions=(tokenize, *units.values())
+            dataset._fingerprint,
+            {**settings, "tasks": unweighted(tasks)},
+            state,
+            functions=(tokenize, *units.values()),
         ),
     )
 

@@ -338,7 +338,8 @@ def _read_label_studio(path: Path, _) -> Rows:
 
 
 def _read_table(path: Path, _, delimiter: str) -> Rows:
-    """Texts as they are written: "NA" is a word, "007" no number."""
+    """Texts as they are written: "NA" is a word, "007" no number. Between commas fields may be in
+    quotes, which may hold commas and line breaks; between tabs quotes are text."""
     records = _read_records(path, delimiter)
     _, header = next(records, ("", []))
     _check_utf8("".join(header))
@@ -356,7 +357,10 @@ def _table_row(header: list[str], fields: list[str]) -> dict:
 def _read_records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        if delimiter == "\t":
+            reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+        else:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
         while True:
             place = f"line {reader.line_num + 1}"
             try:

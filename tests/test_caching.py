@@ -117,7 +117,7 @@ def test_a_state_names_its_file(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_text("same")
         os.utime(tmp_path / name, ns=(0, 0))
-    assert file_state(tmp_path / "a") == (str(tmp_path / "a"), 4, 0)
+    assert file_state(tmp_path / "a") == [(str(tmp_path / "a"), 4, 0)]
     assert file_state(tmp_path / "a") != file_state(tmp_path / "b")
 
 

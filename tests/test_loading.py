@@ -265,9 +265,11 @@ def test_rows_may_lack_labels_of_any_task(tasks, column, label, load):
 
 def test_an_empty_table_cell_is_an_absent_label(load):
     tasks = TOPIC | KINDS | STARS
-    assert load("rows.csv", "text,topic,kinds,stars\na,,,\nb,x,y z,2\n", tasks) == [
+    lines = ["text,topic,kinds,stars", "a,,,", "b,x,y z,2", 'c,x,"[""y"", ""z""]",2', ""]
+    assert load("rows.csv", "\n".join(lines), tasks) == [
         {"text": "a", "topic": None, "kinds": None, "stars": None},
-        {"text": "b", "topic": "x", "kinds": ["y", "z"], "stars": [2.0]},
+        {"text": "b", "topic": "x", "kinds": ["y z"], "stars": [2.0]},
+        {"text": "c", "topic": "x", "kinds": ["y", "z"], "stars": [2.0]},
     ]
 
 

@@ -282,7 +282,11 @@ def test_the_names_of_metrics_are_known_beforehand(sets):
 
 
 def test_metrics_name_what_they_give():
-    rows = {ENTITIES["type"]: [["O"]], "multi_label_classification": [[0, 1]]}
+    rows = {
+        ENTITIES["type"]: [["O"]],
+        "multi_label_classification": [[0, 1]],
+        "regression": [[1.0]],
+    }
     for kind, metrics in METRICS.items():
         for problem, (metric, main) in (metrics or {}).items():
             one = rows.get(kind) or rows.get(problem) or [1]

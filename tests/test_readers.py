@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.readers import FORMATS, detect_format, find_files, named_classes, read_file
@@ -423,19 +423,29 @@ def test_a_table_that_can_not_be_read_is_refused(content, message, tmp_path):
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n"))
+
+
 @settings(deadline=None, max_examples=50)
-@given(
-    st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1),
-    st.sampled_from([("csv", ","), ("tsv", "\t")]),
-)
-def test_what_the_csv_module_writes_is_read_back(rows, format_and_delimiter):
-    format, delimiter = format_and_delimiter
+@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1))
+def test_what_the_csv_module_writes_is_read_back(rows):
     written = io.StringIO(newline="")
-    csv.writer(written, delimiter=delimiter).writerows([("text", "topic"), *rows])
+    csv.writer(written).writerows([("text", "topic"), *rows])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")
         path.write_bytes(written.getvalue().encode())
-        assert [tuple(row.values()) for row in rows_of(read_all(path, format))] == rows
+        assert [tuple(row.values()) for row in rows_of(read_all(path, "csv"))] == rows
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(CELL, CELL), min_size=1), st.sampled_from(["\n", "\r\n"]))
+@example([('"To be', "1"), ('or not "', "0")], "\n")
+def test_cells_between_tabs_are_taken_as_they_are(rows, end):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x")
+        lines = "".join("\t".join(row) + end for row in [("text", "topic"), *rows])
+        path.write_bytes(lines.encode())
+        assert [tuple(row.values()) for row in rows_of(read_all(path, "tsv"))] == rows
 
 
 # Parquet and Arrow
@@ -976,10 +986,13 @@ def test_a_broken_task_is_a_problem(record, message, read):
         (["a b", {"cats": {}}], {"cats": []}),
         (["a b", {}], {}),
         ({"text": "a b", "entities": [[0, 1, "X"]]}, {"entities": [span(0, 1, "X")]}),
-        ({"text": "a b", "spans": [span(0, 1, "X")]}, {"entities": [span(0, 1, "X")]}),
+        (
+            {"text": "a b", "spans": [span(0, 1, "X")], "id": 7},
+            {"spans": [span(0, 1, "X")], "id": 7, "entities": [span(0, 1, "X")]},
+        ),
         (
             {"text": "a b", "ents": [span(0, 1, "X")], "tokens": [{"id": 0}], "cats": {"x": 1}},
-            {"entities": [span(0, 1, "X")], "cats": ["x"]},
+            {"ents": [span(0, 1, "X")], "entities": [span(0, 1, "X")], "cats": ["x"]},
         ),
     ],
 )

@@ -215,7 +215,23 @@ class MultiTaskTrainingArguments(TrainingArguments):
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
+        if not self.do_eval and self.early_stopping_patience is not None:
+            raise ValueError("early_stopping_patience needs do_eval.")
+        for key, expected in NOT_SUPPORTED.items():
+            if getattr(self, key) != expected:
+                raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         super().__post_init__()
+
+
+# Keys of TrainingArguments that would change losses or metrics unnoticed, or end in a defect.
+NOT_SUPPORTED = {
+    "auto_find_batch_size": False,
+    "batch_eval_metrics": False,
+    "dataloader_drop_last": False,
+    "label_smoothing_factor": 0.0,
+    "prediction_loss_only": False,
+    "remove_unused_columns": False,
+}
 
 
 def has_fast_bf16(use_cpu: bool) -> bool:

@@ -25,6 +25,11 @@ def unmark(folder: Path) -> None:
     (folder / MARKER).unlink(missing_ok=True)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a checkpoint is whole."""
+    return (folder / MARKER).exists()
+
+
 def checkpoints(output_dir: Path) -> list[Path]:
     """All checkpoint folders of a run, whole or not, oldest first."""
     found = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
@@ -33,5 +38,5 @@ def checkpoints(output_dir: Path) -> list[Path]:
 
 def newest_complete_checkpoint(output_dir: Path) -> Path | None:
     """The newest checkpoint that is whole, None where there is none."""
-    complete = [path for path in checkpoints(output_dir) if (path / MARKER).exists()]
+    complete = [path for path in checkpoints(output_dir) if is_complete(path)]
     return complete[-1] if complete else None

@@ -16,10 +16,9 @@ from data.inspection import find_leaks, inspect_split
 from data.labels import check_label_maps, unify_labels
 from data.loading import (
     SPLITS,
-    DatasetArguments,
     cut_splits,
-    load_splits,
     read_splits,
+    read_texts,
     stream_rows,
 )
 from data.preprocessing import FINDINGS, preprocess, row_preprocessor
@@ -30,6 +29,7 @@ from modeling.decoding import UNITS
 from modeling.windows import tokenize
 
 from .arguments import DataSource, RunArguments
+from .metrics import metric_names
 
 logger = logging.getLogger("run_multitask.data")
 
@@ -81,20 +81,7 @@ def load_texts(run: RunArguments) -> list[str]:
         return []
     if run.data.predict_file is None:
         raise ValueError("do_predict needs predict_file.")
-    data = run.data
-    source = DatasetArguments(
-        test_file=data.predict_file,
-        data_dir=data.data_dir,
-        format=data.format,
-        column_names=data.column_names,
-        text_column=data.text_column,
-        tokens_column=data.tokens_column,
-    )
-    splits, _ = load_splits({}, source)
-    (rows,), _ = good_rows([("predict", splits["test"])], "refuse")
-    if "tokens" in rows.column_names:
-        return [" ".join(words) for words in rows["tokens"]]
-    return rows["text"][:]
+    return read_texts(run.data.predict_file, run.data)
 
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
@@ -229,7 +216,10 @@ def _stream(
     """The training rows of all data sets, read and tokenized when they are needed."""
     skips = run.data.on_bad_row == "skip"
     return StreamedWindows(
-        [stream_rows(_tasks_of(run, source), source.arguments) for source in run.datasets.values()],
+        [
+            stream_rows(_tasks_of(run, source), source.arguments, run.training.seed)
+            for source in run.datasets.values()
+        ],
         [
             row_preprocessor(tokenizer, **_settings(run, "train", name, tokenizer, model))
             for name in run.datasets
@@ -278,6 +268,25 @@ def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
     return {name: list(source.columns) for name, source in run.datasets.items()}
 
 
+def evaluated_metrics(
+    tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
+) -> list[str]:
+    """The metrics that an evaluation of these rows gives, without the prefix of the split."""
+    found = {
+        name: [task for task in labelled[name] if any(label is not None for label in rows[task])]
+        for name, rows in validation.items()
+    }
+    known = {task for names in found.values() for task in names}
+    tasks = {name: task for name, task in tasks.items() if name in known}
+    of_tasks = metric_names(tasks, {})
+    absent = tuple(f"{name}_" for name in labelled if not found.get(name))
+    return [
+        name
+        for name in metric_names(tasks, labelled)
+        if name in of_tasks or not name.startswith(absent)
+    ]
+
+
 def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
     """How many training rows of each data set make up an epoch; None where that is every row once.
 
@@ -298,9 +307,11 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
 def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
     """What was done to the rows of a split, a line for each thing worth saying."""
     total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
-    repairs = sum(rows["repairs"][:])
-    long = len(np.unique(np.asarray(windows["row"][:])[np.asarray(windows["window"][:]) == 1]))
-    notes = [f"{split}: {len(np.unique(windows['row'][:]))} rows."]
+    repairs = sum(rows["repairs"])
+    places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
+    count = {place["values"]: place["counts"] for place in places}
+    long = count.get(1, 0)
+    notes = [f"{split}: {count.get(0, 0)} rows."]
     if long:
         notes.append(f"{split}: {long} long rows are read in windows, {len(windows)} in all.")
     if repairs:

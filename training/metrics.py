@@ -57,15 +57,20 @@ class MultiLabelMetric(ClassificationMetric):
 
 
 class SpearmanMetric(_OfflineMetric):
-    """Rank correlation, by scipy; 0 where either side is constant."""
+    """Rank correlation, by scipy; 0 where either side is constant. Of several values per row the
+    mean of theirs."""
 
-    value = Value("float64")
+    value = List(Value("float64"))
     names = ("spearman",)
 
     def _compute(self, predictions, references):
+        columns = zip(zip(*predictions, strict=True), zip(*references, strict=True), strict=True)
+        return {"spearman": float(np.mean([self._of_one_value(*sides) for sides in columns]))}
+
+    def _of_one_value(self, predictions, references):
         if len(set(predictions)) < 2 or len(set(references)) < 2:
-            return {"spearman": 0.0}
-        return {"spearman": float(spearmanr(predictions, references).statistic)}
+            return 0.0
+        return spearmanr(predictions, references).statistic
 
 
 class EntityMetric(_OfflineMetric):
@@ -229,7 +234,7 @@ def _answers(
         return Answers(rows, logits.argmax(-1)[rows].tolist(), [labels[row] for row in rows])
     rows = np.flatnonzero([not np.isnan(label[0]) for label in labels])
     if task["problem_type"] == "regression":
-        return Answers(rows, logits[rows, 0].tolist(), [labels[row][0] for row in rows])
+        return Answers(rows, logits[rows].tolist(), [labels[row] for row in rows])
     return Answers(
         rows,
         (logits[rows] > 0).astype(int).tolist(),

@@ -30,13 +30,13 @@ def load_model(
         ValueError: a file of it is not as it should be, or a task has no labels.
     """
     finished = _load_finished_config(run.model.model) if run.model.model else None
-    tasks = {name: _task_config(task, run) for name, task in run.tasks.items()}
+    tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
         for key in ("labels", "labelling"):
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
-        labels = collect_labels(rows["train"].values(), tasks)
+        labels = collect_labels(_training_rows(run, rows), tasks)
         tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     if finished:
         return _load_finished(run, tasks)
@@ -71,11 +71,25 @@ def _window_fields(run: RunArguments) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _task_config(task: TaskArguments, run: RunArguments) -> dict:
+def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> list[Dataset]:
+    """Those that are trained on, and those that were cut off them: which labels there are must not
+    depend on where the cut was."""
+    cut_off = [
+        rows[split][name]
+        for name, source in run.datasets.items()
+        for split in ("validation", "test")
+        if source.arguments.fraction(split) is not None and name in rows.get(split, {})
+    ]
+    return [*rows["train"].values(), *cut_off]
+
+
+def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     """What of a task goes to the model's config."""
     given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
     if task.type == "token_classification":
         given["labelling"] = run.data.labelling
+    if task.problem_type == "regression":
+        given["labels"] = task.labels or [name]
     return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
 
 
@@ -123,6 +137,10 @@ def _load_tokenizer(
             f"encoder. Found {known}."
         )
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
+    embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    if positions and padding is not None:  # as in RoBERTa, whose positions begin behind that one
+        positions -= padding + 1
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
     if run.data.max_length is not None:

@@ -168,6 +168,8 @@ class MultiTaskTrainer(Trainer):
         else:
             dataset = eval_dataset
         lengths = np.asarray(dataset["length"][:])
+        # With persistent workers the base class would give out the loader of another split.
+        self.__dict__.pop("_eval_dataloaders", None)
         return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
 
     # Evaluation

@@ -1,0 +1,139 @@
+"""Whole runs of the command line: what they read, and what they leave."""
+
+import json
+
+import pytest
+import yaml
+
+import run_multitask
+
+TOPIC = {"topic": {"type": "sequence_classification"}}
+ROWS = [{"text": text, "topic": "x" if "a" in text else "y"} for text in ("a", "b", "a c", "d") * 4]
+
+
+@pytest.fixture
+def run(tmp_path, backbone):
+    """Runs what it is given, rows or texts in place of files; returns the run folder."""
+
+    def run(*argv: str, **config):
+        config = {
+            "encoder": str(backbone("bert")),
+            "output_dir": str(tmp_path / "run"),
+            "tasks": TOPIC,
+            "train_file": ROWS,
+            "validation_file": ROWS,
+            "num_train_epochs": 1,
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            "overwrite_output_dir": True,
+            **config,
+        }
+        for key, content in config.items():
+            if key.endswith("_file") and isinstance(content, list):
+                path = tmp_path / key.replace("_file", ".jsonl")
+                path.write_text("".join(f"{json.dumps(row)}\n" for row in content))
+                config[key] = str(path)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        run_multitask.main([str(tmp_path / "config.yaml"), *argv])
+        return tmp_path / "run"
+
+    return run
+
+
+def results(folder) -> dict:
+    return json.loads((folder / "all_results.json").read_text())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_persistent_workers_score_each_split_on_its_own_rows(run):
+    found = [
+        results(run(test_file=ROWS[:3], dataloader_num_workers=workers, **kept))
+        for workers, kept in [(0, {}), (1, {"dataloader_persistent_workers": True})]
+    ]
+    assert found[0]["test_loss"] == pytest.approx(found[1]["test_loss"], abs=1e-6)
+    assert found[0]["test_loss"] != found[0]["eval_loss"]
+
+
+def test_prediction_answers_every_line_of_a_text_file(run, tmp_path):
+    folder = run()
+    before = results(folder)
+    (tmp_path / "new.txt").write_text("a b\n\nc\n")
+    options = ["--do_train", "false", "--do_eval", "false", "--do_test", "false", "--do_predict"]
+    run(*options, "--predict_file", str(tmp_path / "new.txt"), model=str(folder))
+    lines = (folder / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a b", "", "c"]
+    assert results(folder) == before
+
+
+def test_labels_are_those_of_all_rows_that_a_split_was_cut_off(run):
+    rare = [{"text": f"{row['text']} {i}", "topic": row["topic"]} for i, row in enumerate(ROWS)]
+    tags = {"variety": {"type": "sequence_classification"}}
+    for index, row in enumerate(rare):
+        row["variety"] = f"k{index}"
+    folder = run(tasks=TOPIC | tags, train_file=rare, validation_file=None, validation_fraction=0.5)
+    config = json.loads((folder / "config.json").read_text())
+    assert len(config["tasks"]["variety"]["labels"]) == len(rare)
+
+
+def test_every_value_of_a_regression_counts(run):
+    values = [{"text": row["text"], "size": [i, -i]} for i, row in enumerate(ROWS)]
+    task = {
+        "type": "sequence_classification",
+        "problem_type": "regression",
+        "labels": ["one", "two"],
+    }
+    found = results(run(tasks={"size": task}, train_file=values, validation_file=values))
+    assert -1 <= found["eval_size_spearman"] <= 1
+
+
+def test_a_regression_is_streamed_without_labels(run):
+    values = [{"text": row["text"], "size": i} for i, row in enumerate(ROWS)]
+    task = {"type": "sequence_classification", "problem_type": "regression"}
+    folder = run(
+        tasks={"size": task},
+        train_file=values,
+        validation_file=values,
+        streaming=True,
+        max_steps=2,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+    )
+    assert json.loads((folder / "config.json").read_text())["tasks"]["size"]["labels"] == ["size"]
+
+
+def test_roberta_reads_as_many_tokens_as_it_has_positions_for(run, backbone, tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "roberta"
+    tokenizer = AutoTokenizer.from_pretrained(backbone("roberta"))
+    tokenizer.model_max_length = 10**30
+    tokenizer.save_pretrained(folder)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((backbone("roberta") / name).read_bytes())
+    long = [{"text": "a " * 700, "topic": "x"}, *ROWS]
+    finished = run(encoder=str(folder), train_file=long, validation_file=long)
+    saved = json.loads((finished / "tokenizer_config.json").read_text())
+    assert saved["model_max_length"] == 514 - 1  # this one's padding has id 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dataloader_drop_last", True),
+        ("label_smoothing_factor", 0.1),
+        ("remove_unused_columns", True),
+    ],
+)
+def test_keys_that_would_change_results_unnoticed_are_refused(key, value, run, capsys):
+    with pytest.raises(SystemExit):
+        run(**{key: value})
+    assert f"error: {key} should be " in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_broke_off_is_not_gone_on_with(run, tmp_path, capsys):
+    (tmp_path / "checkpoint-3").mkdir()
+    with pytest.raises(SystemExit):
+        run("--resume_from_checkpoint", str(tmp_path / "checkpoint-3"))
+    assert "checkpoint-3 should be whole. Found one that broke off." in capsys.readouterr().err
