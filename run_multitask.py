@@ -250,7 +250,8 @@ def push(
 
 def fail(error: Exception) -> NoReturn:
     lines = str(error).split("\n") if isinstance(error, BadRows) else [str(error)]
-    print(f"error: {chr(10).join(' '.join(line.split()) for line in lines)}", file=sys.stderr)
+    message = "\n".join(" ".join(line.split()) for line in lines)
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 
 

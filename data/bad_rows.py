@@ -26,13 +26,13 @@ class BadRows(ValueError):
 
     def __init__(self, problems: list[str]):
         self.problems = problems
-        shown = problems[:SHOWN_PROBLEMS]
+        lines = problems[:SHOWN_PROBLEMS]
         if len(problems) > 1:
-            shown.insert(0, f"{len(problems)} rows are not as they should be:")
+            lines.insert(0, f"{len(problems)} rows are not as they should be:")
             if len(problems) > SHOWN_PROBLEMS:
-                shown.append(f"and {len(problems) - SHOWN_PROBLEMS} more.")
-            shown.append("`on_bad_row: skip` leaves such rows out and writes them to a file.")
-        super().__init__("\n".join(shown))
+                lines.append(f"and {len(problems) - SHOWN_PROBLEMS} more.")
+            lines.append("`on_bad_row: skip` leaves such rows out and writes them to a file.")
+        super().__init__("\n".join(lines))
 
 
 def problem_line(row: dict) -> str:

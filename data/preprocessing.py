@@ -19,7 +19,7 @@ one that has no token is at position -1. Evaluation scores units, and loses none
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
@@ -118,19 +118,10 @@ def row_preprocessor(
 
     Takes and raises what `preprocess` does.
     """
-    settings = {"long_texts": "window", "all_windows": False, "prompt": "", **settings}
-    settings = {"max_length": None, "stride": None, "number": 0, **settings}
     _check(tokenizer, tokenize, settings)
 
     def convert(rows: list[dict]) -> list[dict]:
-        batch = {key: [row[key] for row in rows] for key in rows[0]}
-        columns = preprocess_columns(
-            batch, list(range(len(rows))), tokenizer, tokenize, units, **settings
-        )
-        return [
-            dict(zip(columns, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
-        ]
+        return preprocess_rows(rows, range(len(rows)), tokenizer, tokenize, units, **settings)
 
     return convert
 
@@ -141,7 +132,8 @@ def _check(tokenizer: PreTrainedTokenizerBase, tokenize: Callable, settings: dic
             f"{type(tokenizer).__name__} gives no offsets; a fast tokenizer is needed."
         )
     # Refuses settings that leave no room for text.
-    tokenize(tokenizer, [""], settings["prompt"], settings["max_length"], settings["stride"])
+    window = {key: settings[key] for key in ("prompt", "max_length", "stride") if key in settings}
+    tokenize(tokenizer, [""], **window)
 
 
 def preprocessed_features(tasks: dict[str, dict]) -> Features:
@@ -167,37 +159,43 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
     return Features(features)
 
 
-def preprocess_columns(
-    batch: dict[str, list],
-    indices: list[int],
-    tokenizer,
-    tokenize,
-    units,
-    tasks,
-    max_length,
-    stride,
-    long_texts,
-    all_windows,
-    prompt,
-    number,
-) -> dict[str, list]:
-    """The windows of some loaded rows, as columns."""
+def preprocess_columns(batch: dict[str, list], indices: list[int], **settings) -> dict[str, list]:
+    """As `preprocess_rows`, from columns to columns."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    windows = preprocess_rows(rows, indices, **settings)
+    names = preprocessed_features(settings["tasks"])
+    return {name: [window[name] for window in windows] for name in names}
+
+
+def preprocess_rows(
+    rows: list[dict],
+    indices: Sequence[int],
+    tokenizer: PreTrainedTokenizerBase,
+    tokenize: Callable,
+    units: dict[str, Callable],
+    tasks: dict[str, dict],
+    max_length: int | None = None,
+    stride: int | None = None,
+    long_texts: str = "window",
+    all_windows: bool = False,
+    prompt: str = "",
+    number: int = 0,
+) -> list[dict]:
+    """The windows of some loaded rows, whose column `row` says which of `indices` they are of."""
     joined = [join_words(row["tokens"]) if "tokens" in row else (row["text"], None) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
-    columns: dict[str, list] = {column: [] for column in preprocessed_features(tasks)}
+    empty = dict.fromkeys(preprocessed_features(tasks))
+    result = []
     for index, row, (text, words), tokenized in zip(indices, rows, joined, texts, strict=True):
-        same = {"source": row["source"], "dataset": number, "row": index}
+        same = {**empty, "source": row["source"], "dataset": number, "row": index}
         try:
             labels = _labels(row, text, words, tokenized, units, tasks)
             windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
         except ValueError as error:
             raw = {key: row[key] for key in ("text", "tokens", *tasks) if key in row}
             windows = [{"problem": str(error), "raw": json.dumps(raw, ensure_ascii=False)}]
-        for window in windows:
-            for column, values in columns.items():
-                values.append(window.get(column, same.get(column)))
-    return columns
+        result += [same | window for window in windows]
+    return result
 
 
 def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:

@@ -6,6 +6,7 @@ entity's text is always exactly `text[start:end]`.
 """
 
 import unicodedata
+from collections.abc import Callable
 
 
 def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -45,34 +46,35 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
     Returns:
         `list[int | None]`: per token the index of its word, None for special and empty tokens.
     """
-    ids: list[int | None] = []
-    word, previous_end = -1, -1
-    for start, end in offsets:
-        if start == end:
-            ids.append(None)
-            continue
-        inside_word = (
+
+    def inside_word(start: int, previous_end: int) -> bool:
+        return (
             start <= previous_end
             and _continues_word(text[start])
             and _continues_word(text[start - 1])
         )
-        # Byte-level tokenizers cut one character into several tokens with the same offsets.
-        if not (inside_word or start < previous_end):
-            word += 1
-        ids.append(word)
-        previous_end = max(previous_end, end)
-    return ids
+
+    return _unit_ids(offsets, inside_word)
 
 
 def token_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
     """As `word_ids`, with each token a unit of its own, and those that share a character one."""
+    return _unit_ids(offsets, lambda start, previous_end: False)
+
+
+def _unit_ids(
+    offsets: list[tuple[int, int]], continues: Callable[[int, int], bool]
+) -> list[int | None]:
+    """The unit of each token: a new one unless `continues`, told where the token starts and where
+    those before it end, says that it goes on."""
     ids: list[int | None] = []
     unit, previous_end = -1, -1
     for start, end in offsets:
         if start == end:
             ids.append(None)
             continue
-        if start >= previous_end:
+        # Byte-level tokenizers cut one character into several tokens with the same offsets.
+        if not (start < previous_end or continues(start, previous_end)):
             unit += 1
         ids.append(unit)
         previous_end = max(previous_end, end)
