@@ -13,12 +13,14 @@ all_results.json. Exit code 2: the config, the data or a file is not as it shoul
 what. Anything else that ends the run is a defect and keeps its traceback.
 """
 
+import copy
 import logging
 import shutil
 import sys
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 import transformers
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
@@ -43,6 +45,7 @@ from training.data_loading import (
 )
 from training.metrics import metric_names
 from training.model_loading import load_model
+from training.processor import keep_freed_memory
 from training.results import (
     print_answers,
     print_inspection,
@@ -59,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run = parse_arguments(sys.argv[1:] if argv is None else argv)
         set_up_logging(run)
+        keep_freed_memory()
         checkpoint = find_checkpoint(run)
         set_seed(run.training.seed)
         with run.training.main_process_first(desc="loading"):
@@ -211,12 +215,14 @@ def answer(
     run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]
 ) -> None:
     """Show the answers for `examples`, and write those for `predict_file`."""
+    if run.training.bf16 and (run.data.examples or run.training.do_predict):
+        model = copy.deepcopy(model).to(torch.bfloat16)  # half the memory traffic of autocasting
     pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
     if run.data.examples:
         print_answers(run.data.examples, pipeline(run.data.examples))
     if run.training.do_predict:
         path = Path(run.training.output_dir) / "predictions.jsonl"
-        write_predictions(path, texts, pipeline, run.training.per_device_eval_batch_size)
+        write_predictions(path, texts, pipeline)
         logger.info("Wrote %d answers to %s.", len(texts), path)
 
 

@@ -5,28 +5,44 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.pipelines.base import ChunkPipeline
 
+from .batching import length_batches
 from .decoding import UNITS, tags_to_spans
-from .windows import tokenize
+from .windows import TokenizedText, tokenize
+
+# Texts that are read, sorted by length and answered together: enough for little padding, and not
+# more than memory has room for.
+POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
+# Tokens that go through the encoder together. More make a processor's caches too small, fewer leave
+# cores (and far fewer a GPU) without work.
+TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
 
 
-class MultiTaskPipeline(ChunkPipeline):
-    """All answers of a `MultiTaskModel` for a text or a list of texts, of any length.
+class MultiTaskPipeline(Pipeline):
+    """All answers of a `MultiTaskModel` for a text or any number of texts, of any length.
 
     A text longer than the tokenizer's `model_max_length` is read in windows that overlap by the
     config's `stride`. Its entities are decoded from all windows' tokens at once; its labels and
     embedding come from those that the config's `sentence_windows` says.
 
-    Args (besides those of `transformers.Pipeline`):
+    Many texts are read ahead, sorted by length, and encoded in batches of nearly no padding; while
+    the encoder works on some, the next are tokenized. Answers come in the order of the texts.
+
+    Args (besides those of `transformers.Pipeline`; of these, `num_workers` is of no use here):
         tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
         prompt_name (`str`, *optional*): which of the config's prompts goes before the text; by
             default the one named `default`, where there is one.
+        batch_size (`int`, *optional*): the most texts (of long ones, windows) encoded together. By
+            default as many as keep the device busy.
 
     Returns, per text:
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
@@ -35,6 +51,8 @@ class MultiTaskPipeline(ChunkPipeline):
         one, and of a multi-label task the list of those above 0.5. For entities
         `text == input[start:end]`, and the score is the mean over the entity's words (its tokens,
         where the task's `labelling` is `all`).
+        A text gives one answer, a list or tuple a list of answers, and any other iterable (a
+        generator, a column of a data set) an iterator, which holds some thousand texts at a time.
 
     Raises:
         ValueError: an input that is not a text, an unknown task or prompt, a `model_max_length`
@@ -46,82 +64,162 @@ class MultiTaskPipeline(ChunkPipeline):
         # Offsets and encoders count from the first token, which padding must not push aside.
         self.tokenizer.padding_side = "right"
 
-    def __call__(self, inputs, **kwargs):
-        if isinstance(inputs, list | tuple) and not inputs:  # the base class looks at the first one
-            return []
-        return super().__call__(inputs, **kwargs)
+    def __call__(
+        self, inputs, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs
+    ):
+        asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
+        tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
+        batch_size = batch_size or self._batch_size
+        several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
+        if isinstance(inputs, str | bytes | dict) or not several:
+            return next(self._answers([inputs], tasks, prompt, batch_size))
+        answers = self._answers(inputs, tasks, prompt, batch_size)
+        return list(answers) if isinstance(inputs, list | tuple) else answers
 
     def _sanitize_parameters(self, tasks=None, prompt_name=None, **kwargs):
-        if isinstance(tasks, str):
-            tasks = [tasks]
-        asked = {} if tasks is None else {"tasks": tasks}
-        prompt = {} if prompt_name is None else {"prompt_name": prompt_name}
-        return {**asked, **prompt}, dict(asked), dict(asked)
+        asked = {"tasks": tasks, "prompt_name": prompt_name}
+        return {name: value for name, value in asked.items() if value is not None}, {}, {}
 
-    def _asked(self, tasks: list[str] | None) -> dict[str, dict]:
+    def _tasks(self, asked: str | list[str] | None) -> dict[str, dict]:
+        """The tasks to answer, by name."""
         known = self.model.config.tasks
-        return {name: task for name, task in known.items() if tasks is None or name in tasks}
+        names = [asked] if isinstance(asked, str) else known if asked is None else asked
+        for name in names:
+            if name not in known:
+                raise ValueError(f"Unknown task {name!r}. This model has: {', '.join(known)}.")
+        return {name: task for name, task in known.items() if name in names}
 
-    def preprocess(self, text, tasks=None, prompt_name=None) -> Iterator[dict]:
-        """One item per window of the text, each with the offsets of the tokens it answers for and
-        the rows (a slice) that these have in its output."""
-        if not isinstance(text, str):
-            raise ValueError(f"The input should be a text. Found {type(text).__name__}.")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # as JSON can hold: half of a character
-            raise ValueError(
-                f"The text should be Unicode. Found a lone surrogate at {error.start}."
-            ) from None
-        config = self.model.config
-        prompts = config.prompts or {}
-        if prompt_name is not None and prompt_name not in prompts:
-            raise ValueError(f"Unknown prompt {prompt_name!r}. This model has: {list(prompts)}.")
-        prompt = prompts.get(prompt_name or "default", "")
-        (document,) = tokenize(self.tokenizer, [text], prompt, stride=config.stride)
-        windows = document.windows
-        types = {task["type"] for task in self._asked(tasks).values()}
-        if config.sentence_windows == "first" and "token_classification" not in types:
-            windows = windows[:1]  # nobody asks for the others
-        for window in windows:
-            input_ids = torch.tensor([document.input_ids(window)], dtype=torch.long)
-            shift = len(document.prefix) - window.start
-            yield {
-                "text": text,
-                "offsets": document.offsets[window.first : window.last],
-                "rows": slice(window.first + shift, window.last + shift),
-                "is_last": window is windows[-1],
-                "input_ids": input_ids,
-                "attention_mask": torch.ones_like(input_ids),
+    def _prompt(self, name: str | None) -> str:
+        """What goes before each text."""
+        prompts = self.model.config.prompts or {}
+        if name is not None and name not in prompts:
+            raise ValueError(f"Unknown prompt {name!r}. This model has: {list(prompts)}.")
+        return prompts.get(name or "default", "")
+
+    def _answers(
+        self, texts: Iterable[str], tasks: dict[str, dict], prompt: str, batch_size: int | None
+    ) -> Iterator[dict]:
+        pools = _pools(texts)
+        pool = next(pools, None)
+        documents = self.preprocess(pool, prompt) if pool else []
+        with ThreadPoolExecutor(max_workers=1) as executor:  # starts a thread only if it gets work
+            while pool:
+                following = next(pools, None)
+                ahead = executor.submit(self.preprocess, following, prompt) if following else None
+                outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
+                yield from self.postprocess(outputs, texts=pool, documents=documents, tasks=tasks)
+                pool, documents = following, ahead.result() if ahead else []
+
+    def preprocess(self, texts: list[str], prompt: str) -> list[TokenizedText]:
+        """Texts to tokens with offsets, in windows."""
+        return tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
+
+    @torch.inference_mode()
+    def _forward(
+        self, documents: list[TokenizedText], tasks: dict[str, dict], batch_size: int | None
+    ) -> dict[str, Any]:
+        """The answers of all windows: under `embedding` and each sentence task a tensor of shape
+        `(num_documents, ...)`, the windows of a document being averaged where the config says so;
+        under each token task a list of `(scores, label ids)`, one per token of each document."""
+        first_only = self.model.config.sentence_windows == "first"
+        of_tokens = {name for name, task in tasks.items() if task["type"] == "token_classification"}
+        places, sequences = [], []
+        for number, document in enumerate(documents):
+            windows = document.windows
+            for window in windows if of_tokens or not first_only else windows[:1]:
+                places.append((number, window))
+                sequences.append(document.input_ids(window))
+
+        batches = length_batches([len(ids) for ids in sequences], self._max_tokens(), batch_size)
+        # All batches are handed to the device before the answers of the first are asked for.
+        outputs = [self._encode([sequences[index] for index in one], tasks) for one in batches]
+        order = torch.tensor([index for batch in batches for index in batch])
+        documents_of = torch.tensor([number for number, _ in places])
+        is_first = torch.ones_like(documents_of, dtype=torch.bool)
+        is_first[1:] = documents_of[1:] != documents_of[:-1]
+
+        def of_documents(key: str) -> torch.Tensor:
+            """One row per document, from one row per window in the order of the batches."""
+            by_batch = torch.cat([output[key] for output in outputs]).cpu()
+            rows = torch.empty_like(by_batch)
+            rows[order] = by_batch
+            if first_only or len(rows) == len(documents):
+                return rows[is_first]
+            sums = rows.new_zeros(len(documents), rows.shape[1]).index_add_(0, documents_of, rows)
+            means = sums / documents_of.bincount().unsqueeze(1)
+            if key == "embedding" and self.model.config.normalize:
+                return F.normalize(means, dim=-1)
+            return means
+
+        def of_all_tokens(key: str) -> list[tuple[list[float], list[int]]]:
+            """Per document, each token's answer by the window that answers for it."""
+            windows: list = [None] * len(places)
+            for batch, output in zip(batches, outputs, strict=True):
+                found = (values.tolist() for values in output[key])
+                for index, scores, best in zip(batch, *found, strict=True):
+                    windows[index] = scores, best
+            answers: list[tuple[list[float], list[int]]] = [([], []) for _ in documents]
+            for (number, window), found in zip(places, windows, strict=True):
+                shift = len(documents[number].prefix) - window.start
+                for answer, values in zip(answers[number], found, strict=True):
+                    answer += values[window.first + shift : window.last + shift]
+            return answers
+
+        return {
+            key: of_all_tokens(key) if key in of_tokens else of_documents(key) for key in outputs[0]
+        }
+
+    def _encode(self, sequences: list[list[int]], tasks: dict[str, dict]) -> dict[str, Any]:
+        """One batch through the encoder and the heads. Of tokens only the best label is kept."""
+        padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
+        lengths = torch.tensor([len(ids) for ids in sequences])
+        input_ids = pad_sequence(
+            [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=padding
+        )
+        mask = (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long()
+        output = self.model(
+            input_ids=input_ids.to(self.device, non_blocking=True),
+            attention_mask=mask.to(self.device, non_blocking=True),
+            tasks=list(tasks),
+        )
+        found: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
+        for name, logits in output.logits.items():
+            if tasks[name]["type"] == "token_classification":
+                found[name] = tuple(logits.float().softmax(-1).max(-1))
+            else:
+                found[name] = logits.float()
+        return found
+
+    def _max_tokens(self) -> int:
+        if self.device.type == "cpu":
+            return TOKENS_PER_THREAD * torch.get_num_threads()
+        return TOKENS_PER_GPU
+
+    def postprocess(
+        self,
+        outputs: dict[str, Any],
+        texts: list[str],
+        documents: list[TokenizedText],
+        tasks: dict[str, dict],
+    ) -> Iterator[dict]:
+        """The answers for texts from what `_forward` found for them."""
+        sentence_scores = {
+            name: _scores(outputs[name], task).tolist()
+            for name, task in tasks.items()
+            if task["type"] == "sequence_classification"
+        }
+        for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
+            answer = {"embedding": outputs["embedding"][number].tolist()}
+            answer["labels"] = {
+                name: _sentence_label(scores[number], tasks[name])
+                for name, scores in sentence_scores.items()
             }
-
-    def _forward(self, model_inputs, tasks=None):
-        inputs = {name: model_inputs.pop(name) for name in ("input_ids", "attention_mask")}
-        output = self.model(**inputs, tasks=tasks)
-        # Flat tensors only: the base class takes batches apart by the first dimension of each.
-        logits = {f"logits_{name}": value.float() for name, value in output.logits.items()}
-        return {**model_inputs, "embedding": output.sentence_embedding.float(), **logits}
-
-    def postprocess(self, model_outputs, tasks=None):
-        """The answer for one text from the outputs of all its windows."""
-        config = self.model.config
-        text = model_outputs[0]["text"]
-        offsets = [offset for window in model_outputs for offset in window["offsets"]]
-        averaged = model_outputs[:1] if config.sentence_windows == "first" else model_outputs
-
-        embedding = _mean([window["embedding"] for window in averaged])
-        if config.normalize:
-            embedding = F.normalize(embedding, dim=-1)
-        answer = {"embedding": embedding.tolist(), "labels": {}, "entities": {}}
-        for name, task in self._asked(tasks).items():
-            key = f"logits_{name}"
-            if task["type"] == "sequence_classification":
-                logits = _mean([window[key] for window in averaged])
-                answer["labels"][name] = _sentence_label(logits, task)
-            elif task["type"] == "token_classification":
-                logits = torch.cat([window[key][0, window["rows"]] for window in model_outputs])
-                answer["entities"][name] = _entities(logits, task, text, offsets)
-        return answer
+            answer["entities"] = {
+                name: _entities(outputs[name][number], task, text, document.offsets)
+                for name, task in tasks.items()
+                if task["type"] == "token_classification"
+            }
+            yield answer
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `Pipeline`, with this pipeline's code beside the model."""
@@ -129,38 +227,69 @@ class MultiTaskPipeline(ChunkPipeline):
         super().save_pretrained(save_directory, **kwargs)
 
 
-def _mean(answers: list[torch.Tensor]) -> torch.Tensor:
-    """Of windows' answers, each of shape `(1, size)`: one of shape `(size,)`."""
-    return torch.cat(answers).mean(0)
+def _pools(texts: Iterable[str]) -> Iterator[list[str]]:
+    pool: list[str] = []
+    characters = 0
+    for index, text in enumerate(texts):
+        _check(text, index)
+        pool.append(text)
+        characters += len(text)
+        if len(pool) == POOL_TEXTS or characters >= POOL_CHARACTERS:
+            yield pool
+            pool, characters = [], 0
+    if pool:
+        yield pool
 
 
-def _sentence_label(logits: torch.Tensor, task: dict) -> dict:
-    labels = task["labels"]
+def _check(text: Any, index: int) -> None:
+    where = f" as input {index}" if index else ""
+    if not isinstance(text, str):
+        raise ValueError(f"The input should be a text. Found {type(text).__name__}{where}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # as JSON can hold: half of a character
+        raise ValueError(
+            f"The text should be Unicode. Found a lone surrogate at {error.start}{where}."
+        ) from None
+
+
+def _scores(logits: torch.Tensor, task: dict) -> torch.Tensor:
+    """From logits of shape `(num_texts, num_labels)`."""
     if task["problem_type"] == "regression":
-        scores = dict(zip(labels, logits.tolist(), strict=True))
-        return {"label": labels[0], "score": scores[labels[0]], "scores": scores}
+        return logits
     if task["problem_type"] == "multi_label_classification":
-        scores = dict(zip(labels, logits.sigmoid().tolist(), strict=True))
+        return logits.sigmoid()
+    return logits.softmax(-1)
+
+
+def _sentence_label(values: list[float], task: dict) -> dict:
+    labels = task["labels"]
+    scores = dict(zip(labels, values, strict=True))
+    if task["problem_type"] == "multi_label_classification":
         chosen = [label for label in labels if scores[label] > 0.5]
         return {"label": chosen, "score": [scores[label] for label in chosen], "scores": scores}
-    scores = dict(zip(labels, logits.softmax(-1).tolist(), strict=True))
-    best = max(scores, key=scores.get)
+    best = labels[0] if task["problem_type"] == "regression" else max(scores, key=scores.get)
     return {"label": best, "score": scores[best], "scores": scores}
 
 
 def _entities(
-    logits: torch.Tensor, task: dict, text: str, offsets: list[tuple[int, int]]
+    answers: tuple[list[float], list[int]],
+    task: dict,
+    text: str,
+    offsets: list[tuple[int, int]],
 ) -> list[dict]:
-    """From logits of shape `(num_tokens, num_labels)` and as many offsets."""
-    scores, best = logits.softmax(-1).max(-1)
-    scores, best = scores.tolist(), best.tolist()
+    """From the score and the id of each token's likeliest label."""
+    labels = task["labels"]
+    scores, best = answers
+    if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
+        return []
     units, tags, unit_scores, previous = [], [], [], None
     for index, unit in enumerate(UNITS[task["labelling"]](text, offsets)):
         if unit is None:
             continue
         if unit != previous:  # the first token of a unit answers for the unit
             units.append(offsets[index])
-            tags.append(task["labels"][best[index]])
+            tags.append(labels[best[index]])
             unit_scores.append(scores[index])
         else:
             units[-1] = (units[-1][0], max(units[-1][1], offsets[index][1]))

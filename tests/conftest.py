@@ -24,12 +24,15 @@ from transformers import (
 )
 
 from data.bad_rows import good_rows
+from data.collator import MultiTaskCollator
 from data.labels import collect_labels
 from data.loading import DatasetArguments, load_splits
 from data.preprocessing import preprocess
 from modeling import MultiTaskModel
 from modeling.decoding import UNITS
 from modeling.windows import tokenize
+from training.arguments import MultiTaskTrainingArguments
+from training.trainer import MultiTaskTrainer
 
 logging.disable_progress_bar()
 
@@ -233,3 +236,32 @@ def synthetic_splits(tokenizer):
     good, _ = good_rows(list(splits.items()), "refuse")
     splits = dict(zip(splits, good, strict=True))
     return splits, tasks
+
+
+@pytest.fixture
+def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
+    splits, tasks = synthetic_splits
+
+    def make(model=None, train=None, output_dir="run", **kwargs) -> MultiTaskTrainer:
+        kwargs = {
+            "output_dir": str(tmp_path / output_dir),
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "load_best_model_at_end": False,
+            "logging_steps": 1,
+            "disable_tqdm": True,
+            **kwargs,
+        }
+        return MultiTaskTrainer(
+            model=model if model is not None else make_model(tasks=tasks),
+            args=MultiTaskTrainingArguments(**kwargs),
+            data_collator=MultiTaskCollator(tokenizer, tasks),
+            train_dataset=splits["train"] if train is None else train,
+            eval_dataset=splits["validation"],
+            processing_class=tokenizer,
+        )
+
+    return make

@@ -3,7 +3,8 @@
     python step_worker.py BACKBONE OUT 16x1 ...
     python -m torch.distributed.run --nproc_per_node 2 step_worker.py BACKBONE OUT 8x1 4x2 ...
 
-Each `BATCHxACCUMULATION` is one step, in float64 and in float32.
+Each `BATCHxACCUMULATION` is one step, in float64 and in float32; `BATCHxACCUMULATIONxTOKENS`
+takes it in passes of so many tokens.
 """
 
 import json
@@ -31,7 +32,8 @@ TYPES = {
 }
 
 
-def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: str) -> None:
+def main(backbone: str, out: Path, split: str, dtype: str) -> None:
+    batch_size, accumulation, *tokens = (int(size) for size in split.split("x"))
     set_seed(0)
     tasks = {name: {"type": one} for name, one in TYPES.items()}
     source = DatasetArguments(dataset="synthetic", train_size=22, validation_size=13, test_size=1)
@@ -64,6 +66,7 @@ def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: st
             per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=3,
             gradient_accumulation_steps=accumulation,
+            **({"max_batch_tokens": tokens[0]} if tokens else {}),
         ),
         data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
         train_dataset=splits["train"],
@@ -80,7 +83,7 @@ def main(backbone: str, out: Path, batch_size: int, accumulation: int, dtype: st
     trainer.callback_handler.on_pre_optimizer_step = keep
     trainer.train()
     if trainer.is_world_process_zero():
-        folder = out / f"{batch_size}x{accumulation}" / dtype
+        folder = out / split / dtype
         folder.mkdir(parents=True)
         save_file(gradients, folder / "gradients.safetensors")
         found = {
@@ -99,5 +102,4 @@ def drop_labels(row: dict, index: int) -> dict:
 if __name__ == "__main__":
     for split in sys.argv[3:]:
         for precision in ("float64", "float32"):
-            sizes = [int(size) for size in split.split("x")]
-            main(sys.argv[1], Path(sys.argv[2]), *sizes, precision)
+            main(sys.argv[1], Path(sys.argv[2]), split, precision)

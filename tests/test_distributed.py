@@ -34,12 +34,12 @@ def run_steps(ranks: int, backbone: Path, out: Path, *splits: str) -> None:
 
 def test_two_ranks_take_the_same_step_and_measure_the_same(backbone, tmp_path):
     run_steps(1, backbone("bert"), tmp_path / "one", "16x1")
-    run_steps(2, backbone("bert"), tmp_path / "two", "8x1", "4x2")
+    run_steps(2, backbone("bert"), tmp_path / "two", "8x1", "4x2", "8x1x200")
     for dtype, tolerance in [("float64", 1e-10), ("float32", 1e-5)]:
         folder = tmp_path / "one" / "16x1" / dtype
         one = json.loads((folder / "found.json").read_text())
         gradients = load_file(folder / "gradients.safetensors")
-        for split in ("8x1", "4x2"):
+        for split in ("8x1", "4x2", "8x1x200"):
             folder = tmp_path / "two" / split / dtype
             two = json.loads((folder / "found.json").read_text())
             assert (one["world_size"], two["world_size"]) == (1, 2)

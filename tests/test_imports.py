@@ -34,7 +34,8 @@ WITHIN_MODELING = {
     "windows": {"decoding"},
     "heads": {"pooling", "losses"},
     "modeling_multitask": {"configuration_multitask", "heads", "losses"},
-    "pipeline_multitask": {"decoding", "windows"},
+    "batching": set(),
+    "pipeline_multitask": {"batching", "decoding", "windows"},
 }
 
 

@@ -36,6 +36,7 @@ RESULTS = {
 PUBLISHED = [
     ".gitattributes",
     "README.md",
+    "batching.py",
     "config.json",
     "configuration_multitask.py",
     "decoding.py",

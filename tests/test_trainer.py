@@ -8,8 +8,6 @@ import torch
 from datasets import Dataset
 from transformers import EarlyStoppingCallback
 
-from data.collator import MultiTaskCollator
-from training.arguments import MultiTaskTrainingArguments
 from training.trainer import MultiTaskTrainer
 
 
@@ -27,35 +25,6 @@ def partly_labelled(rows: Dataset) -> Dataset:
         return row
 
     return rows.map(drop, with_indices=True)
-
-
-@pytest.fixture
-def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
-    splits, tasks = synthetic_splits
-
-    def make(model=None, train=None, output_dir="run", **kwargs) -> MultiTaskTrainer:
-        kwargs = {
-            "output_dir": str(tmp_path / output_dir),
-            "use_cpu": True,
-            "bf16": False,
-            "report_to": "none",
-            "eval_strategy": "no",
-            "save_strategy": "no",
-            "load_best_model_at_end": False,
-            "logging_steps": 1,
-            "disable_tqdm": True,
-            **kwargs,
-        }
-        return MultiTaskTrainer(
-            model=model if model is not None else make_model(tasks=tasks),
-            args=MultiTaskTrainingArguments(**kwargs),
-            data_collator=MultiTaskCollator(tokenizer, tasks),
-            train_dataset=splits["train"] if train is None else train,
-            eval_dataset=splits["validation"],
-            processing_class=tokenizer,
-        )
-
-    return make
 
 
 def step_gradients(trainer: MultiTaskTrainer) -> tuple[float, dict[str, torch.Tensor]]:
@@ -93,13 +62,22 @@ def test_step_is_the_same_however_it_is_accumulated(
     train = partly_labelled(splits["train"].select(range(rows)))
     model = make_model(tasks=tasks, attn_implementation="eager").to(dtype)
     expected = None
-    for batch_size, accumulation in [(24, 1), (12, 2), (8, 3), (6, 4), (2, 12)]:
+    in_passes = [(24, 1, 300), (8, 3, 1)]
+    for batch_size, accumulation, *tokens in [
+        (24, 1),
+        (12, 2),
+        (8, 3),
+        (6, 4),
+        (2, 12),
+        *in_passes,
+    ]:
         trainer = make_trainer(
             model=copy.deepcopy(model),
             train=train,
             per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=accumulation,
             max_grad_norm=0.0,
+            **({"max_batch_tokens": tokens[0]} if tokens else {}),
         )
         loss, gradients = step_gradients(trainer)
         if expected is None:

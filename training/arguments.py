@@ -25,6 +25,8 @@ from modeling.configuration_multitask import (
     TASK_TYPES,
 )
 
+from .processor import has_fast_bf16
+
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
 
@@ -198,6 +200,21 @@ class MultiTaskTrainingArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
     )
+    # Encoders have no running statistics, and constants need not be sent round in every step.
+    ddp_broadcast_buffers: bool | None = field(
+        default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
+    )
+    # Looking for NaN makes the host wait for the device in every step, and hides it in the log.
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Whether a loss that is NaN is left out of the log."}
+    )
+    max_batch_tokens: int = field(
+        default=16384,
+        metadata={
+            "help": "A batch of more tokens, with padding, is trained in several passes: the same "
+            "step in less memory."
+        },
+    )
     # The collator needs columns that are not arguments of the model.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Not used."})
 
@@ -212,6 +229,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
             "per_device_train_batch_size",
             "per_device_eval_batch_size",
             "gradient_accumulation_steps",
+            "max_batch_tokens",
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
@@ -232,13 +250,6 @@ NOT_SUPPORTED = {
     "prediction_loss_only": False,
     "remove_unused_columns": False,
 }
-
-
-def has_fast_bf16(use_cpu: bool) -> bool:
-    """Whether this machine's GPU, or processor, multiplies bfloat16 matrices in hardware."""
-    if torch.cuda.is_available() and not use_cpu:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 @dataclass

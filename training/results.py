@@ -17,12 +17,10 @@ def write_json(content: dict, path: Path) -> None:
     _write_whole(path, [json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"])
 
 
-def write_predictions(
-    path: Path, texts: Iterable[str], pipeline: Pipeline, batch_size: int
-) -> None:
+def write_predictions(path: Path, texts: Iterable[str], pipeline: Pipeline) -> None:
     """One JSON line per text: the text and its answers, in order."""
     texts = list(texts)
-    answers = pipeline((text for text in texts), batch_size=batch_size)
+    answers = pipeline(text for text in texts)
     rows = zip(texts, tqdm(answers, total=len(texts), desc="Predicting"), strict=True)
     _write_whole(
         path, (json.dumps({"text": text, **row}, ensure_ascii=False) + "\n" for text, row in rows)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType
 from datasets import Dataset
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
@@ -20,7 +22,9 @@ from modeling.losses import count_labels, present_labels
 from modeling.pipeline_multitask import save_pipeline_code
 
 from .checkpoints import mark_complete, unmark
+from .embedding_rows import EmbeddingRows, only_used_rows
 from .metrics import compute_metrics
+from .passes import split_batch
 
 
 class MultiTaskTrainer(Trainer):
@@ -69,13 +73,59 @@ class MultiTaskTrainer(Trainer):
         self.add_callback(_EpochOrder(self))
 
     def train(self, *args, **kwargs):
-        """As in `Trainer`, also after `evaluate`.
-
-        That marks the model as prepared, if only for evaluation, and it would then be trained
-        without DistributedDataParallel: each rank on its own, unnoticed.
-        """
+        """As in `Trainer`, also after `evaluate`, and without a cost for token embeddings that no
+        training row uses (see embedding_rows.py)."""
+        # Evaluation marks the model as prepared, if only for evaluation: it would be trained
+        # without DistributedDataParallel, each rank on its own, unnoticed.
         self.model.__dict__.pop("_is_accelerate_prepared", None)
-        return super().train(*args, **kwargs)
+        if not self._may_leave_out_rows():
+            return super().train(*args, **kwargs)
+        padding_id = self.processing_class.pad_token_id
+        with only_used_rows(self.model.encoder, self.train_dataset, padding_id) as replaced:
+            output = super().train(*args, **kwargs)
+        if replaced:  # they know the parameter that stood in
+            self.optimizer = self.lr_scheduler = None
+        return output
+
+    def _may_leave_out_rows(self) -> bool:
+        """Whether nothing but the model holds its parameters, and the rows are known."""
+        return (
+            isinstance(self.train_dataset, Dataset)
+            and self.processing_class is not None
+            and self.model_init is None
+            and self.optimizer is None
+            and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        )
+
+    # The optimizer
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """As in `Trainer`, without embeddings: decay would wear away the vectors of all words that
+        the training data lacks."""
+        embeddings = {
+            f"{name}.weight"
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Embedding | EmbeddingRows)
+        }
+        return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        """As in `Trainer`; where the optimizer's kernel can scale the gradients that it reads, they
+        are not read and written once more for that."""
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        alone = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+        if (
+            not isinstance(optimizer, torch.optim.AdamW)
+            or not optimizer.defaults["fused"]
+            or self.accelerator.distributed_type not in alone
+            or self.accelerator.scaler is not None
+        ):
+            return super()._clip_grad_norm(model)
+        gradients = [one.grad for one in model.parameters() if one.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        # What `torch.nn.utils.clip_grad_norm_` multiplies by, as a divisor in the kernel's type.
+        optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1).float()
+        return norm
 
     # The combined loss
 
@@ -97,6 +147,16 @@ class MultiTaskTrainer(Trainer):
         )
         counts = self.accelerator.reduce(counts.to(device), reduction="sum")
         return batches, dict(zip(names, counts, strict=True))
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """As in `Trainer`, in passes of at most `max_batch_tokens` tokens: the loss is a sum, so
+        that they add up to the same step."""
+        *parts, last = split_batch(inputs, self.args.max_batch_tokens)
+        loss = 0.0
+        for part in parts:
+            with self.accelerator.no_sync(model):  # ranks exchange gradients in the last pass only
+                loss += super().training_step(model, part, num_items_in_batch)
+        return loss + super().training_step(model, last, num_items_in_batch)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """This micro-batch's share of the step's loss, times the number of ranks: distributed
@@ -148,7 +208,10 @@ class MultiTaskTrainer(Trainer):
                 **dealing,
             )
             source = {
-                "dataset": self.train_dataset,
+                # The columns that only metrics need would be read with every row.
+                "dataset": self.train_dataset.select_columns(
+                    ["input_ids", *self.model.heads.keys()]
+                ),
                 "batch_sampler": self._train_sampler,
                 "collate_fn": self.data_collator,
             }

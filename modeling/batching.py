@@ -1,0 +1,33 @@
+"""Which sequences go through the encoder together: those of similar length, so many that the
+processor is busy and no more than fit its memory."""
+
+from collections.abc import Sequence
+
+
+def length_batches(
+    lengths: Sequence[int], max_tokens: int, max_rows: int | None = None
+) -> list[list[int]]:
+    """Indices of the sequences, from the longest to the shortest, in batches.
+
+    A batch that is half full takes no shorter sequence: batches are a little smaller than they
+    could be, and nearly free of padding.
+
+    Args:
+        lengths (`Sequence[int]`): tokens of each sequence.
+        max_tokens (`int`): of a batch, padding included; a longer sequence is a batch of its own.
+        max_rows (`int`, *optional*): of a batch.
+    """
+    batches: list[list[int]] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        rows = len(batches[-1]) if batches else 0
+        if (
+            not rows
+            or rows == max_rows
+            or (rows + 1) * longest > max_tokens
+            or (lengths[index] < longest and 2 * rows * longest >= max_tokens)
+        ):
+            batches.append([])
+            longest = lengths[index]
+        batches[-1].append(index)
+    return batches

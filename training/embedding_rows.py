@@ -1,0 +1,119 @@
+"""Which rows of the token embedding are trained: those of the tokens in the training data.
+
+Most encoders hold more weights in this table than data sets have use for (a third to two thirds of
+all weights; a small data set meets a tenth of the tokens). A row that no batch reads never gets a
+gradient, and without weight decay AdamW never moves it: its moments stay zero. So a table of the
+other rows alone is trained to the same weights, and the unused rows cost no gradient, no moments,
+no clipping, no step and nothing in the exchange between ranks.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import nn
+
+
+class EmbeddingRows(nn.Module):
+    """Stands in for an embedding, of which only some rows are parameters.
+
+    In evaluation, in what is saved and in what is loaded it is the whole table.
+
+    Args:
+        embedding (`nn.Embedding`): the whole table; its rows follow when the module is set to
+            evaluate, is saved, and at `write_back`.
+        rows (`torch.LongTensor` of shape `(num_rows,)`): indices of the rows that are trained.
+    """
+
+    def __init__(self, embedding: nn.Embedding, rows: torch.Tensor):
+        super().__init__()
+        whole = embedding.weight.detach()
+        self._whole = whole  # no buffer: distributed training would send it round
+        self._padding_idx = embedding.padding_idx
+        self.weight = nn.Parameter(whole[rows])
+        # A token that is not among them is out of range, and an error.
+        places = torch.full((len(whole),), len(rows), device=whole.device)
+        places[rows] = torch.arange(len(rows), device=whole.device)
+        self.register_buffer("rows", rows.to(whole.device), persistent=False)
+        self.register_buffer("places", places, persistent=False)
+        self._padding_place = None if self._padding_idx is None else int(places[self._padding_idx])
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """As `nn.Embedding`: ids of any shape to vectors, shape `(..., hidden_size)`."""
+        if self.training:
+            return F.embedding(self.places[input_ids], self.weight, self._padding_place)
+        return F.embedding(input_ids, self._whole, self._padding_idx)
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Bring the whole table up to date."""
+        self._whole[self.rows] = self.weight.to(self._whole.dtype)
+
+    def train(self, mode: bool = True) -> "EmbeddingRows":
+        if self.training and not mode:
+            self.write_back()
+        return super().train(mode)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        self.write_back()
+        destination[f"{prefix}weight"] = self._whole
+
+    @torch.no_grad()
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, *args):
+        key = f"{prefix}weight"
+        if key not in state_dict:
+            missing.append(key)
+            return
+        self._whole.copy_(state_dict[key])
+        self.weight.copy_(self._whole[self.rows])
+
+
+@contextmanager
+def only_used_rows(encoder: nn.Module, dataset: Dataset, padding_id: int) -> Iterator[bool]:
+    """Within this context the encoder trains only the token embeddings that `dataset` uses.
+
+    Args:
+        encoder (`nn.Module`): any `PreTrainedModel`; one whose token embedding is frozen, shared
+            or of a kind of its own is left as it is.
+        dataset (`Dataset`): rows with `input_ids`.
+        padding_id (`int`): what the collator puts between them.
+
+    Yields whether there is an `EmbeddingRows` in place.
+    """
+    embedding = encoder.get_input_embeddings()
+    names = [name for name, module in encoder.named_modules() if module is embedding]
+    shared = sum(
+        parameter is embedding.weight
+        for _, parameter in encoder.named_parameters(remove_duplicate=False)
+    )
+    if (
+        type(embedding) is not nn.Embedding
+        or embedding.max_norm is not None
+        or not embedding.weight.requires_grad
+        or (len(names), shared) != (1, 1)
+    ):
+        yield False
+        return
+    used = used_ids(dataset, embedding.num_embeddings)
+    used[padding_id] = True
+    parent_name, _, name = names[0].rpartition(".")
+    parent = encoder.get_submodule(parent_name)
+    rows = EmbeddingRows(embedding, torch.from_numpy(np.flatnonzero(used)))
+    setattr(parent, name, rows)
+    try:
+        yield True
+    finally:
+        rows.write_back()
+        setattr(parent, name, embedding)
+
+
+def used_ids(dataset: Dataset, vocab_size: int) -> np.ndarray:
+    """`np.ndarray` of shape `(vocab_size,)`: whether `input_ids` of any row hold each token."""
+    used = np.zeros(vocab_size, dtype=bool)
+    columns = dataset.select_columns(["input_ids"]).with_format("arrow")
+    for batch in columns.iter(batch_size=10_000):
+        used[batch["input_ids"].combine_chunks().flatten().to_numpy()] = True
+    return used
