@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from datasets import Dataset
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import EarlyStoppingCallback
 
 from training.trainer import MultiTaskTrainer
@@ -85,6 +86,40 @@ def test_step_is_the_same_however_it_is_accumulated(
             continue
         assert loss == pytest.approx(expected[0], rel=max(tolerance, 1e-6))
         assert_same_gradients(gradients, expected[1], tolerance)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that make the host wait for the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += operation in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+        )
+        return operation(*args, **(kwargs or {}))
+
+
+def test_steps_between_logs_do_not_wait_for_the_device(make_trainer, make_model, synthetic_splits):
+    _, tasks = synthetic_splits
+    counts = []
+    for steps in (3, 13):
+        trainer = make_trainer(
+            model=make_model(tasks=tasks),
+            max_steps=steps,
+            per_device_train_batch_size=8,
+            gradient_accumulation_steps=1,
+            logging_steps=100,
+        )
+        with Waits() as waits:
+            trainer.train()
+        counts.append(waits.count)
+    # transformers looks whether a batch has padding, once in each forward pass.
+    epochs = 1  # and once more as each epoch begins
+    assert counts[1] - counts[0] <= 10 + epochs
 
 
 def test_loss_is_the_sum_over_tasks_of_means_over_the_whole_step(
