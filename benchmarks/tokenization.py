@@ -15,13 +15,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.measuring import Memory
+
+ROOT = Path(__file__).parent.parent
 TASKS = {
     "topic": {"type": "sequence_classification"},
     "sentiment": {"type": "sequence_classification"},
@@ -30,13 +31,13 @@ TASKS = {
 MADE_AT_ONCE = 50_000
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder", default="backbones/minilm")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--num_proc", type=int, default=os.cpu_count())
     parser.add_argument("--file", help=argparse.SUPPRESS)  # set in the processes that are measured
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.file:
         prepare(Path(options.file), options)
         return
@@ -101,34 +102,6 @@ def prepare(path: Path, options: argparse.Namespace) -> None:
     done("tokenizing, aligning")
     assert len(windows) >= options.rows
     print(json.dumps({"seconds": seconds, "peak": watch.peak, "before": watch.before}))
-
-
-class Memory:
-    """The greatest memory of this process and its children from now on, in bytes."""
-
-    def __init__(self):
-        self.before = self.peak = self._used()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            self.peak = max(self.peak, self._used())
-            time.sleep(0.5)
-
-    def _used(self) -> int:
-        total, own = 0, str(os.getpid())
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-                if own not in (process.name, parent):
-                    continue
-                for line in process.joinpath("smaps_rollup").read_text().splitlines():
-                    # Pages of files can be dropped at any time: they are no memory that is needed.
-                    if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
-                        total += int(line.split()[1]) * 1024
-            except OSError:  # it has just ended
-                continue
-        return total
 
 
 if __name__ == "__main__":

@@ -97,14 +97,7 @@ def _tokenized(
     offsets: list[tuple[int, int]],
     special: list[int],
 ) -> TokenizedText:
-    own = [
-        index
-        for index, (_, end) in enumerate(offsets)
-        if not special[index] and (end > shift or shift == 0)
-    ]
-    # Without a token of its own a text stands before the special tokens that end the input.
-    start = own[0] if own else next((i for i in range(len(ids), 0, -1) if not special[i - 1]), 1)
-    end = own[-1] + 1 if own else start
+    start, end = _own_tokens(shift, offsets, special)
     capacity = max_length - start - (len(ids) - end)
     if capacity < 1:
         extra = len(ids) - (end - start)
@@ -118,7 +111,9 @@ def _tokenized(
             f"stride should be at least 0 and less than the {capacity} tokens of text that a "
             f"window of max_length {max_length} has room for. Found {stride}."
         )
-    shifted = [(max(s - shift, 0), max(e - shift, 0)) for s, e in offsets[start:end]]
+    shifted = offsets[start:end]
+    if shift:
+        shifted = [(max(s - shift, 0), max(e - shift, 0)) for s, e in shifted]
     return TokenizedText(
         prefix=ids[:start],
         ids=ids[start:end],
@@ -126,6 +121,20 @@ def _tokenized(
         offsets=strip_offsets(text, shifted),
         windows=split_windows(end - start, capacity, stride),
     )
+
+
+def _own_tokens(shift: int, offsets: list[tuple[int, int]], special: list[int]) -> tuple[int, int]:
+    """Where the tokens of the text itself start and end, `shift` characters being the prompt's."""
+    if shift == 0 and 0 in special:  # done for every text there is
+        return special.index(0), len(special) - special[::-1].index(0)
+    own = [
+        index for index, (_, end) in enumerate(offsets) if not special[index] and end > shift > 0
+    ]
+    if own:
+        return own[0], own[-1] + 1
+    # Without a token of its own a text stands before the special tokens that end the input.
+    start = next((i for i in range(len(special), 0, -1) if not special[i - 1]), 1)
+    return start, start
 
 
 def split_windows(num_tokens: int, capacity: int, stride: int) -> list[Window]:

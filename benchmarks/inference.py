@@ -1,0 +1,238 @@
+"""How fast answers are: `MultiTaskPipeline`, its forward passes alone, and three stock pipelines.
+
+    python benchmarks/inference.py [--data_dir DIR] [--rows 2000] [--rounds 5]
+
+A list of texts goes in; an embedding, a sentence label and entities come out. Ours answers all in
+one pass; of transformers' own pipelines it takes feature-extraction, text-classification and
+token-classification, one after the other, with a model each: once with their default batch size of
+1, and once with 32. sentence-transformers, where it is installed, gives the embedding alone.
+
+The heads are not trained, which changes no time but that of writing answers down; so that there is
+as much to write as there would be, the bias of `O` is set to give as many entity tokens as the data
+has, and the stock model has the same token head.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import machine
+from benchmarks.flops import inference_flops
+from benchmarks.measuring import Spread, rate, ratio, run_all, summed
+from benchmarks.reporting import Table, percent, plot_bars, times_as_json, write
+from benchmarks.workload import (
+    Workload,
+    load,
+    options_parser,
+    padded_share,
+    start,
+    stock_pipelines,
+)
+from modeling import MultiTaskModel, MultiTaskPipeline
+from modeling.windows import tokenize
+
+OURS, FORWARD = "MultiTaskPipeline", "its forward passes alone"
+TOKENIZING, EMBEDDING = "its tokenization alone", "sentence-transformers (embedding only)"
+STOCK = {1: "three stock pipelines", 32: "three stock pipelines, batch_size=32"}
+KINDS = {"sequence_classification": "sentence", "token_classification": "token"}
+MANY_HEADS = 16
+WARM_UP_TEXTS = 64
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    options = options_parser(__file__, __doc__, rows=2000, rounds=5).parse_args(argv)
+    start(options)
+    work = load(options)
+    texts = work.texts
+    model = work.answering_model()
+    limits = machine.limits(model.encoder)
+    stock = stock_pipelines(work, model)
+    answers = {OURS: our_pipeline(work, model)}
+    for kind in KINDS:
+        for heads in (1, MANY_HEADS):
+            many = work.model_of_heads(kind, heads)
+            answers[heads_title(kind, heads)] = our_pipeline(work, many)
+
+    batches = {}
+    for name, one in answers.items():
+        with recorded(one.model) as batches[name]:
+            one(texts)
+    some = texts[:WARM_UP_TEXTS]
+    times = run_all(
+        contestants(work, answers, stock, batches, texts),
+        contestants(work, answers, stock, batches, some),
+        options.rounds,
+    )
+    limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
+    for batch_size, title in STOCK.items():
+        times[title] = summed(times, [stock_title(name, batch_size) for name in stock])
+    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
+    cpu = {name: [one.cpu for one in rounds] for name, rounds in times.items()}
+    speed = {name: rate(len(texts), seconds) for name, seconds in wall.items()}
+
+    flops, padding = stock_arithmetic(stock, texts)
+    flops |= dict.fromkeys((OURS, FORWARD), inference_flops(model, batches[OURS]))
+    padding |= dict.fromkeys((OURS, FORWARD), padded_share(batches[OURS]))
+    shares = {
+        name: rate(count / (1e9 * limits["fp32"]["peak"]), wall[name])
+        for name, count in flops.items()
+    }
+    ratios = {
+        f"sentences/s, {OURS} to {title}": ratio(wall[title], wall[OURS])
+        for title in STOCK.values()
+    }
+    ratios[f"processor seconds, {STOCK[32]} to {OURS}"] = ratio(cpu[STOCK[32]], cpu[OURS])
+    ratios[f"wall seconds, {OURS} to {FORWARD}"] = ratio(wall[OURS], wall[FORWARD])
+    ratios[f"wall seconds, {TOKENIZING} to {OURS}"] = ratio(wall[TOKENIZING], wall[OURS])
+    if EMBEDDING in wall:
+        ratios[f"sentences/s, {OURS} to {EMBEDDING}"] = ratio(wall[EMBEDDING], wall[OURS])
+    for kind in KINDS:
+        one, many = heads_title(kind, 1), heads_title(kind, MANY_HEADS)
+        ratios[f"wall seconds, {many} to {one}"] = ratio(wall[many], wall[one])
+        ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(
+            wall[f"{many}, forward"], wall[f"{one}, forward"]
+        )
+
+    shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
+    plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
+    write(
+        options.output,
+        "inference",
+        argv,
+        {
+            "machine": machine.describe(),
+            "limits": limits,
+            "texts": len(texts),
+            "batches": [list(batch["input_ids"].shape) for batch in batches[OURS]],
+            "times": times_as_json(times),
+            "sentences_per_second": speed,
+            "ratios": ratios,
+            "matrix_flops": flops,
+            "share_of_matrix_peak": shares,
+            "padded_share": padding,
+        },
+        [
+            Table(
+                "Speed",
+                ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
+                [
+                    [
+                        name,
+                        speed[name],
+                        Spread.of(wall[name]),
+                        Spread.of(cpu[name]),
+                        Spread(*(100 * one for one in shares[name])) if name in shares else None,
+                        percent(padding[name]) if name in padding else None,
+                    ]
+                    for name in times
+                ],
+            ),
+            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
+        ],
+        [
+            f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
+            "the three, that is of all answers.",
+            "Median (lowest to highest) of the rounds. Share of peak: operations of the matrix "
+            "products of the real, padded batches, per wall second, of the best that this machine "
+            "does of such products alone.",
+        ],
+    )
+
+
+def our_pipeline(work: Workload, model: MultiTaskModel) -> MultiTaskPipeline:
+    """A pipeline of a model of ours."""
+    return MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
+
+
+def contestants(
+    work: Workload,
+    answers: dict[str, MultiTaskPipeline],
+    stock: dict[str, Any],
+    batches: dict[str, list[dict]],
+    texts: list[str],
+) -> dict[str, Callable[[], Any]]:
+    """What is timed, by name: all that answer some texts, and the forward passes of `batches`."""
+    found: dict[str, Callable[[], Any]] = {}
+    for name, one in answers.items():
+        found[name] = lambda one=one: one(texts)
+        forward = FORWARD if name == OURS else f"{name}, forward"
+        found[forward] = lambda one=one, name=name: run_forward(one.model, batches[name])
+    found[TOKENIZING] = lambda: tokenize(work.tokenizer, texts)
+    for name, one in stock.items():
+        found[stock_title(name, 1)] = lambda one=one: one(texts)
+        found[stock_title(name, 32)] = lambda one=one: one(texts, batch_size=32)
+    if importlib.util.find_spec("sentence_transformers"):
+        encoder = sentence_transformer(work.run.model.encoder)
+        found[EMBEDDING] = lambda: encoder.encode(texts, show_progress_bar=False)
+    return found
+
+
+def stock_title(name: str, batch_size: int) -> str:
+    """What a stock pipeline is called."""
+    return name if batch_size == 1 else f"{name}, batch_size={batch_size}"
+
+
+def heads_title(kind: str, heads: int) -> str:
+    """What a model with heads of one kind is called."""
+    return f"{heads} {KINDS[kind]} head{'s' if heads > 1 else ''}"
+
+
+@torch.inference_mode()
+def run_forward(model: torch.nn.Module, batches: list[dict]) -> None:
+    """Nothing but the model, batch by batch."""
+    for batch in batches:
+        model(**batch)
+
+
+@contextmanager
+def recorded(model: torch.nn.Module) -> Iterator[list[dict[str, torch.Tensor]]]:
+    """The batches that a model is given meanwhile."""
+    batches: list[dict[str, torch.Tensor]] = []
+
+    def keep(module, args, inputs):
+        tensors = {key: one for key, one in inputs.items() if isinstance(one, torch.Tensor)}
+        batches.append({key: one.clone() for key, one in tensors.items()})
+
+    handle = model.register_forward_pre_hook(keep, with_kwargs=True)
+    yield batches
+    handle.remove()
+
+
+def stock_arithmetic(
+    stock: dict[str, Any], texts: list[str]
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Operations of all matrix products of the three stock pipelines, and which share of their
+    tokens is padding."""
+    flops, padding = {}, {}
+    for batch_size, title in STOCK.items():
+        flops[title], batches = 0, []
+        for one in stock.values():
+            with recorded(one.model) as found:
+                one(texts, batch_size=batch_size)
+            flops[title] += inference_flops(one.model, found)
+            batches += found
+        padding[title] = padded_share(batches)
+    return flops, padding
+
+
+def sentence_transformer(encoder: str):
+    """The encoder with mean pooling."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    module = Transformer(encoder)
+    return SentenceTransformer(
+        modules=[module, Pooling(module.get_embedding_dimension(), "mean")], device="cpu"
+    )
+
+
+if __name__ == "__main__":
+    main()

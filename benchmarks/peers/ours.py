@@ -1,0 +1,109 @@
+"""This package: one model with both heads, trained by MultiTaskTrainer, asked by MultiTaskPipeline.
+
+The settings are those of configs/snips.yaml. It runs where run_multitask.py does.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from common import (
+    LEARNING_RATE,
+    WARMUP,
+    Timer,
+    parse_options,
+    read_rows,
+    tags_of,
+    text_of,
+    words_between,
+    write_result,
+)
+from transformers import AutoTokenizer, set_seed
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from data.collator import MultiTaskCollator
+from data.labels import collect_labels
+from data.loading import DatasetArguments, load_splits
+from data.preprocessing import preprocess
+from modeling import MultiTaskModel, MultiTaskPipeline
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
+from training.arguments import MultiTaskTrainingArguments
+from training.trainer import MultiTaskTrainer
+
+
+def main() -> None:
+    options = parse_options()
+    set_seed(options.seed)
+    tasks = {
+        "intent": {"type": "sequence_classification"},
+        "slots": {"type": "token_classification"},
+    }
+    source = DatasetArguments(
+        data_dir=options.data, train_file=["train.jsonl"], train_size=options.rows
+    )
+    splits, _ = load_splits(tasks, source)
+    rows = splits["train"]
+    labels = collect_labels([rows], tasks)
+    tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    model = MultiTaskModel.from_backbone(options.encoder, tasks, pooling="mean", dtype="float32")
+    rows = preprocess(rows, tokenizer, model.config.tasks, tokenize, UNITS)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = MultiTaskTrainingArguments(
+            output_dir=folder,
+            num_train_epochs=options.epochs,
+            per_device_train_batch_size=options.batch_size,
+            learning_rate=LEARNING_RATE,
+            warmup_steps=WARMUP,
+            weight_decay=0.01,
+            do_eval=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            bf16=False,  # as the peers, which all train in float32
+            seed=options.seed,
+        )
+        trainer = MultiTaskTrainer(
+            model=model,
+            args=arguments,
+            data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+            train_dataset=rows,
+        )
+        with Timer() as training:
+            trainer.train()
+
+    test_rows = read_rows(options, "test")
+    texts = [text_of(row) for row in test_rows]
+    pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
+    with Timer() as predicting:
+        found = pipeline(texts, batch_size=options.batch_size)
+    write_result(
+        options,
+        "ours",
+        ["transformers", "accelerate", "torch"],
+        train=training.result(len(rows) * options.epochs),
+        predict=predicting.result(len(texts)),
+        answers=[
+            {"intent": one["labels"]["intent"]["label"], "slots": slot_tags(row, one)}
+            for row, one in zip(test_rows, found, strict=True)
+        ],
+        note="One model, one pass; the embedding as well.",
+    )
+
+
+def slot_tags(row: dict, answer: dict) -> list[str]:
+    words = row["tokens"]
+    return tags_of(
+        len(words),
+        [
+            (*words_between(words, one["start"], one["end"]), one["label"])
+            for one in answer["entities"]["slots"]
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""transformers alone: a model for the intent and one for the slots, each by the stock Trainer.
+
+Defaults but for what the comparison fixes. A word's label is that of its first sub-word, the others
+have none, as in the library's own example for named entities. Answers come from the library's
+pipelines, one after the other.
+"""
+
+import tempfile
+
+from common import (
+    LEARNING_RATE,
+    WARMUP,
+    Timer,
+    label_lists,
+    parse_options,
+    read_rows,
+    text_of,
+    word_starts,
+    write_result,
+)
+from datasets import Dataset
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+    set_seed,
+)
+
+IGNORED = -100
+
+
+def main() -> None:
+    options = parse_options()
+    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
+    intents, tags = label_lists(train_rows)
+    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    training = Timer()
+
+    intent_data = [
+        {**tokenizer(text_of(row), truncation=True), "label": intents.index(row["intent"])}
+        for row in train_rows
+    ]
+    intent_model = fine_tune(
+        options,
+        training,
+        AutoModelForSequenceClassification,
+        intents,
+        intent_data,
+        DataCollatorWithPadding(tokenizer),
+    )
+    slot_data = [with_first_labels(tokenizer, row, tags) for row in train_rows]
+    slot_model = fine_tune(
+        options,
+        training,
+        AutoModelForTokenClassification,
+        tags,
+        slot_data,
+        DataCollatorForTokenClassification(tokenizer),
+    )
+
+    classify = pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
+    tag = pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
+    texts = [text_of(row) for row in test_rows]
+    with Timer() as predicting:
+        labels = [one["label"] for one in classify(texts, batch_size=options.batch_size)]
+        found = tag(texts, batch_size=options.batch_size)
+    answers = [
+        {"intent": label, "slots": first_tags(row, tokens)}
+        for row, label, tokens in zip(test_rows, labels, found, strict=True)
+    ]
+    write_result(
+        options,
+        "stock_trainer",
+        ["transformers", "accelerate", "torch"],
+        train=training.result(len(train_rows) * options.epochs),
+        predict=predicting.result(len(test_rows)),
+        answers=answers,
+        note="Two models, two trainings, two passes. No embedding.",
+    )
+
+
+def fine_tune(options, training: Timer, auto_class, labels: list[str], data: list[dict], collator):
+    set_seed(options.seed)
+    model = auto_class.from_pretrained(
+        options.encoder,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=options.batch_size,
+            num_train_epochs=options.epochs,
+            learning_rate=LEARNING_RATE,
+            warmup_steps=WARMUP,  # below 1 it is the part of all steps
+            seed=options.seed,
+            save_strategy="no",
+            report_to="none",
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=Dataset.from_list(data),
+        )
+        with training:
+            trainer.train()
+    return model.eval()
+
+
+def with_first_labels(tokenizer, row: dict, tags: list[str]) -> dict:
+    encoded = tokenizer(row["tokens"], is_split_into_words=True, truncation=True)
+    labels, previous = [], None
+    for word in encoded.word_ids():
+        is_first = word is not None and word != previous
+        labels.append(tags.index(row["slots"][word]) if is_first else IGNORED)
+        previous = word
+    return {**encoded, "labels": labels}
+
+
+def first_tags(row: dict, tokens: list[dict]) -> list[str]:
+    """The tag of each word's first token; the pipeline leaves those out that are `O`."""
+    tag_at = {token["start"]: token["entity"] for token in tokens}
+    return [tag_at.get(start, "O") for start in word_starts(row["tokens"])]
+
+
+if __name__ == "__main__":
+    main()

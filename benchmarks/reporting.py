@@ -1,0 +1,151 @@
+"""What a benchmark leaves behind: results.json, results.md and plots."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")  # there is no screen
+from matplotlib import pyplot as plt
+
+from benchmarks.measuring import Seconds, Spread, exponent
+
+
+class Table(NamedTuple):
+    """Rows of cells below a header; the first column is text, the others are numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def markdown(self) -> str:
+        """As a Markdown section."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
+        lines += [[shown(cell) for cell in row] for row in self.rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"## {self.title}\n\n{table}\n" if self.title else f"{table}\n"
+
+
+def shown(cell: Any) -> str:
+    """A cell as text: numbers with three or four digits, a spread with its range."""
+    if isinstance(cell, Spread):
+        return f"{shown(cell.median)} ({shown(cell.min)} to {shown(cell.max)})"
+    if isinstance(cell, bool) or cell is None:
+        return {True: "yes", False: "no", None: ""}[cell]
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|")
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent."""
+    return f"{100 * share:.1f} %"
+
+
+def as_json(value: Any) -> Any:
+    """Named tuples as the dicts that they stand for, for the JSON module would make lists."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return as_json(value._asdict())
+    if isinstance(value, dict):
+        return {str(key): as_json(one) for key, one in value.items()}
+    return [as_json(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
+    """Of each contestant the seconds of every round, and their medians."""
+    return {
+        name: {
+            clock: {
+                **Spread.of([getattr(one, clock) for one in rounds])._asdict(),
+                "rounds": [getattr(one, clock) for one in rounds],
+            }
+            for clock in Seconds._fields
+        }
+        for name, rounds in times.items()
+    }
+
+
+def write(
+    folder: str,
+    title: str,
+    argv: list[str],
+    results: dict[str, Any],
+    tables: list[Table],
+    notes: Sequence[str] = (),
+) -> None:
+    """Write `results.json` and `results.md`, and show the latter.
+
+    Args:
+        folder (`str`): where to; plots are there already.
+        title (`str`): the script's name without its ending.
+        argv (`list[str]`): its command line.
+        results (`dict`): with `machine`, and `limits` where they were measured.
+        tables (`list[Table]`): of `results.md`.
+        notes (`Sequence[str]`): what a reader must know about the numbers.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["python", f"benchmarks/{title}.py", *argv])
+    written = as_json({"benchmark": title, "command": command, **results, "notes": list(notes)})
+    (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    parts = [f"# {title}\n", f"```\n{command}\n```\n"]
+    parts += [f"{note}\n" for note in notes]
+    parts += [table.markdown() for table in tables]
+    parts.append(Table("Machine", ("what", "value"), list(results["machine"].items())).markdown())
+    if "limits" in results:
+        parts.append(_limits_table(results["limits"]).markdown())
+    parts += [f"![{plot.stem}]({plot.name})\n" for plot in sorted(path.glob("*.png"))]
+    text = "\n".join(parts)
+    (path / "results.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _limits_table(limits: dict[str, Any]) -> Table:
+    rows: list[list[Any]] = [
+        [f"{dtype}: {one['tokens']} tokens, {one['inputs']} to {one['outputs']}", one["gflops"]]
+        for dtype in ("fp32", "bf16")
+        for one in limits[dtype]["shapes"]
+    ]
+    rows += [[f"{dtype}: peak", limits[dtype]["peak"]] for dtype in ("fp32", "bf16")]
+    if "fp32_peak_at_the_end" in limits:
+        rows.append(["fp32: peak, measured again at the end", limits["fp32_peak_at_the_end"]])
+    rows.append(["memory bandwidth, GB/s", limits["memory_bandwidth_gb_s"]])
+    return Table("The machine's own limits", ("matrix products", "GFLOP/s"), rows)
+
+
+def plot_bars(folder: str, name: str, title: str, unit: str, values: dict[str, Spread]) -> None:
+    """A horizontal bar per contestant, with its range."""
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
+    medians = [one.median for one in values.values()]
+    ranges = [
+        [one.median - one.min for one in values.values()],
+        [one.max - one.median for one in values.values()],
+    ]
+    titles = [f"{name}: {shown(median)}" for name, median in zip(values, medians, strict=True)]
+    axes.barh(titles, medians, xerr=ranges, capsize=3)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel=unit)
+    _save(figure, folder, name)
+
+
+def plot_growth(
+    folder: str, name: str, title: str, labels: tuple[str, str], series: dict[str, dict]
+) -> None:
+    """Lines in log-log; `series` is by name `{"sizes", "values"}`, and the legend has exponents."""
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    for label, one in series.items():
+        slope = exponent(one["sizes"], one["values"])
+        axes.plot(one["sizes"], one["values"], "o-", label=f"{label} (exponent {slope:.2f})")
+    axes.set(title=title, xlabel=labels[0], ylabel=labels[1], xscale="log", yscale="log")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, folder, name)
+
+
+def _save(figure, folder: str, name: str) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    figure.savefig(Path(folder, f"{name}.png"), dpi=120)
+    plt.close(figure)

@@ -1,0 +1,395 @@
+"""How fast training is: `MultiTaskTrainer`, a bare loop, and one stock `Trainer` run per task.
+
+    python benchmarks/training.py [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
+
+The first two train one model with all heads on the same batches; the bare loop is the shortest one
+that does the same arithmetic, so their ratio is what the Trainer costs. The third is what a user of
+transformers writes: one model per task, with the defaults of its `TrainingArguments`, collators and
+sampler; its time is the sum over the tasks. Batch size, learning rate, weight decay, warm-up and
+epochs are the same for all, and none evaluates, saves or reports. Each run is a process of its own,
+for how memory is kept is a matter of the whole process: the first two keep it as `run_multitask.py`
+does, the third as the C library does. What is timed is the training call; data is tokenized, models
+are loaded and some rows were trained on by then. Each round has a seed of its own.
+
+A faster run that learns less is not faster: after each round the models are scored on the test
+split, all by the same code.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import (
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    get_linear_schedule_with_warmup,
+    set_seed,
+)
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import machine
+from benchmarks.flops import training_flops
+from benchmarks.measuring import (
+    Seconds,
+    Spread,
+    in_fresh_process,
+    measured,
+    rate,
+    ratio,
+    turns,
+)
+from benchmarks.profiling import write_profile
+from benchmarks.reporting import Table, percent, plot_bars, times_as_json, write
+from benchmarks.workload import Workload, load, options_parser, padded_share, start
+from data.collator import MultiTaskCollator
+from data.sampler import LengthGroupedBatchSampler
+from modeling import MultiTaskModel
+from training.embedding_rows import only_used_rows
+from training.metrics import METRICS, compute_metrics
+from training.processor import keep_freed_memory
+from training.trainer import MultiTaskTrainer
+
+OURS, BARE, STOCK = "MultiTaskTrainer", "bare loop", "stock Trainers"
+CONTESTANTS = (OURS, BARE, STOCK)
+WARM_UP_ROWS = 128
+PROFILED_ROWS = 640
+EVALUATED_AT_ONCE = 64
+STOCK_COLLATORS = {
+    "sequence_classification": DataCollatorWithPadding,
+    "token_classification": DataCollatorForTokenClassification,
+}
+# Of `TrainingArguments`: what stock Trainers are given, and all else is as they have it.
+SAME = (
+    "per_device_train_batch_size", "learning_rate", "weight_decay", "warmup_steps",
+    "num_train_epochs", "seed", "output_dir", "save_strategy", "report_to", "disable_tqdm",
+    "use_cpu",
+)  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    parser = options_parser(__file__, __doc__, rows=2000, rounds=4)
+    parser.add_argument("--batch_size", type=int, default=32, help="default: 32")
+    parser.add_argument("--epochs", type=int, default=2, help="default: 2")
+    parser.add_argument("--profile", action="store_true", help="also write profile.md, of ours")
+    # Set in the processes that are measured.
+    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    start(options)
+    if options.contestant is not None:
+        print(json.dumps(run_one(options)))
+        return
+    work = load_run(options)
+    rows = work.splits["train"]
+    limits = machine.limits(work.model().encoder)
+
+    times: dict[str, list[Seconds]] = {name: [] for name in CONTESTANTS}
+    quality: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    for name, seed in turns(CONTESTANTS, options.rounds):
+        found = in_fresh_process(__file__, *argv, "--contestant", name, "--seed", str(seed))
+        times[name].append(Seconds(**found["seconds"]))
+        quality[name].append(found["quality"])
+    limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
+
+    bf16 = work.training_arguments(seed=0).bf16
+    peaks = dict.fromkeys((OURS, BARE), limits["bf16" if bf16 else "fp32"]["peak"])
+    peaks[STOCK] = limits["fp32"]["peak"]
+    flops, padding = arithmetic(work, rows, options.epochs)
+    sentences = options.epochs * len(rows)
+    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
+    cpu = {name: [one.cpu for one in rounds] for name, rounds in times.items()}
+    speed = {name: rate(sentences, seconds) for name, seconds in wall.items()}
+    shares = {
+        name: rate(flops[name] / (1e9 * peaks[name]), seconds) for name, seconds in wall.items()
+    }
+    ratios = {
+        f"sentences/s, {OURS} to {STOCK}": ratio(wall[STOCK], wall[OURS]),
+        f"processor seconds, {STOCK} to {OURS}": ratio(cpu[STOCK], cpu[OURS]),
+        f"processor seconds, {OURS} to {BARE}": ratio(cpu[OURS], cpu[BARE]),
+        f"wall seconds, {OURS} to {BARE}": ratio(wall[OURS], wall[BARE]),
+    }
+    scores = {name: spreads(found) for name, found in quality.items()}
+    if options.profile:
+        some = rows.select(range(min(PROFILED_ROWS, len(rows))))
+        write_profile(make_ready(OURS, work, some, seed=0), options.output)
+    plot_bars(options.output, "speed", "Training", "sentences/s", speed)
+    write(
+        options.output,
+        "training",
+        argv,
+        {
+            "machine": machine.describe(),
+            "limits": limits,
+            "precision": {OURS: "bf16" if bf16 else "fp32", STOCK: "fp32"},
+            "sentences": sentences,
+            "times": times_as_json(times),
+            "sentences_per_second": speed,
+            "ratios": ratios,
+            "matrix_flops": flops,
+            "share_of_matrix_peak": shares,
+            "padded_share": padding,
+            "quality": scores,
+            "quality_by_round": quality,
+        },
+        [
+            Table(
+                "Speed",
+                ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
+                [
+                    [
+                        name,
+                        speed[name],
+                        Spread.of(wall[name]),
+                        Spread.of(cpu[name]),
+                        Spread(*(100 * one for one in shares[name])),
+                        percent(padding[name]),
+                    ]
+                    for name in times
+                ],
+            ),
+            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
+            Table(
+                "What was learned (test split, in percent, all rounds' seeds)",
+                ("", *scores[OURS]),
+                [
+                    [name, *(Spread(*(100 * one for one in value)) for value in found.values())]
+                    for name, found in scores.items()
+                ],
+            ),
+        ],
+        [
+            f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
+            "Stock Trainers train one model per task, one after the other; a sentence counts once "
+            "it has trained all of them.",
+            "Median (lowest to highest) of the rounds. Share of peak: operations of the matrix "
+            "products of the real, padded batches, per wall second, of the best that this machine "
+            "does of such products alone in the same precision.",
+        ],
+    )
+
+
+def load_run(options: argparse.Namespace) -> Workload:
+    """What is trained on, and for how long."""
+    return load(
+        options, num_train_epochs=options.epochs, per_device_train_batch_size=options.batch_size
+    )
+
+
+def run_one(options: argparse.Namespace) -> dict[str, Any]:
+    """The seconds of one contestant's training, and what its models have learned."""
+    work = load_run(options)
+    name, rows = options.contestant, work.splits["train"]
+    if name != STOCK:
+        keep_freed_memory()
+    make_ready(name, work, rows.select(range(min(WARM_UP_ROWS, len(rows)))), options.seed)()
+    seconds, models = measured(make_ready(name, work, rows, options.seed))
+    return {"seconds": seconds._asdict(), "quality": score(models, work)}
+
+
+def make_ready(name: str, work: Workload, rows: Dataset, seed: int) -> Callable[[], dict]:
+    """A contestant's run of a seed: it trains, and returns the trained models by task."""
+    trainers = trainers_of(name, work, rows, seed)
+
+    def run() -> dict:
+        for trainer in set(trainers.values()):
+            if name == BARE:
+                train_bare(trainer.model, rows, trainer.data_collator, trainer.args)
+            else:
+                trainer.train()
+        return {task: trainer.model for task, trainer in trainers.items()}
+
+    return run
+
+
+def trainers_of(name: str, work: Workload, rows: Dataset, seed: int) -> dict[str, Trainer]:
+    """A contestant's Trainer of each task: one for all, or one each."""
+    args, tokenizer = work.training_arguments(seed), work.tokenizer
+    tasks = work.trained_tasks()
+    if name != STOCK:
+        return dict.fromkeys(tasks, our_trainer(work.model(seed), rows, tokenizer, args))
+    return {
+        task: stock_trainer(
+            work.stock_model(task, seed),
+            stock_rows(rows, task, tokenizer.model_input_names),
+            tokenizer,
+            args,
+            work.tasks[task]["type"],
+        )
+        for task in tasks
+    }
+
+
+def our_trainer(
+    model: MultiTaskModel,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    args: TrainingArguments,
+) -> MultiTaskTrainer:
+    """As `run_multitask.py` makes it."""
+    trainer = MultiTaskTrainer(
+        model=model,
+        args=args,
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        train_dataset=rows,
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
+    """The shortest loop that does the same arithmetic: forward, backward, clip, step, and no
+    embedding rows that are never used."""
+    with only_used_rows(model.encoder, rows, collator.tokenizer.pad_token_id):
+        _train_bare(model, rows, collator, args)
+
+
+def _train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
+    epochs = int(args.num_train_epochs)
+    sampler = LengthGroupedBatchSampler(
+        rows["length"][:], args.per_device_train_batch_size, seed=args.seed
+    )
+    loader = DataLoader(rows, batch_sampler=sampler, collate_fn=collator)
+    weights = [one.weight for one in model.modules() if isinstance(one, torch.nn.Linear)]
+    matrices = set(weights)
+    others = [one for one in model.parameters() if one not in matrices]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": weights, "weight_decay": args.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=args.learning_rate,
+        fused=True,
+    )
+    steps = epochs * len(loader)
+    schedule = get_linear_schedule_with_warmup(optimizer, args.get_warmup_steps(steps), steps)
+    set_seed(args.seed)
+    model.train()
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        for batch in loader:
+            with torch.autocast("cpu", dtype=torch.bfloat16) if args.bf16 else nullcontext():
+                loss = model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+
+
+def stock_trainer(
+    model: PreTrainedModel,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    args: TrainingArguments,
+    task_type: str,
+) -> Trainer:
+    """A Trainer of transformers for one task, with its defaults but for `SAME`."""
+    collator = STOCK_COLLATORS[task_type]
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(**{key: getattr(args, key) for key in SAME}),
+        data_collator=collator(tokenizer),
+        train_dataset=rows,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def stock_rows(rows: Dataset, name: str, inputs: list[str]) -> Dataset:
+    """The rows as stock models take them: the same token ids, and one task's labels."""
+
+    def convert(row: dict) -> dict:
+        length = len(row["input_ids"])
+        made = {"attention_mask": [1] * length, "token_type_ids": [0] * length}
+        made = {key: value for key, value in made.items() if key in inputs}
+        return {"input_ids": row["input_ids"], **made, "labels": row[name]}
+
+    return rows.map(convert, remove_columns=rows.column_names)
+
+
+def arithmetic(
+    work: Workload, rows: Dataset, epochs: int
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Operations of all matrix products of a contestant's run, and which share of its tokens is
+    padding."""
+    flops, padding = {}, {}
+    for name in CONTESTANTS:
+        flops[name], batches = 0, []
+        for trainer in set(trainers_of(name, work, rows, seed=0).values()):
+            own = list(batches_of(trainer, epochs))
+            flops[name] += training_flops(trainer.model, own)
+            batches += own
+        padding[name] = padded_share(batches)
+    return flops, padding
+
+
+def batches_of(trainer: Trainer, epochs: int) -> Iterator[dict]:
+    """The batches of a whole run, as the Trainer's own loader gives them."""
+    loader = trainer.get_train_dataloader()
+    for epoch in range(epochs):
+        if isinstance(loader.batch_sampler, LengthGroupedBatchSampler):
+            loader.batch_sampler.set_epoch(epoch)
+        yield from loader
+
+
+@torch.inference_mode()
+def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float]:
+    """Each task's accuracy or entity F1 (of words, by their first token) on the test split, as
+    fractions.
+
+    Args:
+        models (`dict`): by task the model that answers it: ours for all of them, or a stock one
+            for each.
+        work (`Workload`): its test rows and tasks.
+    """
+    windows = work.splits["test"]
+    input_ids = windows["input_ids"][:]
+    longest = max(windows["length"])
+    predictions = {}
+    for name, model in models.items():
+        model.eval()
+        in_tokens = work.tasks[name]["type"] == "token_classification"
+        answers = []
+        for first in range(0, len(windows), EVALUATED_AT_ONCE):
+            rows = [{"input_ids": ids} for ids in input_ids[first : first + EVALUATED_AT_ONCE]]
+            batch = work.tokenizer.pad(rows, return_tensors="pt")
+            logits = model(**batch).logits
+            logits = logits[name] if isinstance(logits, dict) else logits
+            if in_tokens:
+                ids = logits.argmax(-1).numpy()
+                answers.append(np.pad(ids, ((0, 0), (0, longest - ids.shape[1]))))
+            else:
+                answers.append(logits.numpy())
+        predictions[name] = np.concatenate(answers)
+    found = compute_metrics(predictions, windows, {name: work.tasks[name] for name in models})
+    main_values = {}
+    for name in models:
+        task = work.tasks[name]
+        _, value = METRICS[task["type"]][task["problem_type"]]
+        main_values[f"{name}_{value}"] = found[f"{name}_{value}"]
+    return main_values
+
+
+def spreads(rounds: list[dict[str, float]]) -> dict[str, Spread]:
+    """Of each value over the rounds."""
+    return {key: Spread.of([one[key] for one in rounds]) for key in rounds[0]}
+
+
+if __name__ == "__main__":
+    main()

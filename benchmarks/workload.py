@@ -1,0 +1,230 @@
+"""What the benchmarks run on: their common options, a run's rows and tokenizer, and its models.
+
+All of it is read as `run_multitask.py` reads it: the folder of `--data_dir` by configs/snips.yaml,
+and without one the synthetic sentences of configs/quickstart.yaml, so that each benchmark runs
+anywhere.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    Pipeline,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    pipeline,
+    set_seed,
+)
+from transformers.utils import logging as transformers_logging
+
+from data.label_alignment import join_words
+from modeling import MultiTaskModel
+from run_multitask import fail
+from training.arguments import MultiTaskTrainingArguments, RunArguments, parse_arguments
+from training.data_loading import join_datasets, load_rows, preprocess_rows
+from training.model_loading import load_model
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = {True: "snips.yaml", False: "quickstart.yaml"}  # with a data_dir, and without one
+# What a benchmark of training doesn't do: evaluate, save, report.
+QUIET = {
+    "do_eval": "false",
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": "true",
+    "use_cpu": "true",
+}
+TOKENS = "token_classification"
+STOCK_PIPELINES: dict[str, dict] = {
+    "feature-extraction": {},
+    "text-classification": {},
+    "token-classification": {"aggregation_strategy": "simple"},
+}
+AUTO = {
+    "sequence_classification": AutoModelForSequenceClassification,
+    TOKENS: AutoModelForTokenClassification,
+}
+
+
+def options_parser(script: str, doc: str, rows: int, rounds: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks have.
+
+    Args:
+        script (`str`): its path.
+        doc (`str`): its docstring, of which the first line is shown.
+        rows (`int`), rounds (`int`): their defaults.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--encoder", default="backbones/minilm", help="Hub id or folder")
+    parser.add_argument("--data_dir", help="rows as in configs/snips.yaml; default: synthetic ones")
+    parser.add_argument("--rows", type=int, default=rows, help=f"default: {rows}")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")
+    parser.add_argument("--threads", type=int, help="of torch; default: as many as it takes")
+    parser.add_argument("--output", default=f"runs/benchmarks/{Path(script).stem}", help="folder")
+    return parser
+
+
+@dataclass
+class Workload:
+    """A run's rows and tokenizer.
+
+    Args:
+        options (`argparse.Namespace`), keys (`dict`): what the run's keys are made of.
+        run (`RunArguments`): those keys: without evaluation, checkpoints and reports.
+        tokenizer (`PreTrainedTokenizerBase`): the encoder's.
+        tasks (`dict[str, dict]`): as in a model's config.
+        rows (`dict`): all loaded rows: split to data set to rows.
+        splits (`dict`): preprocessed rows by split; of the training rows, those chosen.
+        texts (`list[str]`): of the chosen training rows.
+    """
+
+    options: argparse.Namespace
+    keys: dict[str, Any]
+    run: RunArguments
+    tokenizer: PreTrainedTokenizerBase
+    tasks: dict[str, dict]
+    rows: dict[str, dict[str, datasets.Dataset]]
+    splits: dict[str, datasets.Dataset]
+    texts: list[str]
+
+    def training_arguments(self, seed: int) -> MultiTaskTrainingArguments:
+        """The run's own, with another seed."""
+        return run_arguments(self.options, **self.keys, seed=seed).training
+
+    def trained_tasks(self) -> list[str]:
+        """Those that have labels."""
+        return [name for name, task in self.tasks.items() if task["type"] in AUTO]
+
+    def model(self, seed: int = 0) -> MultiTaskModel:
+        """A new model on the encoder, its heads as the seed has it."""
+        set_seed(seed)
+        _, model = load_model(self.run, self.rows)
+        return model
+
+    def model_of_heads(self, kind: str, number: int) -> MultiTaskModel:
+        """A new model with so many heads, all like the first task of a type."""
+        task = self.tasks[self.first_of(kind)]
+        return self._model({f"{kind}_{index}": task for index in range(number)})
+
+    def answering_model(self) -> MultiTaskModel:
+        """A new model of one sentence task and one token task."""
+        names = [self.first_of(one) for one in AUTO]
+        return self._model({name: self.tasks[name] for name in names})
+
+    def _model(self, tasks: dict[str, dict]) -> MultiTaskModel:
+        set_seed(0)
+        model = MultiTaskModel.from_backbone(self.run.model.encoder, tasks, dtype="float32")
+        labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
+        share = (labels > 0).sum() / max((labels >= 0).sum(), 1)  # label 0 is `O`
+        find_entities(model, self.tokenizer, self.texts[:64], float(share))
+        return model
+
+    def stock_model(self, name: str, seed: int = 0) -> PreTrainedModel:
+        """The same of transformers' own, for one of the tasks."""
+        set_seed(seed)
+        task = self.tasks[name]
+        model = AUTO[task["type"]].from_pretrained(
+            self.run.model.encoder,
+            id2label=dict(enumerate(task["labels"])),
+            label2id={label: index for index, label in enumerate(task["labels"])},
+            dtype="float32",
+        )
+        return model.eval()
+
+    def stock_encoder(self) -> PreTrainedModel:
+        """The encoder alone."""
+        return AutoModel.from_pretrained(self.run.model.encoder, dtype="float32").eval()
+
+    def first_of(self, task_type: str) -> str:
+        """The first task of a type."""
+        return next(name for name, task in self.tasks.items() if task["type"] == task_type)
+
+
+def start(options: argparse.Namespace) -> None:
+    """Quiet libraries, and as many threads as asked for."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("run_multitask").setLevel(logging.WARNING)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+
+
+def run_arguments(options: argparse.Namespace, **keys: Any) -> RunArguments:
+    """The keys of the config, without evaluation, checkpoints and reports; and `keys`."""
+    config = ROOT / "configs" / CONFIGS[options.data_dir is not None]
+    given = {**QUIET, "encoder": options.encoder, **keys}
+    # Of files all rows are read, for the first ones may lack labels that others have.
+    if options.data_dir is None:
+        given |= {"train_size": options.rows, "validation_size": 1}
+    else:
+        given["data_dir"] = options.data_dir
+    return parse_arguments([str(config), *(f"--{key}={value}" for key, value in given.items())])
+
+
+def load(options: argparse.Namespace, **keys: Any) -> Workload:
+    """Read and tokenize a run's rows; of those for training choose `--rows`, at random but always
+    the same ones. What can't be read is one line, and exit code 2."""
+    keys = {"output_dir": f"{options.output}/run", **keys}
+    try:
+        run = run_arguments(options, **keys)
+        rows, _ = load_rows(run)
+        set_seed(0)
+        tokenizer, model = load_model(run, rows)
+        windows, _ = preprocess_rows(run, rows, tokenizer, model)
+        splits = join_datasets(run, windows, tokenizer, model)
+    except (ValueError, OSError) as error:
+        fail(error)
+    (train,) = rows["train"].values()
+    chosen = np.random.default_rng(0).permutation(len(train))[: options.rows]
+    kept = np.isin(splits["train"]["row"][:], chosen)
+    splits["train"] = splits["train"].select(np.flatnonzero(kept))
+    texts = [
+        row["text"] if "text" in row else join_words(row["tokens"])[0]
+        for row in train.select(np.sort(chosen))
+    ]
+    return Workload(options, keys, run, tokenizer, model.config.tasks, rows, splits, texts)
+
+
+def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, Pipeline]:
+    """Three of transformers' own that together give the answers of `model`, the
+    `answering_model`."""
+    sentence, token = (work.first_of(one) for one in AUTO)
+    tagger = work.stock_model(token)
+    tagger.classifier.load_state_dict(model.heads[token].classifier.state_dict())
+    models = (work.stock_encoder(), work.stock_model(sentence), tagger)
+    return {
+        name: pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
+        for (name, keys), one in zip(STOCK_PIPELINES.items(), models, strict=True)
+    }
+
+
+@torch.inference_mode()
+def find_entities(
+    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], share: float
+) -> None:
+    """Set the bias of `O` in untrained token heads so that they find entities in a share of the
+    tokens; else they would find one in nearly every token, and writing them down take long."""
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    mask = batch["attention_mask"]
+    for name, logits in model(batch["input_ids"], mask).logits.items():
+        if model.config.tasks[name]["type"] == TOKENS:
+            logits = logits[mask == 1]
+            margins = logits[:, 1:].amax(-1) - logits[:, 0]
+            model.heads[name].classifier.bias[0] += margins.quantile(1 - share)
+
+
+def padded_share(batches: Iterable[dict[str, torch.Tensor]]) -> float:
+    """How much of some batches' tokens is padding, in 0 to 1."""
+    masks = [batch["attention_mask"] for batch in batches]
+    return 1 - float(sum(mask.sum() for mask in masks)) / sum(mask.numel() for mask in masks)

@@ -1,0 +1,243 @@
+"""The benchmarks run, and write what they say they write. No test looks at a time."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import growth, inference, latency, machine, memory, training
+from benchmarks.measuring import (
+    Seconds,
+    Spread,
+    exponent,
+    in_fresh_process,
+    percentiles,
+    rate,
+    ratio,
+    run_all,
+    summed,
+    turns,
+)
+from benchmarks.profiling import group_of
+from benchmarks.reporting import Table, as_json
+
+SCRIPTS = {module.__name__.split(".")[1]: module for module in (growth, memory, training)}
+
+
+def test_contestants_take_turns():
+    assert list(turns("AB", 3)) == [("A", 0), ("B", 0), ("B", 1), ("A", 1), ("A", 2), ("B", 2)]
+
+
+def test_warm_up_runs_once_and_contestants_in_every_round():
+    calls = []
+    contestants = {name: lambda name=name: calls.append(name) for name in "ab"}
+    warm_up = {name: lambda name=name: calls.append(name.upper()) for name in "ab"}
+    times = run_all(contestants, warm_up, rounds=2)
+    assert "".join(calls) == "ABabba"
+    assert [len(times[name]) for name in "ab"] == [2, 2]
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios():
+    # Of the medians it would be 20 / 4 = 5.
+    assert ratio([10.0, 20.0, 60.0], [5.0, 2.0, 4.0]) == Spread(10.0, 2.0, 15.0)
+    assert rate(12.0, [3.0, 4.0]) == Spread(3.5, 3.0, 4.0)
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(median=2.0, min=1.0, max=3.0)
+
+
+def test_times_are_summed_round_by_round():
+    times = {"a": [Seconds(1.0, 2.0), Seconds(3.0, 4.0)], "b": [Seconds(5.0, 6.0)] * 2, "c": []}
+    assert summed(times, ["a", "b"]) == [Seconds(6.0, 8.0), Seconds(8.0, 10.0)]
+
+
+def test_percentiles_of_101_values():
+    assert percentiles([float(value) for value in range(101)]) == [50.0, 95.0, 99.0]
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_the_exponent_of_a_power_is_that_power(power):
+    sizes = [1.0, 10.0, 100.0]
+    assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power, abs=1e-12)
+
+
+def test_sizes_grow_tenfold_up_to_the_greatest():
+    assert growth.powers(10_000) == [1000, 10_000]
+    assert growth.powers(50_000) == [1000, 10_000, 50_000]
+    assert growth.powers(40) == [4, 40]
+
+
+@pytest.mark.parametrize(
+    ("operator", "group"),
+    [
+        ("aten::addmm", "matrix products"),
+        ("autograd::engine::evaluate_function: AddmmBackward0", "matrix products"),
+        ("aten::add_", "element-wise"),
+        ("aten::bernoulli_", "dropout's random numbers"),
+        ("aten::_fused_adamw_", "optimizer"),
+        ("aten::copy_", "copies"),
+        ("enumerate(DataLoader)", "other"),
+    ],
+)
+def test_operators_have_a_kind(operator, group):
+    assert group_of(operator) == group
+
+
+def test_a_table_is_markdown():
+    table = Table("Speed", ("", "n"), [["a|b", 1234.5], ["c", Spread(0.12345, 0.1, 1.0)]])
+    assert table.markdown().splitlines() == [
+        "## Speed",
+        "",
+        "|  | n |",
+        "| --- | ---: |",
+        "| a\\|b | 1,234 |",
+        "| c | 0.1235 (0.1 to 1) |",
+    ]
+    assert as_json({1: [Spread(1.0, 0.5, 2.0)]}) == {"1": [{"median": 1.0, "min": 0.5, "max": 2.0}]}
+
+
+def test_a_fresh_process_gives_back_its_last_line(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "print('a line')\n"
+        "print(json.dumps({'arguments': sys.argv[1:], 'seen': os.environ['SEEN']}))\n"
+    )
+    found = in_fresh_process(str(script), "a", "b", SEEN="yes")
+    assert found == {"arguments": ["a", "b"], "seen": "yes"}
+
+
+# Every benchmark, tiny
+
+
+@pytest.fixture
+def tiny(backbone, tmp_path, monkeypatch) -> list[str]:
+    """Options for as little as possible; what would be a process of its own runs in this one."""
+    monkeypatch.setattr(machine, "SAMPLE_SECONDS", 1e-5)
+    monkeypatch.setattr(machine, "BANDWIDTH_BYTES", 2**12)
+    for module in (growth, memory):
+        monkeypatch.setattr(module, "LOOK_EVERY", 1e6)  # a thread that would never end
+    for module in SCRIPTS.values():
+        monkeypatch.setattr(module, "keep_freed_memory", lambda: None)
+        monkeypatch.setattr(module, "in_fresh_process", in_this_process)
+    options = {"encoder": backbone("bert"), "rows": 20, "rounds": 1, "output": tmp_path / "out"}
+    return [word for key, value in options.items() for word in (f"--{key}", str(value))]
+
+
+def in_this_process(script: str, *arguments: str) -> dict:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        SCRIPTS[Path(script).stem].main(list(arguments))
+    return json.loads(printed.getvalue().splitlines()[-1])
+
+
+@pytest.fixture
+def slots_and_intents(tmp_path) -> str:
+    """A folder of rows as configs/snips.yaml has them."""
+    rows = [
+        {"tokens": ["play", "jazz"], "slots": ["O", "B-genre"], "intent": "PlayMusic"},
+        {"tokens": ["rain", "in", "new", "york", "?"], "slots": ["O", "O", "B-city", "I-city", "O"],
+         "intent": "GetWeather"},
+    ]  # fmt: skip
+    for split in ("train", "validation", "test"):
+        lines = [json.dumps(row) + "\n" for row in rows * 20]
+        (tmp_path / f"{split}.jsonl").write_text("".join(lines))
+    return str(tmp_path)
+
+
+def results_of(options: list[str], *plots: str) -> dict:
+    """The JSON of a run that is whole."""
+    folder = Path(options[options.index("--output") + 1])
+    assert {path.name for path in folder.glob("*.png")} == {f"{plot}.png" for plot in plots}
+    found = json.loads((folder / "results.json").read_text())
+    text = (folder / "results.md").read_text()
+    assert found["command"] in text
+    assert found["machine"]["processor"] in text
+    return found
+
+
+def test_training(tiny, slots_and_intents):
+    training.main([*tiny, "--data_dir", slots_and_intents, "--epochs", "1", "--profile"])
+    found = results_of(tiny, "speed")
+    contestants = {training.OURS, training.BARE, training.STOCK}
+    for key in ("times", "sentences_per_second", "matrix_flops", "quality", "padded_share"):
+        assert found[key].keys() == contestants
+    assert found["sentences"] == 20
+    assert found["matrix_flops"][training.OURS] == found["matrix_flops"][training.BARE] > 0
+    assert found["quality"][training.OURS].keys() == {"intent_accuracy", "slots_f1"}
+    # The bare loop does the same arithmetic.
+    assert found["quality"][training.OURS] == found["quality"][training.BARE]
+    assert found["limits"]["fp32"]["peak"] > 0
+    assert "matrix products" in Path(slots_and_intents, "out", "profile.md").read_text()
+
+
+def test_inference(tiny):
+    inference.main(tiny)
+    found = results_of(tiny, "speed")
+    shown = {inference.OURS, inference.FORWARD, *inference.STOCK.values()}
+    assert shown <= found["times"].keys()
+    assert found["share_of_matrix_peak"].keys() == shown
+    assert sum(rows for rows, _ in found["batches"]) == found["texts"] == 20
+    # One after the other, there is nothing to pad.
+    assert found["padded_share"][inference.STOCK[1]] == 0
+
+
+def test_latency(tiny):
+    latency.main([*tiny, "--threads", "1"])
+    found = results_of(tiny, "threads_1")
+    assert [one["length"] for one in found["found"]] == ["short", "median", "long"]
+    tokens = [one["tokens"] for one in found["found"]]
+    assert tokens == sorted(tokens)
+    assert found["found"][0]["milliseconds"][latency.OURS].keys() == {
+        "p50", "p95", "p99", "cpu_median",
+    }  # fmt: skip
+
+
+def test_memory(tiny, slots_and_intents):
+    memory.main([*tiny, "--data_dir", slots_and_intents])
+    found = results_of(tiny, "memory")
+    assert found["mebibytes"].keys() == {
+        "our model", "three stock models", "our answers", "stock answers", "our training",
+        "stock training, intent", "stock training, slots", "stock training, peak",
+        "stock training, sum",
+    }  # fmt: skip
+
+
+def test_growth(tiny, monkeypatch):
+    monkeypatch.setattr(growth, "HEADS", (1, 3))
+    monkeypatch.setattr(growth, "LENGTHS", (8, 200))
+    monkeypatch.setattr(
+        growth, "in_fresh_process", lambda *arguments: {"before": 0, "peak": len(arguments)}
+    )
+    growth.main([*tiny, "--parts", "heads", "length"])
+    found = results_of(tiny, "heads_wall", "heads_mib", "length_wall", "length_mib")
+    heads = found["found"]["heads"]["wall seconds"]
+    assert heads["token heads"]["sizes"] == [1, 3]
+    assert {"values", "exponent"} <= heads["sentence heads"].keys()
+    assert found["found"]["length"]["MiB"].keys() == {"at once", "in windows"}
+
+
+@pytest.mark.slow
+def test_growth_with_rows_and_processes(tiny, monkeypatch):
+    monkeypatch.setattr(growth, "in_fresh_process", in_fresh_process)
+    growth.main(
+        [*tiny, "--parts", "rows", "processes", "--max_rows", "20", "--max_data_rows", "400"]
+    )
+    found = results_of(tiny, "rows_wall", "rows_mib", "processes_wall")["found"]
+    assert found["processes"]["wall seconds"]["an epoch"]["sizes"] == [1, 2]
+    assert found["rows"]["MiB"]["reading and tokenizing"]["sizes"] == [40, 400]
+
+
+@pytest.mark.parametrize("module", [training, inference, latency, memory, growth])
+def test_a_missing_encoder_is_one_line(module, capsys):
+    with pytest.raises(SystemExit) as stop:
+        module.main(["--encoder", "backbones/none", "--rows", "2"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: No encoder backbones/none.")
+
+
+def test_a_missing_data_dir_is_one_line(tiny, capsys):
+    with pytest.raises(SystemExit) as stop:
+        training.main([*tiny, "--data_dir", "nowhere"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
