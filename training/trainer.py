@@ -80,7 +80,7 @@ class MultiTaskTrainer(Trainer):
         self.model.__dict__.pop("_is_accelerate_prepared", None)
         if not self._may_leave_out_rows():
             return super().train(*args, **kwargs)
-        padding_id = self.processing_class.pad_token_id
+        padding_id = self.data_collator.tokenizer.pad_token_id
         with only_used_rows(self.model.encoder, self.train_dataset, padding_id) as replaced:
             output = super().train(*args, **kwargs)
         if replaced:  # they know the parameter that stood in
@@ -91,7 +91,7 @@ class MultiTaskTrainer(Trainer):
         """Whether nothing but the model holds its parameters, and the rows are known."""
         return (
             isinstance(self.train_dataset, Dataset)
-            and self.processing_class is not None
+            and hasattr(self.data_collator, "tokenizer")
             and self.model_init is None
             and self.optimizer is None
             and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)

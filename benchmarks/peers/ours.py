@@ -30,6 +30,7 @@ from modeling import MultiTaskModel, MultiTaskPipeline
 from modeling.decoding import UNITS
 from modeling.windows import tokenize
 from training.arguments import MultiTaskTrainingArguments
+from training.processor import keep_freed_memory
 from training.trainer import MultiTaskTrainer
 
 
@@ -71,7 +72,9 @@ def main() -> None:
             args=arguments,
             data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
             train_dataset=rows,
+            processing_class=tokenizer,
         )
+        keep_freed_memory()  # as run_multitask.py does
         with Timer() as training:
             trainer.train()
 
@@ -79,7 +82,7 @@ def main() -> None:
     texts = [text_of(row) for row in test_rows]
     pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
     with Timer() as predicting:
-        found = pipeline(texts, batch_size=options.batch_size)
+        found = pipeline(texts)
     write_result(
         options,
         "ours",
