@@ -208,16 +208,20 @@ class MultiTaskPipeline(Pipeline):
             for name, task in tasks.items()
             if task["type"] == "sequence_classification"
         }
+        token_tasks = {
+            name: task for name, task in tasks.items() if task["type"] == "token_classification"
+        }
+        labellings = {task["labelling"] for task in token_tasks.values()}
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
                 name: _sentence_label(scores[number], tasks[name])
                 for name, scores in sentence_scores.items()
             }
+            units = {one: _units(text, document.offsets, one) for one in labellings}
             answer["entities"] = {
-                name: _entities(outputs[name][number], task, text, document.offsets)
-                for name, task in tasks.items()
-                if task["type"] == "token_classification"
+                name: _entities(outputs[name][number], task, text, *units[task["labelling"]])
+                for name, task in token_tasks.items()
             }
             yield answer
 
@@ -272,37 +276,48 @@ def _sentence_label(values: list[float], task: dict) -> dict:
     return {"label": best, "score": scores[best], "scores": scores}
 
 
+def _units(
+    text: str, offsets: list[tuple[int, int]], labelling: str
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """What a task's labels are about: of each unit the first token, which answers for it, and the
+    range of characters."""
+    first_tokens: list[int] = []
+    ranges: list[tuple[int, int]] = []
+    previous = None
+    for index, unit in enumerate(UNITS[labelling](text, offsets)):
+        if unit is None:
+            continue
+        if unit != previous:
+            first_tokens.append(index)
+            ranges.append(offsets[index])
+        else:
+            ranges[-1] = (ranges[-1][0], max(ranges[-1][1], offsets[index][1]))
+        previous = unit
+    return first_tokens, ranges
+
+
 def _entities(
     answers: tuple[list[float], list[int]],
     task: dict,
     text: str,
-    offsets: list[tuple[int, int]],
+    first_tokens: list[int],
+    ranges: list[tuple[int, int]],
 ) -> list[dict]:
-    """From the score and the id of each token's likeliest label."""
+    """From the score and the id of each token's likeliest label, and the text's units."""
     labels = task["labels"]
     scores, best = answers
     if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
         return []
-    units, tags, unit_scores, previous = [], [], [], None
-    for index, unit in enumerate(UNITS[task["labelling"]](text, offsets)):
-        if unit is None:
-            continue
-        if unit != previous:  # the first token of a unit answers for the unit
-            units.append(offsets[index])
-            tags.append(labels[best[index]])
-            unit_scores.append(scores[index])
-        else:
-            units[-1] = (units[-1][0], max(units[-1][1], offsets[index][1]))
-        previous = unit
+    tags = [labels[best[token]] for token in first_tokens]
     return [
         {
             "start": start,
             "end": end,
             "text": text[start:end],
             "label": label,
-            "score": sum(unit_scores[member] for member in members) / len(members),
+            "score": sum(scores[first_tokens[unit]] for unit in units) / len(units),
         }
-        for start, end, label, members in tags_to_spans(tags, units)
+        for start, end, label, units in tags_to_spans(tags, ranges)
     ]
 
 
