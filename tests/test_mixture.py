@@ -103,10 +103,9 @@ def trainer_of(config: Path, *argv: str) -> tuple[RunArguments, MultiTaskTrainer
 
 def epoch_of(trainer: MultiTaskTrainer, epoch: int = 0) -> list[list[dict]]:
     """The rows of each micro-batch."""
-    trainer.data_collator = list
-    loader = trainer.get_train_dataloader()
-    loader.batch_sampler.set_epoch(epoch)
-    return list(loader)
+    sampler = trainer.get_train_dataloader().batch_sampler
+    sampler.set_epoch(epoch)
+    return [list(trainer.train_dataset.select(indices)) for indices in sampler]
 
 
 # What is measured
