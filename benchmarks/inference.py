@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import machine
 from benchmarks.flops import inference_flops
-from benchmarks.measuring import Spread, rate, ratio, run_all, summed
-from benchmarks.reporting import Table, percent, plot_bars, times_as_json, write
+from benchmarks.measuring import rate, ratio, run_all, summed
+from benchmarks.reporting import Table, plot_bars, speed_table, times_as_json, write
 from benchmarks.workload import (
     Workload,
     load,
@@ -120,21 +120,7 @@ def main(argv: list[str] | None = None) -> None:
             "padded_share": padding,
         },
         [
-            Table(
-                "Speed",
-                ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
-                [
-                    [
-                        name,
-                        speed[name],
-                        Spread.of(wall[name]),
-                        Spread.of(cpu[name]),
-                        Spread(*(100 * one for one in shares[name])) if name in shares else None,
-                        percent(padding[name]) if name in padding else None,
-                    ]
-                    for name in times
-                ],
-            ),
+            speed_table(times, speed, shares, padding),
             Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
         ],
         [

@@ -54,6 +54,31 @@ def as_json(value: Any) -> Any:
     return [as_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def speed_table(
+    times: dict[str, list[Seconds]],
+    speed: dict[str, Spread],
+    shares: dict[str, Spread],
+    padding: dict[str, float],
+) -> Table:
+    """Of each contestant: sentences per second, seconds, and, where they are known, its share of
+    the machine's peak and which share of its tokens is padding (both in 0 to 1)."""
+    return Table(
+        "Speed",
+        ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
+        [
+            [
+                name,
+                speed[name],
+                Spread.of([one.wall for one in rounds]),
+                Spread.of([one.cpu for one in rounds]),
+                Spread(*(100 * one for one in shares[name])) if name in shares else None,
+                percent(padding[name]) if name in padding else None,
+            ]
+            for name, rounds in times.items()
+        ],
+    )
+
+
 def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
     """Of each contestant the seconds of every round, and their medians."""
     return {

@@ -53,7 +53,7 @@ from benchmarks.measuring import (
     turns,
 )
 from benchmarks.profiling import write_profile
-from benchmarks.reporting import Table, percent, plot_bars, times_as_json, write
+from benchmarks.reporting import Table, plot_bars, speed_table, times_as_json, write
 from benchmarks.workload import Workload, load, options_parser, padded_share, start
 from data.collator import MultiTaskCollator
 from data.sampler import LengthGroupedBatchSampler
@@ -147,21 +147,7 @@ def main(argv: list[str] | None = None) -> None:
             "quality_by_round": quality,
         },
         [
-            Table(
-                "Speed",
-                ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
-                [
-                    [
-                        name,
-                        speed[name],
-                        Spread.of(wall[name]),
-                        Spread.of(cpu[name]),
-                        Spread(*(100 * one for one in shares[name])),
-                        percent(padding[name]),
-                    ]
-                    for name in times
-                ],
-            ),
+            speed_table(times, speed, shares, padding),
             Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
             Table(
                 "What was learned (test split, in percent, all rounds' seeds)",
