@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .label_alignment import IGNORE_INDEX
@@ -19,34 +21,68 @@ class MultiTaskCollator:
 
     Returns a dict of `input_ids` and `attention_mask`, `torch.LongTensor` of shape
     `(batch_size, seq_len)`, and `labels`: per task a `torch.LongTensor` of shape `(batch_size,)` or
-    `(batch_size, seq_len)`, or a `torch.FloatTensor` of shape `(batch_size, num_labels)`. The keys
-    are the same in every batch; absent labels are -100 or NaN.
+    `(batch_size, seq_len)`, or a `torch.FloatTensor` of shape `(batch_size,)` or
+    `(batch_size, num_labels)`. The keys are the same in every batch; absent labels are -100 or NaN.
+
+    A row of several texts becomes as many rows of the batch, which then has `groups`, a
+    `torch.LongTensor` of shape `(batch_size,)`: the place of the row that each text is of. Labels
+    stand at its first text.
     """
 
     tokenizer: PreTrainedTokenizerBase
     tasks: dict[str, dict]
 
+    def columns(self, dataset: Dataset) -> list[str]:
+        """The columns of preprocessed rows that batches are made of."""
+        known = ("input_ids", "others", *map(self._label_column, self.tasks))
+        return [name for name in known if name in dataset.column_names]
+
     def __call__(self, rows: list[dict]) -> dict:
-        longest = max(len(row["input_ids"]) for row in rows)
+        input_ids, groups = [], []
+        for group, row in enumerate(rows):
+            texts = [row["input_ids"], *(row.get("others") or ())]
+            input_ids += texts
+            groups += [group] * len(texts)
+        longest = max(map(len, input_ids))
 
         def pad(sequences: list[list[int]], value: int) -> torch.Tensor:
-            padded = torch.full((len(rows), longest), value, dtype=torch.long)
+            padded = torch.full((len(sequences), longest), value, dtype=torch.long)
             for index, sequence in enumerate(sequences):
                 padded[index, : len(sequence)] = torch.tensor(sequence)
             return padded
 
-        input_ids = [row["input_ids"] for row in rows]
         labels = {}
         for name, task in self.tasks.items():
+            column = self._label_column(name)
+            if column not in rows[0]:
+                continue
+            values = [row[column] for row in rows]
             if task["type"] == "token_classification":
-                labels[name] = pad([row[name] for row in rows], IGNORE_INDEX)
-            elif task["type"] == "sequence_classification":
-                single = task["problem_type"] == "single_label_classification"
-                labels[name] = torch.tensor(
-                    [row[name] for row in rows], dtype=torch.long if single else torch.float
-                )
-        return {
+                labels[name] = pad(values, IGNORE_INDEX)
+            elif task.get("problem_type") == "single_label_classification":
+                labels[name] = torch.tensor(values, dtype=torch.long)
+            else:
+                labels[name] = torch.tensor(np.asarray(values, dtype=np.float32))
+        batch = {
             "input_ids": pad(input_ids, self.tokenizer.pad_token_id),
             "attention_mask": pad([[1] * len(ids) for ids in input_ids], 0),
             "labels": labels,
         }
+        if len(groups) > len(rows):
+            batch["groups"] = torch.tensor(groups)
+            batch["labels"] = {
+                name: _at_first_texts(values, batch["groups"]) for name, values in labels.items()
+            }
+        return batch
+
+    def _label_column(self, name: str) -> str:
+        return f"{name}.target" if self.tasks[name].get("loss") == "retention" else name
+
+
+def _at_first_texts(labels: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """The labels of rows, shape `(num_rows, ...)`, at the first text of each, and absent at the
+    others, shape `(num_texts, ...)`."""
+    absent = float("nan") if labels.is_floating_point() else IGNORE_INDEX
+    spread = labels.new_full((len(groups), *labels.shape[1:]), absent)
+    spread[torch.searchsorted(groups, torch.arange(len(labels)))] = labels
+    return spread

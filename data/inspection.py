@@ -88,11 +88,11 @@ def inspect_split(
 
 
 def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
-    """How often each label occurs; of a token task entities by type, of a regression the least, the
-    mean and the greatest value."""
+    """How often each label occurs; of a token task entities by type, of a regression or of
+    pairs' scores the least, the mean and the greatest value."""
     labels = [label for label in rows[name] if label is not None]
-    if task.get("problem_type") == "regression":
-        values = np.asarray([value for label in labels for value in label])
+    if task.get("problem_type") == "regression" or task["type"] == "sentence_embedding":
+        values = np.asarray(labels).flatten()
         return {key: float(getattr(values, key)()) for key in ("min", "mean", "max") if len(values)}
     counts: Counter[str] = Counter()
     for label in labels:
@@ -125,7 +125,9 @@ def _documents(rows: Dataset, read: Callable[[list[str]], list]) -> Iterable:
 
 
 def _texts(batch: dict[str, list]) -> list[str]:
-    return batch["text"] if "text" in batch else [" ".join(words) for words in batch["tokens"]]
+    if "text" in batch:
+        return batch["text"]
+    return [" ".join(parts) for parts in batch["tokens" if "tokens" in batch else "texts"]]
 
 
 def _hashes(rows: Dataset) -> Iterable[int]:
@@ -141,7 +143,7 @@ def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dic
     if "tokens" in row:
         text, words = join_words(row["tokens"])
     else:
-        text, words = row["text"], None
+        text, words = row["text"] if "text" in row else row["texts"][0], None
     (document,) = read([text])
     if words is None:
         words = word_ranges(find_words(text, document.offsets), document.offsets)

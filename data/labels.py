@@ -113,7 +113,7 @@ def unify_row(
         except ValueError as error:
             column = tasks[name].get("column") or name
             raw = {key: row[key] for key in ("tokens", *tasks) if key in row}
-            problem = problem_row(row["source"], tasks, f"{column!r} {error}", raw)
+            problem = problem_row(row["source"], tasks, f"{column!r} {error}", raw, "tokens")
             return {**row, **problem}
         repairs += repaired
     for name in renamed:

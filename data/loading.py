@@ -22,9 +22,9 @@ from .synthetic import load_synthetic
 SPLITS = ("train", "validation", "test")
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
 RESERVED_COLUMNS = (
-    "source", "text", "tokens", "repairs", "problem", "raw", "input_ids", "attention_mask",
-    "length", "labels", "row", "dataset", "window", "widened", "lost", "cut_tokens",
-    "cut_entities",
+    "source", "text", "tokens", "texts", "repairs", "problem", "raw", "input_ids", "others",
+    "attention_mask", "length", "labels", "row", "dataset", "window", "widened", "lost",
+    "cut_tokens", "cut_entities",
 )  # fmt: skip
 
 ROWS_THAT_TELL = 1000  # of streamed data, about the rest
@@ -75,8 +75,12 @@ class DatasetArguments:
     column_names: list[str] | None = field(
         default=None, metadata={"help": "Of conll files. Default: tokens, column_2, ..., tags."}
     )
-    text_column: str | None = field(
-        default=None, metadata={"help": "Column of the text. Default: text."}
+    text_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the text; or those of a pair or triplet of texts, for the losses of "
+            "sentence_embedding. Default: text, or texts, which are lists of them."
+        },
     )
     tokens_column: str | None = field(
         default=None, metadata={"help": "Column of the words. Default: tokens, where there is one."}
@@ -170,18 +174,18 @@ def stream_rows(
     raw = _raw_splits(source, seed, streaming=True).get("train")
     if raw is None:
         raise ValueError("There is no train data. Set train_file or a dataset that has it.")
-    column, in_words = _form(raw, source)
+    columns, form = _form(raw, source, tasks)
 
     def rows() -> Iterator[dict]:
         limited = islice(raw.rows(), source.train_size)
-        return normalized_rows(limited, raw.name, tasks, column, in_words)
+        return normalized_rows(limited, raw.name, tasks, columns, form)
 
     # A column that none of them has is none: else its task would train on nothing, for good.
     first = islice(raw.rows(), min(source.train_size or ROWS_THAT_TELL, ROWS_THAT_TELL))
-    deque(normalized_rows(first, raw.name, tasks, column, in_words), maxlen=0)
+    deque(normalized_rows(first, raw.name, tasks, columns, form), maxlen=0)
     schemes = {}
     for name, task in tasks.items():
-        if in_words and task["type"] == "token_classification":
+        if form == "tokens" and task["type"] == "token_classification":
             tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
             schemes[name] = scheme_of(name, task, tags)
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
@@ -228,7 +232,7 @@ def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:
     tokens_column = source.tokens_column
     if tokens_column is None and source.text_column is None and "tokens" in row:
         tokens_column = "tokens"
-    column = tokens_column or source.text_column or "text"
+    column = tokens_column or (source.text_column or ["text"])[0]
     value = row.get(column)
     if tokens_column is not None:
         return " ".join(words_of(value, column))
@@ -358,30 +362,39 @@ def _file_rows(paths: list[Path], source: DatasetArguments) -> RawRows:
     return RawRows(name, rows, state)
 
 
-def _form(raw: RawRows, source: DatasetArguments) -> tuple[str, bool]:
-    """The column of the text or of the words, and whether it is of words."""
+def _form(raw: RawRows, source: DatasetArguments, tasks: dict[str, dict]) -> tuple[list[str], str]:
+    """The columns of the text, the words or the texts, and which of `FORMS` that is."""
     if source.tokens_column is not None:
-        return source.tokens_column, True
+        return [source.tokens_column], "tokens"
     if source.text_column is not None:
-        return source.text_column, False
-    first = next((row for _, row in raw.rows() if isinstance(row, dict)), {})
-    return ("tokens", True) if "tokens" in first else ("text", False)
+        columns, form = source.text_column, "text" if len(source.text_column) == 1 else "texts"
+    else:
+        first = next((row for _, row in raw.rows() if isinstance(row, dict)), {})
+        form = next((one for one in ("tokens", "texts") if one in first), "text")
+        columns = [form]
+    for name, task in tasks.items():
+        if form == "texts" and task["type"] != "sentence_embedding":
+            raise ValueError(
+                f"{raw.name}: rows of several texts are for sentence_embedding tasks. Found "
+                f"{name!r}, which is {task['type']}."
+            )
+    return columns, form
 
 
 def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArguments) -> Dataset:
-    column, in_words = _form(raw, source)
+    columns, form = _form(raw, source, tasks)
     size = source.size(split)
 
     def generate() -> Iterator[dict]:
-        yield from normalized_rows(islice(raw.rows(), size), raw.name, tasks, column, in_words)
+        yield from normalized_rows(islice(raw.rows(), size), raw.name, tasks, columns, form)
 
     with _quiet_datasets(), _clear_errors():
         return Dataset.from_generator(
             generate,
-            features=loaded_features(tasks, in_words),
+            features=loaded_features(tasks, form),
             split=split,
             fingerprint=fingerprint(
-                raw.state, raw.name, split, unweighted(tasks), column, in_words, size
+                raw.state, raw.name, split, unweighted(tasks), columns, form, size
             ),
         )
 

@@ -1,7 +1,7 @@
 """Rows of any source in one form, checked one by one.
 
-A loaded row has `source` (its file and line, for messages), `text` or `tokens`, and one column per
-task:
+A loaded row has `source` (its file and line, for messages), and `text`, `tokens` (words) or `texts`
+(a pair, a triplet or more), which is its form. There is one column per task:
 
 | task | column |
 |---|---|
@@ -10,6 +10,10 @@ task:
 | ... regression | a list of numbers |
 | token_classification on `tokens` | tags, one per word |
 | token_classification on `text` | spans `{"start", "end", "label"}` in characters |
+| sentence_embedding, of `texts` only | the score of a pair; 1 for in-batch negatives |
+
+The other tasks have no labels for `texts`.
+
 
 A label that is absent is None. `repairs` counts the labels that had to be changed to make sense.
 A row that is not as it should be has `problem`, the line that says why, and `raw`, the row as it
@@ -25,24 +29,30 @@ from datasets import Features, List, Value
 from .bad_rows import shown
 from .label_schemes import resolve_overlaps
 
+FORMS = ("text", "tokens", "texts")
 
-def loaded_features(tasks: dict[str, dict], in_words: bool) -> Features:
-    """The columns of loaded rows. `in_words`: rows hold `tokens`, not `text`."""
-    features = {"source": Value("string")}
-    features |= {"tokens": List(Value("string"))} if in_words else {"text": Value("string")}
+
+def loaded_features(tasks: dict[str, dict], form: str) -> Features:
+    """The columns of loaded rows of one of `FORMS`."""
+    features: dict[str, Any] = {"source": Value("string")}
+    features[form] = Value("string") if form == "text" else List(Value("string"))
     features |= {
-        name: _label_feature(task, in_words)
-        for name, task in tasks.items()
-        if task["type"] != "sentence_embedding"
+        name: _label_feature(task, form) for name, task in tasks.items() if _has_labels(task, form)
     }
     features |= {"repairs": Value("int32"), "problem": Value("string"), "raw": Value("string")}
     return Features(features)
 
 
-def _label_feature(task: dict, in_words: bool) -> Any:
+def _has_labels(task: dict, form: str) -> bool:
+    return (task["type"] == "sentence_embedding") == (form == "texts")
+
+
+def _label_feature(task: dict, form: str) -> Any:
+    if task["type"] == "sentence_embedding":
+        return Value("float64")
     if task["type"] == "token_classification":
         span = {"start": Value("int32"), "end": Value("int32"), "label": Value("string")}
-        return List(Value("string")) if in_words else List(span)
+        return List(Value("string")) if form == "tokens" else List(span)
     return {
         "multi_label_classification": List(Value("string")),
         "regression": List(Value("float64")),
@@ -53,8 +63,8 @@ def normalized_rows(
     rows: Iterable[tuple[str, dict | ValueError]],
     name: str,
     tasks: dict[str, dict],
-    source_column: str,
-    in_words: bool,
+    source_columns: list[str],
+    form: str,
 ) -> Iterator[dict]:
     """Loaded rows from raw ones, one for one.
 
@@ -63,18 +73,19 @@ def normalized_rows(
             kept it from being read.
         name (`str`): the file or data set, for messages.
         tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap` and `column` (by
-            default the name).
-        source_column (`str`), in_words (`bool`): the column of the text, or of the words.
+            default the name; a sentence_embedding that has none needs no score).
+        source_columns (`list[str]`), form (`str`): the column of the text, of the words or of a
+            list of texts, or those of several texts; and which of `FORMS`.
 
     Raises:
         ValueError: at the end, when there was no row, or a column was in none of them.
     """
     columns = {
-        task_name: task.get("column") or task_name
+        task_name: task.get("column") if form == "texts" else task.get("column") or task_name
         for task_name, task in tasks.items()
-        if task["type"] != "sentence_embedding"
+        if _has_labels(task, form)
     }
-    absent = [source_column, *columns.values()]
+    absent = [*source_columns, *filter(None, columns.values())]
     found: dict[str, None] = {}  # a set that keeps the order
     count = 0
     for place, row in rows:
@@ -84,41 +95,42 @@ def normalized_rows(
                 raise row
             absent = [column for column in absent if column not in row]
             found |= dict.fromkeys(row)
-            normal = _normalize_row(row, source_column, in_words, columns, tasks)
+            normal = _normalize_row(row, source_columns, form, columns, tasks)
             yield {"source": place, **normal, "problem": None, "raw": None}
         except ValueError as error:
             raw = None if isinstance(row, ValueError) else row
-            yield problem_row(place, tasks, str(error), raw)
+            yield problem_row(place, tasks, str(error), raw, form)
     if count == 0:
         raise ValueError(f"{name}: has no rows.")
     if found and absent:
         raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {', '.join(found)}.")
 
 
-def problem_row(place: str, tasks: dict[str, dict], problem: str, raw: dict | None) -> dict:
+def problem_row(
+    place: str, tasks: dict[str, dict], problem: str, raw: dict | None, form: str
+) -> dict:
     """The loaded row that stands for one that is not as it should be."""
     return {
         "source": place,
         "repairs": 0,
         "problem": problem,
         "raw": json.dumps(raw, ensure_ascii=False, default=str),
-        **{name: None for name, task in tasks.items() if task["type"] != "sentence_embedding"},
+        **{name: None for name, task in tasks.items() if _has_labels(task, form)},
     }
 
 
-def _normalize_row(row, source_column, in_words, columns, tasks) -> dict:
+def _normalize_row(row, source_columns, form, columns, tasks) -> dict:
     normal: dict[str, Any] = {"repairs": 0}
-    value = row.get(source_column)
-    if in_words:
-        normal["tokens"] = words_of(value, source_column)
+    if form == "tokens":
+        normal["tokens"] = words_of(row.get(source_columns[0]), source_columns[0])
+    elif form == "text":
+        normal["text"] = _text_of(row.get(source_columns[0]), source_columns[0])
     else:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{source_column!r} should be a text. Found {shown(value)}.")
-        normal["text"] = value
-    if not _is_unicode(value):
+        normal["texts"] = _texts_of(row, source_columns)
+    if not _is_unicode(normal[form]):
         raise ValueError(
-            f"{source_column!r} should be Unicode text. Found half of a surrogate pair in "
-            f"{shown(value)}."
+            f"{', '.join(map(repr, source_columns))} should be Unicode text. Found half of a "
+            f"surrogate pair in {shown(normal[form])}."
         )
     for task_name, column in columns.items():
         try:
@@ -128,6 +140,22 @@ def _normalize_row(row, source_column, in_words, columns, tasks) -> dict:
         normal[task_name] = label
         normal["repairs"] += repairs
     return normal
+
+
+def _text_of(value: Any, column: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{column!r} should be a text. Found {shown(value)}.")
+    return value
+
+
+def _texts_of(row: dict, columns: list[str]) -> list[str]:
+    if len(columns) > 1:
+        return [_text_of(row.get(column), column) for column in columns]
+    (column,) = columns
+    texts = row.get(column)
+    if not isinstance(texts, list) or len(texts) < 2:
+        raise ValueError(f"{column!r} should be a list of at least 2 texts. Found {shown(texts)}.")
+    return [_text_of(text, column) for text in texts]
 
 
 def _is_unicode(value: str | list[str]) -> bool:
@@ -161,8 +189,15 @@ def words_of(value: Any, column: str) -> list[str]:
 def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
     """The label in the form of the table above, and the number of repairs. None and an empty cell
     are absent."""
+    if task["type"] == "sentence_embedding" and task.get("column") is None:
+        return (1.0 if task.get("loss") == "in_batch_negatives" else None), 0
     if label is None or label == "":
         return None, 0
+    if task["type"] == "sentence_embedding":
+        numbers = _numbers(label)
+        if len(numbers) != 1:
+            raise ValueError(f"should be one number. Found {shown(label)}.")
+        return numbers[0], 0
     if task["type"] == "token_classification":
         if "tokens" in row:
             return _tags(label, row["tokens"]), 0

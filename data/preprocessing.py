@@ -6,8 +6,9 @@ preprocessed row is one window of it, the whole row where the encoder takes that
 | column | what |
 |---|---|
 | `dataset`, `row`, `window` | of which data set, which loaded row, and which window of it |
-| `input_ids`, `length` | token ids, and how many |
-| `<task>` | a class id, a list of floats, or one label per token; -100 or NaN where absent |
+| `input_ids`, `others` | token ids; of a row of several texts those of the further ones |
+| `length` | how many token ids, of the longest text |
+| `<task>` | a class id, floats, or one label per token; -100 or NaN where absent |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
 | `widened`, `lost`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first):
   spans whose borders are inside a unit, and spans with no unit of their own; tokens and
@@ -20,6 +21,7 @@ one that has no token is at position -1. Evaluation scores units, and loses none
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
@@ -36,6 +38,7 @@ from .label_alignment import (
     word_ranges,
     words_of_tokens,
 )
+from .normalization import FORMS
 
 ROWS_AT_ONCE = 200  # that many documents of thousands of tokens still fit in memory
 LONG_TEXTS = ("window", "truncate", "refuse")
@@ -144,6 +147,7 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
         "row": Value("int32"),
         "window": Value("int32"),
         "input_ids": List(Value("int32")),
+        "others": List(List(Value("int32"))),
         "length": Value("int32"),
         **dict.fromkeys(FINDINGS, Value("int32")),
         "problem": Value("string"),
@@ -156,6 +160,8 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
         elif task["type"] == "sequence_classification":
             single = task["problem_type"] == "single_label_classification"
             features[name] = Value("int32") if single else List(Value("float32"))
+        else:
+            features[name] = Value("float32")
     return Features(features)
 
 
@@ -182,20 +188,36 @@ def preprocess_rows(
     number: int = 0,
 ) -> list[dict]:
     """The windows of some loaded rows, whose column `row` says which of `indices` they are of."""
-    joined = [join_words(row["tokens"]) if "tokens" in row else (row["text"], None) for row in rows]
+    joined = [_text_and_words(row) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
+    further = [text for row in rows for text in row.get("texts", ())[1:]]
+    others = iter(tokenize(tokenizer, further, prompt, max_length, stride) if further else ())
     empty = dict.fromkeys(preprocessed_features(tasks))
     result = []
     for index, row, (text, words), tokenized in zip(indices, rows, joined, texts, strict=True):
-        same = {**empty, "source": row["source"], "dataset": number, "row": index}
+        same = {**empty, "source": row["source"], "dataset": number, "row": index, "others": []}
+        if "texts" in row:  # of long texts that are compared the beginnings are
+            tokenized = tokenized._replace(windows=tokenized.windows[:1])
+            own = islice(others, len(row["texts"]) - 1)
+            same["others"] = [other.input_ids(other.windows[0]) for other in own]
         try:
             labels = _labels(row, text, words, tokenized, units, tasks)
             windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
         except ValueError as error:
-            raw = {key: row[key] for key in ("text", "tokens", *tasks) if key in row}
+            raw = {key: row[key] for key in (*FORMS, *tasks) if key in row}
             windows = [{"problem": str(error), "raw": json.dumps(raw, ensure_ascii=False)}]
         result += [same | window for window in windows]
+    for window in result:
+        if window["others"] and window["length"] is not None:
+            window["length"] = max(window["length"], *map(len, window["others"]))
     return result
+
+
+def _text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
+    """The text whose tokens are labelled, and where it has words the range of each."""
+    if "tokens" in row:
+        return join_words(row["tokens"])
+    return row["text"] if "text" in row else row["texts"][0], None
 
 
 def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:
@@ -203,8 +225,6 @@ def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:
     labels = {}
     for name, task in tasks.items():
         encode = PREPROCESSORS[task["type"]]
-        if encode is None:
-            continue
         try:
             labels[name] = encode(row.get(name), task, text, words, tokenized, units)
         except ValueError as error:
@@ -266,9 +286,16 @@ def encode_sentence_label(label, task, text, words, tokenized, units) -> Any:
 
 
 def _absent(task: dict) -> Any:
+    if task["type"] == "sentence_embedding":
+        return float("nan")
     if task["problem_type"] == "single_label_classification":
         return IGNORE_INDEX
     return [float("nan")] * len(task["labels"])
+
+
+def encode_score(label, task, text, words, tokenized, units) -> float:
+    """The score of a pair of texts; NaN where absent."""
+    return _absent(task) if label is None else label
 
 
 class UnitLabels:
@@ -352,5 +379,5 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
 PREPROCESSORS = {
     "sequence_classification": encode_sentence_label,
     "token_classification": encode_token_labels,
-    "sentence_embedding": None,
+    "sentence_embedding": encode_score,
 }

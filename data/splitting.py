@@ -5,6 +5,8 @@ from collections import defaultdict
 import numpy as np
 from datasets import Dataset
 
+from .normalization import FORMS
+
 
 def split_off(
     rows: Dataset, fraction: float, stratify_by: str | None, seed: int
@@ -26,7 +28,7 @@ def split_off(
     """
     if not 0 < fraction < 1:
         raise ValueError(f"A fraction of the training rows should be in (0, 1). Found {fraction}.")
-    column = "tokens" if "tokens" in rows.column_names else "text"
+    (column,) = set(FORMS) & set(rows.column_names)
     labels = rows[stratify_by][:] if stratify_by else [None] * len(rows)
     by_text: dict[int, list[int]] = defaultdict(list)
     for index, text in enumerate(rows[column]):

@@ -13,7 +13,8 @@ PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "r
 POOLING_NAMES = ("cls", "mean", "max")
 LABELLINGS = ("first", "all")
 SENTENCE_WINDOWS = ("first", "mean")
-TASK_KEYS = ("type", "labels", "problem_type", "labelling", "weight")
+EMBEDDING_LOSSES = ("retention", "cosent", "in_batch_negatives", "none")
+TASK_KEYS = ("type", "labels", "problem_type", "labelling", "weight", "loss", "dimensions")
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
 
 
@@ -34,8 +35,11 @@ class MultiTaskConfig(PreTrainedConfig):
             `multi_label_classification` or `regression`, for sequence_classification only;
             `labelling`, for token_classification only, is `first` (default): a word is labelled at
             its first token, and entities are whole words; or `all`: every token is labelled, and
-            entities begin and end at any token. `weight` (default 1.0, at least 0) multiplies the
-            task's loss.
+            entities begin and end at any token. `loss`, for sentence_embedding only, is `retention`
+            (default), `cosent`, `in_batch_negatives` (see losses.py) or `none`; `dimensions`, for
+            it only, are how many of the first numbers of the embedding its loss is taken of, by
+            default all; of several the mean (Kusupati et al. 2022, Matryoshka representations).
+            `weight` (default 1.0, at least 0) multiplies the task's loss.
         head_dropout (`float`): dropout before each head, in [0, 1).
         stride (`int`, *optional*): tokens that the windows of a long text share with the next; by
             default a quarter of a window.
@@ -98,6 +102,8 @@ class MultiTaskConfig(PreTrainedConfig):
         Models call it too: `from_pretrained(..., tasks=...)` sets fields after construction.
         """
         self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
+        for name, task in self.tasks.items():
+            _check_dimensions(name, task.get("dimensions", []), self.hidden_size)
         _check_choice("pooling", self.pooling, POOLING_NAMES)
         _check_choice("sentence_windows", self.sentence_windows, SENTENCE_WINDOWS)
         if self.stride is not None and self.stride < 0:
@@ -116,6 +122,18 @@ class MultiTaskConfig(PreTrainedConfig):
         """As in `PreTrainedConfig`, which sorts all keys; the tasks keep their order here."""
         content = json.loads(super().to_json_string(use_diff))
         return json.dumps({**content, "tasks": self.tasks}, indent=2, ensure_ascii=False) + "\n"
+
+    def set_encoder_dropout(self, probability: float) -> None:
+        """Use one probability, in [0, 1), for every dropout inside the encoder.
+
+        Raises:
+            ValueError: a probability out of its range.
+        """
+        if not 0 <= probability < 1:
+            raise ValueError(f"The encoder's dropout should be in [0, 1). Found {probability}.")
+        for key, value in self.encoder_config.to_dict().items():
+            if "dropout" in key and isinstance(value, int | float) and "classifier" not in key:
+                setattr(self.encoder_config, key, probability)
 
     @property
     def hidden_size(self) -> int:
@@ -150,7 +168,17 @@ def _complete_task(name: str, task: dict) -> dict:
         raise ValueError(f"`weight` of task {name!r} should be at least 0. Found {weight!r}.")
     complete = {"type": task["type"], "weight": float(weight)}
     if task["type"] == "sentence_embedding":
+        complete["loss"] = task.get("loss") or "retention"
+        _check_choice(f"`loss` of task {name!r}", complete["loss"], EMBEDDING_LOSSES)
+        if task.get("dimensions"):
+            complete["dimensions"] = list(task["dimensions"])
         return complete
+    for key in ("loss", "dimensions"):
+        if task.get(key) is not None:
+            raise ValueError(
+                f"`{key}` is for sentence_embedding. Found it in task {name!r}, which is "
+                f"{task['type']}."
+            )
 
     labels = list(task.get("labels") or [])
     problem_type = task.get("problem_type") or "single_label_classification"
@@ -177,6 +205,15 @@ def _complete_task(name: str, task: dict) -> dict:
     if not all(isinstance(label, str) and label for label in labels):
         raise ValueError(f"`labels` of task {name!r} should be texts. Found {labels!r}.")
     return {**complete, "labels": labels, "problem_type": problem_type}
+
+
+def _check_dimensions(name: str, dimensions: list, hidden_size: int) -> None:
+    for size in dimensions:
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= hidden_size:
+            raise ValueError(
+                f"`dimensions` of task {name!r} should be whole numbers from 1 to {hidden_size}, "
+                f"the encoder's width. Found {size!r}."
+            )
 
 
 def _check_choice(what: str, found, allowed: tuple[str, ...]) -> None:

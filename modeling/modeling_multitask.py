@@ -23,7 +23,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_multitask import MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
-from .losses import count_labels
+from .losses import EMBEDDING_LOSSES, count_labels
 
 AUTO_MAP = {
     "AutoConfig": "configuration_multitask.MultiTaskConfig",
@@ -127,6 +127,7 @@ class MultiTaskModel(PreTrainedModel):
         revision: str = "main",
         dtype: str | torch.dtype = "auto",
         attn_implementation: str | None = None,
+        encoder_dropout: float | None = None,
         **config_kwargs,
     ) -> "MultiTaskModel":
         """A new model on a pretrained encoder, with freshly initialised heads.
@@ -138,6 +139,7 @@ class MultiTaskModel(PreTrainedModel):
             revision (`str`): branch, tag or commit of the Hub id.
             dtype (`str` or `torch.dtype`): of all weights; `auto` is the checkpoint's own.
             attn_implementation (`str`, *optional*): `eager`, `sdpa`, ...; by default the encoder's.
+            encoder_dropout (`float`, *optional*): see `MultiTaskConfig.set_encoder_dropout`.
             **config_kwargs: further fields of `MultiTaskConfig`.
 
         Raises:
@@ -166,6 +168,8 @@ class MultiTaskModel(PreTrainedModel):
         config = cls.config_class(
             encoder_config=encoder.config.to_dict(), pooling=pooling, tasks=tasks, **config_kwargs
         )
+        if encoder_dropout is not None:
+            config.set_encoder_dropout(encoder_dropout)
         model = cls._from_config(
             config, dtype=encoder.dtype, attn_implementation=attn_implementation
         )
@@ -187,6 +191,7 @@ class MultiTaskModel(PreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         labels: dict[str, torch.Tensor] | None = None,
         tasks: list[str] | None = None,
+        groups: torch.LongTensor | None = None,
         num_items_in_batch: dict[str, torch.Tensor] | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -203,9 +208,13 @@ class MultiTaskModel(PreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
                 instead of `input_ids`.
             labels (`dict[str, torch.Tensor]`): per task `(batch_size,)` class ids,
-                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids. Absent
-                labels are -100 (class ids) or NaN (floats).
+                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids; of
+                sentence_embedding tasks what their loss takes, see losses.py. Absent labels are
+                -100 (class ids) or NaN (floats).
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
+            groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): which texts are a pair
+                or triplet of an embedding's loss: those of a group have the same number, and stand
+                together. By default each text is alone.
             num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): per task what the summed
                 loss is divided by. By default the number of labels in this batch: a mean.
 
@@ -234,7 +243,14 @@ class MultiTaskModel(PreTrainedModel):
         logits = {
             name: head(tokens if head.reads_tokens else pooled) for name, head in chosen.items()
         }
-        losses = self._losses(logits, labels, num_items_in_batch) if labels is not None else None
+        losses = None
+        if labels is not None:
+            losses = self._summed_losses(logits, embedding, labels, groups)
+            for name in losses:
+                count = count_labels(labels[name])
+                if num_items_in_batch is not None:
+                    count = num_items_in_batch[name]
+                losses[name] = losses[name] / count.clamp(min=1)  # no label at all: exactly 0
         output = MultiTaskOutput(
             loss=self._weighted_sum(losses) if losses else None,
             last_hidden_state=tokens,
@@ -255,17 +271,29 @@ class MultiTaskModel(PreTrainedModel):
                 )
         return {name: head for name, head in self.heads.items() if name in names}
 
-    def _losses(self, logits: dict, labels: dict, num_items_in_batch: dict | None) -> dict:
+    def _summed_losses(
+        self,
+        logits: dict[str, torch.Tensor],
+        embedding: torch.Tensor,
+        labels: dict[str, torch.Tensor],
+        groups: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """The sum of each task's losses, in the order of the config's tasks."""
+        if groups is None:
+            groups = torch.arange(len(embedding), device=embedding.device)
         losses = {}
-        for name, task_logits in logits.items():
+        for name, task in self.config.tasks.items():
             if name not in labels:
                 continue
-            summed = self.heads[name].loss(task_logits, labels[name]).sum()
-            if num_items_in_batch is None:
-                count = count_labels(labels[name])
-            else:
-                count = num_items_in_batch[name]
-            losses[name] = summed / count.clamp(min=1)  # no label at all: a loss of exactly 0
+            if name in logits:
+                losses[name] = self.heads[name].loss(logits[name], labels[name]).sum()
+            elif task.get("loss") in EMBEDDING_LOSSES:
+                loss, sizes = EMBEDDING_LOSSES[task["loss"]], task.get("dimensions")
+                sums = [
+                    loss(embedding[:, :size], labels[name], groups).sum()
+                    for size in sizes or [embedding.shape[1]]
+                ]
+                losses[name] = torch.stack(sums).mean()
         return losses
 
     def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:

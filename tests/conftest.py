@@ -8,10 +8,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
@@ -23,6 +25,7 @@ from transformers import (
     set_seed,
 )
 
+import run_multitask
 from data.bad_rows import good_rows
 from data.collator import MultiTaskCollator
 from data.labels import collect_labels
@@ -70,6 +73,8 @@ TASKS = {
     },
     "embedding": {"type": "sentence_embedding"},
 }
+TOPIC = {"topic": {"type": "sequence_classification"}}
+ROWS = [{"text": text, "topic": "x" if "a" in text else "y"} for text in ("a", "b", "a c", "d") * 4]
 
 
 @pytest.fixture(autouse=True)
@@ -242,7 +247,7 @@ def synthetic_splits(tokenizer):
 def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
     splits, tasks = synthetic_splits
 
-    def make(model=None, train=None, output_dir="run", **kwargs) -> MultiTaskTrainer:
+    def make(model=None, train=None, output_dir="run", tasks=tasks, **kwargs) -> MultiTaskTrainer:
         kwargs = {
             "output_dir": str(tmp_path / output_dir),
             "use_cpu": True,
@@ -265,3 +270,37 @@ def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def run(tmp_path, backbone):
+    """Runs what it is given, rows or texts in place of files; returns the run folder."""
+
+    def run(*argv: str, **config):
+        config = {
+            "encoder": str(backbone("bert")),
+            "output_dir": str(tmp_path / "run"),
+            "tasks": TOPIC,
+            "train_file": ROWS,
+            "validation_file": ROWS,
+            "num_train_epochs": 1,
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            "overwrite_output_dir": True,
+            **config,
+        }
+        for key, content in config.items():
+            if key.endswith("_file") and isinstance(content, list):
+                path = tmp_path / key.replace("_file", ".jsonl")
+                path.write_text("".join(f"{json.dumps(row)}\n" for row in content))
+                config[key] = str(path)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        run_multitask.main([str(tmp_path / "config.yaml"), *argv])
+        return tmp_path / "run"
+
+    return run
+
+
+def results(folder) -> dict:
+    return json.loads((folder / "all_results.json").read_text())

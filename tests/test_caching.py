@@ -91,7 +91,7 @@ def test_other_settings_are_read_anew(tmp_path, times_read):
     for number, (tasks, source) in enumerate(
         [
             (TOPIC, {"train_file": names, "train_size": 2}),
-            (TOPIC, {"train_file": names, "text_column": "topic"}),
+            (TOPIC, {"train_file": names, "text_column": ["topic"]}),
             (TOPIC, {"train_file": [str(other)]}),
             (TOPIC, {"train_file": [*names, str(other)]}),
             (mood, {"train_file": names}),

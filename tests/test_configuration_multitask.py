@@ -12,7 +12,7 @@ def test_defaults_are_filled_in():
     config = MultiTaskConfig(tasks={"kind": KIND, "vector": {"type": "sentence_embedding"}})
     assert config.tasks == {
         "kind": {**KIND, "problem_type": "single_label_classification", "weight": 1.0},
-        "vector": {"type": "sentence_embedding", "weight": 1.0},
+        "vector": {"type": "sentence_embedding", "weight": 1.0, "loss": "retention"},
     }
     assert (config.pooling, config.normalize, config.prompts) == ("mean", False, None)
 

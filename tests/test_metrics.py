@@ -101,7 +101,7 @@ def test_tasks_without_labels_here_are_left_out():
     assert compute_metrics(predictions, windows_of(topic=[-100, -100]), {"topic": TOPIC}) == {}
 
 
-def test_an_embedding_has_no_metric():
+def test_an_embedding_without_scored_pairs_has_no_metric():
     tasks = {"topic": TOPIC, "vector": {"type": "sentence_embedding", "weight": 1.0}}
     results = compute_metrics({"topic": np.array([[1.0, 0.0]])}, windows_of(topic=[0]), tasks)
     # The class that no row has counts for nothing in the macro F1.
@@ -286,9 +286,10 @@ def test_metrics_name_what_they_give():
         ENTITIES["type"]: [["O"]],
         "multi_label_classification": [[0, 1]],
         "regression": [[1.0]],
+        "sentence_embedding": [[1.0]],
     }
     for kind, metrics in METRICS.items():
-        for problem, (metric, main) in (metrics or {}).items():
+        for problem, (metric, main) in metrics.items():
             one = rows.get(kind) or rows.get(problem) or [1]
             assert tuple(metric().compute(predictions=one, references=one)) == metric.names
             assert main in metric.names

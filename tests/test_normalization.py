@@ -14,9 +14,9 @@ ENTITIES = {"entities": {"type": "token_classification"}}
 VECTOR = {"vector": {"type": "sentence_embedding"}}
 
 
-def normalized(rows: list, tasks: dict, column="text", in_words=False) -> list[dict]:
+def normalized(rows: list, tasks: dict, form="text", columns=None) -> list[dict]:
     places = ((f"f, row {index}", row) for index, row in enumerate(rows, start=1))
-    return list(normalized_rows(places, "f", tasks, column, in_words))
+    return list(normalized_rows(places, "f", tasks, columns or [form], form))
 
 
 def label(value, tasks: dict):
@@ -27,7 +27,7 @@ def label(value, tasks: dict):
 
 
 def tags(value, words=("a", "b")):
-    (row,) = normalized([{"tokens": list(words), "entities": value}], ENTITIES, "tokens", True)
+    (row,) = normalized([{"tokens": list(words), "entities": value}], ENTITIES, "tokens")
     return row["problem"] or row["entities"]
 
 
@@ -43,7 +43,7 @@ def test_a_row_has_its_place_its_text_and_its_labels():
         "source": "f, row 1", "text": " a b", "topic": "x", "kinds": ["u"], "stars": [2.0],
         "entities": [], "repairs": 0, "problem": None, "raw": None,
     }  # fmt: skip
-    assert sorted(loaded_features(tasks, in_words=False)) == sorted(row)
+    assert sorted(loaded_features(tasks, "text")) == sorted(row)
 
 
 def test_a_row_that_is_not_as_it_should_be_keeps_what_was_read():
@@ -89,7 +89,7 @@ def test_half_a_character_is_no_text():
     ],
 )
 def test_words_are_needed(value, problem):
-    (row,) = normalized([{"words": value, "entities": None}], ENTITIES, "words", True)
+    (row,) = normalized([{"words": value, "entities": None}], ENTITIES, "tokens", ["words"])
     assert row["problem"] == f"'words' {problem}"
 
 

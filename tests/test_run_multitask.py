@@ -3,46 +3,7 @@
 import json
 
 import pytest
-import yaml
-
-import run_multitask
-
-TOPIC = {"topic": {"type": "sequence_classification"}}
-ROWS = [{"text": text, "topic": "x" if "a" in text else "y"} for text in ("a", "b", "a c", "d") * 4]
-
-
-@pytest.fixture
-def run(tmp_path, backbone):
-    """Runs what it is given, rows or texts in place of files; returns the run folder."""
-
-    def run(*argv: str, **config):
-        config = {
-            "encoder": str(backbone("bert")),
-            "output_dir": str(tmp_path / "run"),
-            "tasks": TOPIC,
-            "train_file": ROWS,
-            "validation_file": ROWS,
-            "num_train_epochs": 1,
-            "use_cpu": True,
-            "bf16": False,
-            "report_to": "none",
-            "overwrite_output_dir": True,
-            **config,
-        }
-        for key, content in config.items():
-            if key.endswith("_file") and isinstance(content, list):
-                path = tmp_path / key.replace("_file", ".jsonl")
-                path.write_text("".join(f"{json.dumps(row)}\n" for row in content))
-                config[key] = str(path)
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-        run_multitask.main([str(tmp_path / "config.yaml"), *argv])
-        return tmp_path / "run"
-
-    return run
-
-
-def results(folder) -> dict:
-    return json.loads((folder / "all_results.json").read_text())
+from conftest import ROWS, TOPIC, results
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

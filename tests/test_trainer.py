@@ -13,7 +13,8 @@ from training.trainer import MultiTaskTrainer
 
 
 def partly_labelled(rows: Dataset) -> Dataset:
-    """Every third row loses its topic, every fourth its entities, every fifth its sentiment."""
+    """Every third row loses its topic, every fourth its entities, every fifth its sentiment; every
+    seventh has nowhere that its embedding should be."""
 
     def drop(row: dict, index: int) -> dict:
         if index % 3 == 0:
@@ -23,7 +24,8 @@ def partly_labelled(rows: Dataset) -> Dataset:
             row["entities.tags"] = [-100] * len(row["entities.tags"])
         if index % 5 == 0:
             row["sentiment"] = -100
-        return row
+        vector = torch.full((16,), torch.nan) if index % 7 == 0 else torch.randn(16)
+        return {**row, "embedding.target": vector.numpy()}
 
     return rows.map(drop, with_indices=True)
 
@@ -61,6 +63,7 @@ def test_step_is_the_same_however_it_is_accumulated(
 ):
     splits, tasks = synthetic_splits
     train = partly_labelled(splits["train"].select(range(rows)))
+    tasks = {**tasks, "embedding": {"type": "sentence_embedding", "loss": "retention"}}
     model = make_model(tasks=tasks, attn_implementation="eager").to(dtype)
     expected = None
     in_passes = [(24, 1, 300), (8, 3, 1)]
@@ -75,6 +78,7 @@ def test_step_is_the_same_however_it_is_accumulated(
         trainer = make_trainer(
             model=copy.deepcopy(model),
             train=train,
+            tasks=tasks,
             per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=accumulation,
             max_grad_norm=0.0,

@@ -60,6 +60,10 @@ class ModelArguments:
     head_dropout: float = field(
         default=0.1, metadata={"help": "Dropout before each head, in [0, 1)."}
     )
+    encoder_dropout: float | None = field(
+        default=None,
+        metadata={"help": "Dropout inside the encoder, in [0, 1). Default: the encoder's own."},
+    )
     attn_implementation: str | None = field(
         default=None, metadata={"help": "eager, sdpa, ...; by default what the encoder prefers."}
     )
@@ -137,8 +141,9 @@ class DataArguments(DatasetArguments):
 
 @dataclass
 class TaskArguments:
-    """One task. `column` is where its labels are, `tag_scheme`, `on_broken_tags`, `overlap` and
-    `label_map` say how they are read; the rest goes to the model's config."""
+    """One task. `column` is where its labels are (pairs' scores, of an embedding), `tag_scheme`,
+    `on_broken_tags`, `overlap` and `label_map` say how they are read; the rest goes to the model's
+    config."""
 
     type: str
     column: str | None = None
@@ -149,6 +154,8 @@ class TaskArguments:
     on_broken_tags: str = "repair"
     overlap: str = "refuse"
     label_map: dict[str, str | None] | None = None
+    loss: str | None = None
+    dimensions: list[int] | None = None
 
 
 @dataclass
@@ -157,7 +164,7 @@ class DataSource:
     in `mixing: weights`."""
 
     arguments: DatasetArguments
-    columns: dict[str, str]
+    columns: dict[str, str | None]
     weight: float = 1.0
 
 
@@ -439,10 +446,13 @@ def _parse_datasets(
     given: Any, data: DataArguments, tasks: dict[str, TaskArguments]
 ) -> dict[str, DataSource]:
     """The data sets of a run: those of `datasets`, or the one that the top level describes."""
-    labelled = [name for name, task in tasks.items() if task.type != "sentence_embedding"]
+    every = {name: _default_column(name, task) for name, task in tasks.items()}
+    retains = any(
+        task.type == "sentence_embedding" and (task.loss or "retention") == "retention"
+        for task in tasks.values()
+    )
     if given is None:
-        columns = {name: tasks[name].column or name for name in labelled}
-        return {"data": DataSource(data, columns)}
+        return {"data": DataSource(data, every)}
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
     for key in ("dataset", *OF_ONE_DATA_SET):
@@ -467,14 +477,14 @@ def _parse_datasets(
         arguments.data_dir = str(Path(*folders)) if folders else None
         columns = entry.get("columns")
         if columns is None:
-            columns = {task: tasks[task].column or task for task in labelled}
-        if not isinstance(columns, dict) or not columns:
+            columns = every
+        if not isinstance(columns, dict) or not (columns or retains):
             raise ValueError(
                 f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
             )
         for task, column in columns.items():
-            _check_choice(f"A task in {prefix}columns", task, tuple(labelled))
-            if not isinstance(column, str):
+            _check_choice(f"A task in {prefix}columns", task, tuple(tasks))
+            if not isinstance(column, str) and column != every[task]:
                 raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
         if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
             raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
@@ -482,10 +492,18 @@ def _parse_datasets(
         if not 0 <= weight < math.inf:
             raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
         datasets[name] = DataSource(arguments, columns, weight)
-    for task in labelled:
-        if not any(task in source.columns for source in datasets.values()):
-            raise ValueError(f"Task {task!r} is labelled by none of the `datasets`.")
+    for name, task in tasks.items():
+        needed = every[name] is not None or task.loss == "in_batch_negatives"
+        if needed and not any(name in source.columns for source in datasets.values()):
+            raise ValueError(f"Task {name!r} is labelled by none of the `datasets`.")
     return datasets
+
+
+def _default_column(name: str, task: TaskArguments) -> str | None:
+    """Where a task's labels are, if nothing is said of it; None where it needs none."""
+    if task.type == "sentence_embedding" and task.loss != "cosent":
+        return task.column
+    return task.column or name
 
 
 def _check_key(key: str, known: list[str], prefix: str = "") -> None:

@@ -30,6 +30,7 @@ from modeling.windows import tokenize
 
 from .arguments import DataSource, RunArguments
 from .metrics import metric_names
+from .retention import add_targets
 
 logger = logging.getLogger("run_multitask.data")
 
@@ -112,10 +113,22 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             raise ValueError(
                 f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
             )
+    train = rows.get("train", {}).values()
+    for name, task in run.tasks.items() if run.training.do_train and train else ():
+        pairs = task.loss in ("cosent", "in_batch_negatives")
+        if pairs and not any(name in part.column_names for part in train):
+            raise ValueError(
+                f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
+                "text_column to the columns of a pair."
+            )
     if run.training.do_train and all(
-        task.type == "sentence_embedding" for task in run.tasks.values()
+        task.type == "sentence_embedding" and task.loss in (None, "retention", "none")
+        for task in run.tasks.values()
     ):
-        raise ValueError("Training needs a task with labels; sentence_embedding has none.")
+        raise ValueError(
+            "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
+            "in_batch_negatives. Found neither."
+        )
     return rows
 
 
@@ -157,6 +170,8 @@ def join_datasets(
     }
     if run.data.streaming and run.training.do_train:
         splits["train"] = _stream(run, tokenizer, model)
+    elif run.training.do_train and not run.training.do_inspect:
+        splits = add_targets(splits, model, tokenizer.pad_token_id, run.training.device)
     return splits
 
 
@@ -256,6 +271,11 @@ def check_streaming(run: RunArguments) -> None:
                     f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
                 )
     for name, task in run.tasks.items():
+        if task.type == "sentence_embedding" and task.loss in (None, "retention"):
+            raise ValueError(
+                f"The retention loss of task {name!r} needs all rows before training: set its loss "
+                "to none, or streaming to false."
+            )
         known = task.type == "sentence_embedding" or task.problem_type == "regression"
         if not known and task.labels is None and run.model.model is None:
             raise ValueError(
@@ -273,7 +293,11 @@ def evaluated_metrics(
 ) -> list[str]:
     """The metrics that an evaluation of these rows gives, without the prefix of the split."""
     found = {
-        name: [task for task in labelled[name] if any(label is not None for label in rows[task])]
+        name: [
+            task
+            for task in labelled[name]
+            if task in rows.column_names and any(label is not None for label in rows[task])
+        ]
         for name, rows in validation.items()
     }
     known = {task for names in found.values() for task in names}

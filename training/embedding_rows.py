@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
@@ -111,9 +112,11 @@ def only_used_rows(encoder: nn.Module, dataset: Dataset, padding_id: int) -> Ite
 
 
 def used_ids(dataset: Dataset, vocab_size: int) -> np.ndarray:
-    """`np.ndarray` of shape `(vocab_size,)`: whether `input_ids` of any row hold each token."""
+    """`np.ndarray` of shape `(vocab_size,)`: whether any text of any row holds each token."""
     used = np.zeros(vocab_size, dtype=bool)
-    columns = dataset.select_columns(["input_ids"]).with_format("arrow")
-    for batch in columns.iter(batch_size=10_000):
-        used[batch["input_ids"].combine_chunks().flatten().to_numpy()] = True
+    names = [name for name in ("input_ids", "others") if name in dataset.column_names]
+    for batch in dataset.select_columns(names).with_format("arrow").iter(batch_size=10_000):
+        for column in batch.columns:
+            ids = column.combine_chunks().flatten()
+            used[(ids.flatten() if pa.types.is_list(ids.type) else ids).to_numpy()] = True
     return used

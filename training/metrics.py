@@ -90,14 +90,15 @@ class EntityMetric(_OfflineMetric):
 
 
 # Task type and problem type -> metric, and which of its values counts in `score`.
-METRICS: dict[str, dict[str, tuple[type[_OfflineMetric], str]] | None] = {
+METRICS: dict[str, dict[str | None, tuple[type[_OfflineMetric], str]]] = {
     "sequence_classification": {
         "single_label_classification": (ClassificationMetric, "accuracy"),
         "multi_label_classification": (MultiLabelMetric, "accuracy"),
         "regression": (SpearmanMetric, "spearman"),
     },
     "token_classification": {"single_label_classification": (EntityMetric, "f1")},
-    "sentence_embedding": None,
+    # Of pairs of texts: the cosines of their embeddings beside their scores.
+    "sentence_embedding": {None: (SpearmanMetric, "spearman")},
 }
 
 
@@ -111,11 +112,9 @@ def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list
     names = ["score", "exact_match", "loss"]
     of_task: dict[str, list[str]] = {}
     for name, task in tasks.items():
-        known = METRICS[task["type"]]
-        if known is not None:
-            metric, _ = known[task["problem_type"]]
-            of_task[name] = [f"{name}_{one}" for one in metric.names]
-            names += [f"loss_{name}", *of_task[name]]
+        metric, _ = METRICS[task["type"]][task.get("problem_type")]
+        of_task[name] = [f"{name}_{one}" for one in metric.names]
+        names += [f"loss_{name}", *of_task[name]]
     for dataset in datasets if len(datasets) > 1 else ():
         names += [f"{dataset}_score", f"{dataset}_exact_match"]
         for shared in datasets[dataset]:
@@ -134,8 +133,9 @@ def compute_metrics(
     """All metrics of a split.
 
     Args:
-        predictions (`dict[str, np.ndarray]`): per task `(num_windows, num_labels)` logits, or
-            `(num_windows, longest)` token label ids, in the order of `windows`.
+        predictions (`dict[str, np.ndarray]`): per task `(num_windows, num_labels)` logits,
+            `(num_windows, longest)` token label ids or `(num_windows,)` cosines of pairs, in the
+            order of `windows`.
         windows (`Dataset`): preprocessed rows, in any order.
         tasks (`dict[str, dict]`): as in the model's config.
         sentence_windows (`str`): which windows answer sentence tasks: `first`, or the `mean` of
@@ -145,8 +145,8 @@ def compute_metrics(
 
     Returns:
         `dict[str, float]`: `<task>_<metric>` for tasks that have labels here; `exact_match`: the
-        share of rows with every labelled task right, regression left out; `score`: the mean of
-        each task's main metric, weighted as the losses are. With several data sets also
+        share of rows with every labelled task right, regression and embeddings left out; `score`:
+        the mean of each task's main metric, weighted as the losses are. With several data sets also
         `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
         several of them label.
     """
@@ -159,7 +159,7 @@ def compute_metrics(
     answers = {
         name: _answers(predictions[name][order], windows, starts, name, task, sentence_windows)
         for name, task in tasks.items()
-        if METRICS[task["type"]] is not None
+        if name in predictions
     }
     results = _results(answers, tasks, np.ones(len(starts), dtype=bool))
     datasets = datasets or {}
@@ -194,11 +194,11 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
             continue
         predicted, expected = ([side[index] for index in chosen] for side in (predicted, expected))
         task = tasks[name]
-        metric, main_value = METRICS[task["type"]][task["problem_type"]]
+        metric, main_value = METRICS[task["type"]][task.get("problem_type")]
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
         main.append((values[main_value], task["weight"]))
-        if task["problem_type"] != "regression":
+        if metric is not SpearmanMetric:
             judged[rows[chosen]] = True
             right[rows[chosen]] &= [
                 one == other for one, other in zip(predicted, expected, strict=True)
@@ -222,6 +222,8 @@ def _answers(
     """Of a task's predictions for windows, those for the rows that begin at `starts`."""
     if task["type"] == "token_classification":
         return _token_answers(predicted, windows, starts, name, task["labels"])
+    if task["type"] == "sentence_embedding":
+        return _pair_answers(predicted, windows, starts, name)
     column = windows[name][:]
     labels = [column[start] for start in starts]
     if sentence_windows == "mean":
@@ -240,6 +242,17 @@ def _answers(
         (logits[rows] > 0).astype(int).tolist(),
         [[int(value) for value in labels[row]] for row in rows],
     )
+
+
+def _pair_answers(
+    predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str
+) -> Answers:
+    """The cosines of scored pairs; none, where all have the same score, as positive pairs have."""
+    scores = np.asarray(windows[name][:], dtype=float)[starts]
+    rows = np.flatnonzero(~np.isnan(scores))
+    if len(set(scores[rows])) < 2:
+        rows = rows[:0]
+    return Answers(rows, predicted[starts][rows, None].tolist(), scores[rows, None].tolist())
 
 
 def _token_answers(

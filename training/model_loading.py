@@ -59,6 +59,7 @@ def load_model(
         revision=run.model.revision,
         dtype="float32",  # the weights that training adds small steps to
         attn_implementation=run.model.attn_implementation,
+        encoder_dropout=run.model.encoder_dropout,
         **fields,
         **_window_fields(run),
     )
@@ -85,7 +86,8 @@ def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> li
 
 def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     """What of a task goes to the model's config."""
-    given = {"type": task.type, "labels": task.labels, "problem_type": task.problem_type}
+    given = {key: getattr(task, key) for key in ("type", "labels", "problem_type", "loss")}
+    given["dimensions"] = task.dimensions
     if task.type == "token_classification":
         given["labelling"] = run.data.labelling
     if task.problem_type == "regression":
@@ -106,13 +108,15 @@ def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
 def _load_finished(
     run: RunArguments, tasks: dict[str, dict]
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **_window_fields(run))
+    if run.model.encoder_dropout is not None:
+        config.set_encoder_dropout(run.model.encoder_dropout)
     model, report = MultiTaskModel.from_pretrained(
         run.model.model,
-        tasks=tasks,
+        config=config,
         dtype="float32",
         attn_implementation=run.model.attn_implementation,
         output_loading_info=True,
-        **_window_fields(run),
     )
     known = _load_finished_config(run.model.model).tasks
     new = tuple(f"heads.{name}." for name in tasks if name not in known)

@@ -8,11 +8,13 @@ from modeling.batching import length_batches
 def split_batch(batch: dict, max_tokens: int) -> list[dict]:
     """The rows of a batch in batches of at most `max_tokens` tokens, each padded to its own rows.
 
+    A batch with pairs is left whole: losses compare its texts with each other.
+
     Args:
         batch (`dict`): from `MultiTaskCollator`.
         max_tokens (`int`): at least 1, padding included; a row that has more is a batch of its own.
     """
-    if batch["input_ids"].numel() <= max_tokens:
+    if batch["input_ids"].numel() <= max_tokens or "groups" in batch:
         return [batch]
     lengths = batch["attention_mask"].sum(1).tolist()
     return [_taken(batch, rows, lengths[rows[0]]) for rows in length_batches(lengths, max_tokens)]

@@ -18,7 +18,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from data.bad_rows import BadRows
 from data.sampler import LengthGroupedBatchSampler
 from data.streaming import StreamedBatches, StreamedWindows
-from modeling.losses import count_labels, present_labels
+from modeling.losses import count_labels, pair_cosines, present_labels
 from modeling.pipeline_multitask import save_pipeline_code
 
 from .checkpoints import mark_complete, unmark
@@ -65,7 +65,6 @@ class MultiTaskTrainer(Trainer):
             )
         self.loss_is_scaled_for_ga = True
         self.compute_metrics = self._metrics
-        self.preprocess_logits_for_metrics = self._answers_and_losses
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
@@ -210,7 +209,7 @@ class MultiTaskTrainer(Trainer):
             source = {
                 # The columns that only metrics need would be read with every row.
                 "dataset": self.train_dataset.select_columns(
-                    ["input_ids", *self.model.heads.keys()]
+                    self.data_collator.columns(self.train_dataset)
                 ),
                 "batch_sampler": self._train_sampler,
                 "collate_fn": self.data_collator,
@@ -250,18 +249,39 @@ class MultiTaskTrainer(Trainer):
         )
         return output
 
-    @torch.no_grad()
-    def _answers_and_losses(self, logits: dict, labels: dict) -> dict[str, torch.Tensor]:
-        """What evaluation gathers: logits of sentences, label ids in place of those of tokens, and
-        losses and counts by row."""
-        gathered = {}
-        for name, head in self.model.heads.items():
-            gathered[name] = logits[name].argmax(-1) if head.reads_tokens else logits[name].float()
-            rows = len(labels[name])
-            losses = head.loss(logits[name], labels[name])
-            gathered[f"{name} loss"] = losses.view(rows, -1).sum(1)
-            gathered[f"{name} count"] = present_labels(labels[name]).view(rows, -1).sum(1)
-        return gathered
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """What evaluation gathers, one line per row of the data: logits of sentences, label ids in
+        place of those of tokens, cosines of pairs, and each task's losses and counts."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+            answers = self._answers(outputs, inputs)
+        device = inputs["input_ids"].device
+        known = torch.zeros(len(next(iter(answers.values()))), device=device)  # in place of labels
+        return known.sum() if loss is None else loss.detach(), answers, known
+
+    def _answers(self, outputs, inputs: dict) -> dict[str, torch.Tensor]:
+        labels, answers = inputs["labels"], {}
+        texts = len(inputs["input_ids"])
+        groups = inputs.get("groups", torch.arange(texts, device=outputs.last_hidden_state.device))
+        for name in self.model.config.tasks:
+            if name in self.model.heads:
+                head, logits = self.model.heads[name], outputs.logits[name]
+                answers[name] = logits.argmax(-1) if head.reads_tokens else logits.float()
+                losses = head.loss(logits, labels[name])
+            else:
+                answers[name] = pair_cosines(outputs.sentence_embedding, groups)
+                if name not in (outputs.losses or {}):
+                    continue
+                # The batch's mean: its texts may have been compared with each other.
+                losses = outputs.losses[name] * present_labels(labels[name])
+            answers[f"{name} loss"] = losses.view(texts, -1).sum(1)
+            answers[f"{name} count"] = present_labels(labels[name]).view(texts, -1).sum(1)
+        if "groups" not in inputs:
+            return answers
+        of_rows = torch.ones_like(groups, dtype=torch.bool)
+        of_rows[1:] = groups[1:] != groups[:-1]
+        return {key: values[of_rows] for key, values in answers.items()}
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
         config = self.model.config
@@ -275,7 +295,11 @@ class MultiTaskTrainer(Trainer):
         return metrics | self._mean_losses(output.predictions)
 
     def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:
-        counts = {name: int(gathered[f"{name} count"].sum()) for name in self.model.heads}
+        counts = {
+            key.removesuffix(" count"): int(values.sum())
+            for key, values in gathered.items()
+            if key.endswith(" count")
+        }
         return {
             f"loss_{name}": float(gathered[f"{name} loss"].sum(dtype=np.float64)) / count
             for name, count in counts.items()
