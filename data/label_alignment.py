@@ -111,7 +111,11 @@ def label_id(label: str, labels: list[str]) -> int:
 
 
 def token_labels(
-    tag_ids: list[int], word_ids: list[int | None], labels: list[str], labelling: str
+    tag_ids: list[int],
+    word_ids: list[int | None],
+    labels: list[str],
+    labelling: str,
+    unit_ids: list[int | None] | None = None,
 ) -> list[int]:
     """One label per token.
 
@@ -119,23 +123,27 @@ def token_labels(
         tag_ids (`list[int]`): per word an index into `labels`.
         word_ids (`list[int | None]`): per token the index of its word, None for special tokens.
         labels (`list[str]`): the task's tags, `O`, `B-...`, `I-...`.
-        labelling (`str`): `first` labels the first token of each word and ignores the others; `all`
-            labels every token, those after the first of a `B-` word with the `I-` of its type.
+        labelling (`str`): `first` labels the first token of each word and of each of `unit_ids`,
+            and ignores the others; `all` labels every token. Those after the first of a `B-` word
+            have the `I-` of its type.
+        unit_ids (`list[int | None]`, *optional*): per token the word that would be found in the
+            text alone: it may be a part of one that is given, as each piece of "U.S." is, and will
+            be asked for its label when the model reads texts.
 
     Returns:
         `list[int]`: indices into `labels`, -100 where the loss is to ignore the token.
     """
-    token_ids, previous = [], None
-    for word in word_ids:
+    token_ids, previous, previous_unit = [], None, None
+    for word, unit in zip(word_ids, unit_ids or word_ids, strict=True):
         if word is None:
             token_ids.append(IGNORE_INDEX)
             continue
         if word != previous:
             token_ids.append(tag_ids[word])
-        elif labelling == "first":
+        elif labelling == "first" and unit == previous_unit:
             token_ids.append(IGNORE_INDEX)
         else:
             tag = labels[tag_ids[word]]
             token_ids.append(label_id(f"I{tag[1:]}", labels) if tag[0] == "B" else tag_ids[word])
-        previous = word
+        previous, previous_unit = word, unit
     return token_ids

@@ -344,8 +344,9 @@ class UnitLabels:
 def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabels:
     """Labels per unit and per token, from word tags or character spans."""
     labels, labelling = task["labels"], task["labelling"]
+    units_of_text = units[labelling](text, tokenized.offsets)
     if words is None:
-        words = word_ranges(units[labelling](text, tokenized.offsets), tokenized.offsets)
+        words = word_ranges(units_of_text, tokenized.offsets)
         spans, tags = label, None
     else:
         spans, tags = None, label
@@ -366,7 +367,7 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
     return UnitLabels(
         ids,
         positions,
-        token_labels(ids, unit_ids, labels, labelling),
+        token_labels(ids, unit_ids, labels, labelling, units_of_text),
         [
             tag != "O" and not following.startswith("I")
             for tag, following in zip(tags, [*tags, "O"][1:], strict=True)

@@ -91,6 +91,18 @@ def test_word_tags_go_to_first_tokens(tokenizer):
     )
 
 
+def test_each_part_of_a_word_that_texts_have_is_labelled(tokenizer):
+    """A text is read in words without inner punctuation, so those must have been learned."""
+    row = {"tokens": ["in", "u.s.", "ulm"], "tags": ["O", "B-LOC", "B-LOC"]}
+    found = first_row(tokenizer, row, {"tags": ENTITIES})
+    assert pieces(tokenizer, found) == [
+        "[CLS]", "in", "u", ".", "s", ".", "u", "##l", "##m", "[SEP]"
+    ]  # fmt: skip
+    assert found["tags"] == [-100, 0, 1, 2, 2, 2, 1, -100, -100, -100]
+    assert found["tags.tags"] == [0, 1, 1]
+    assert found["tags.positions"] == [1, 2, 6]
+
+
 def test_word_tags_go_to_all_tokens_when_asked(tokenizer):
     row = {"tokens": ["In", "Ulm", "Ulm"], "tags": ["O", "B-LOC", "B-LOC"]}
     found = first_row(tokenizer, row, {"tags": BY_TOKENS})
