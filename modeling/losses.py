@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 IGNORE_INDEX = -100
 # So that a weight of 1 holds the embedding and leaves the other tasks room (docs/recipes.md).
-RETENTION_SCALE = 5.0
+RETENTION_SCALE = 2.0
 SIMILARITY_SCALE = 20.0  # of cosines before a softmax
 
 

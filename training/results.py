@@ -42,9 +42,8 @@ def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
     """The metrics as a table: one line per metric, one column per split; shares in percent."""
     splits = [split for split in ("eval", "test") if f"{split}_score" in results]
     titles = {"eval": "validation", "test": "test"}
-    order = [name for name, task in tasks.items() if task["type"] != "sentence_embedding"]
     keys: list[str] = []
-    for name in [*order, "exact_match", "score"]:
+    for name in [*tasks, "exact_match", "score"]:
         for key in results:
             metric = key.partition("_")[2]
             if (metric == name or metric.startswith(f"{name}_")) and metric not in keys:
