@@ -57,34 +57,18 @@ def cached_layers(
         ValueError: layers that answer in a form of their own, or too little room on the disk.
     """
     layers = list(layer_stack(model.encoder)[:num_layers])
-    places, num_tokens = _places(dataset)
-    with autocast():
-        probe = _answers(model.encoder, layers[-1], torch.ones((1, 2), dtype=torch.long))
-    states = probe[0] if isinstance(probe, tuple) else probe
-    if not isinstance(states, torch.Tensor) or states.shape[:2] != (1, 2) or states.dim() != 3:
+    run = partial(_run, model.encoder, layers[-1], autocast)
+    answer = run(torch.full((1, 2), padding_id), torch.tensor([2]))
+    others = (None,) * (len(answer) - 1) if isinstance(answer, tuple) else None
+    form = _hidden_states(answer)
+    if form is None or form.shape != (1, 2, form.shape[-1]):
         raise ValueError(
             "cache_frozen_layers needs layers that answer hidden states of shape (batch_size, "
             f"seq_len, hidden_size). Found others in {type(model.encoder).__name__}."
         )
-    stored = _mapped_file(folder, (num_tokens, states.shape[2]), states.dtype)
-
-    machine = PartialState()
-    share = list(places)[machine.local_process_index :: _processes_here(machine)]
-    rows = [np.frombuffer(key, dtype=np.int32) for key in share]
-    for batch in length_batches([len(row) for row in rows], max_tokens):
-        input_ids = torch.full((len(batch), len(rows[batch[0]])), padding_id)
-        for place, index in enumerate(batch):
-            input_ids[place, : len(rows[index])] = torch.from_numpy(rows[index].astype(np.int64))
-        lengths = torch.tensor([len(rows[index]) for index in batch])
-        with autocast():
-            found = _answers(model.encoder, layers[-1], input_ids, lengths)
-        found = (found[0] if isinstance(found, tuple) else found).cpu()
-        for place, index in enumerate(batch):
-            start = places[share[index]]
-            stored[start : start + len(rows[index])] = found[place, : len(rows[index])]
-    machine.wait_for_everyone()
-
-    others = (None,) * (len(probe) - 1) if isinstance(probe, tuple) else None
+    places, num_tokens = _places(dataset)
+    stored = _mapped_file(folder, (num_tokens, form.shape[-1]), form.dtype)
+    _fill(stored, places, padding_id, max_tokens, run)
     stand_in = _StandIn(model, stored, places, others)
     hooks = [
         model.encoder.register_forward_pre_hook(stand_in.look_up, with_kwargs=True),
@@ -151,28 +135,50 @@ def _places(dataset: Dataset) -> tuple[dict[bytes, int], int]:
     return places, num_tokens
 
 
+def _fill(
+    stored: torch.Tensor,
+    places: dict[bytes, int],
+    padding_id: int,
+    max_tokens: int,
+    run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | tuple],
+) -> None:
+    """Run the layers over all rows; the processes of a machine share them."""
+    machine = PartialState()
+    keys = list(places)[machine.local_process_index :: _processes_here(machine)]
+    rows = [torch.from_numpy(np.frombuffer(key, dtype=np.int32).astype(np.int64)) for key in keys]
+    for batch in length_batches([len(row) for row in rows], max_tokens):
+        some = [rows[index] for index in batch]
+        input_ids = nn.utils.rnn.pad_sequence(some, batch_first=True, padding_value=padding_id)
+        states = _hidden_states(run(input_ids, torch.tensor([len(row) for row in some]))).cpu()
+        for place, index in enumerate(batch):
+            start, length = places[keys[index]], len(rows[index])
+            stored[start : start + length] = states[place, :length]
+    machine.wait_for_everyone()
+
+
 @torch.no_grad()
-def _answers(
+def _run(
     encoder: nn.Module,
     layer: nn.Module,
+    autocast: Callable[[], AbstractContextManager],
     input_ids: torch.Tensor,
-    lengths: torch.Tensor | None = None,
+    lengths: torch.Tensor,
 ) -> torch.Tensor | tuple:
-    """What a layer of the encoder, evaluating, answers to a batch of padded rows."""
-    if lengths is None:
-        lengths = torch.tensor([input_ids.shape[1]] * len(input_ids))
+    """What a layer of the encoder, evaluating, answers to rows of those lengths."""
     mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
     answers: list = []
     training = encoder.training
     encoder.eval()
-    with layer.register_forward_hook(lambda _layer, _args, answer: answers.append(answer)):
-        encoder(
-            input_ids=input_ids.to(encoder.device),
-            attention_mask=mask.to(encoder.device),
-            return_dict=True,
-        )
+    with autocast(), layer.register_forward_hook(lambda *parts: answers.append(parts[-1])):
+        encoder(input_ids=input_ids.to(encoder.device), attention_mask=mask.to(encoder.device))
     encoder.train(training)
     return answers[0]
+
+
+def _hidden_states(answer: torch.Tensor | tuple) -> torch.Tensor | None:
+    """Some layers answer them alone, others as the first of several things."""
+    states = answer[0] if isinstance(answer, tuple) else answer
+    return states if isinstance(states, torch.Tensor) else None
 
 
 def _mapped_file(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
