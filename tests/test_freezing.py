@@ -137,7 +137,6 @@ def test_layers_that_share_weights_are_no_stack(make_model, arguments):
     [
         (["encoder"], ["encoder."]),
         (["embeddings"], ["encoder.embeddings."]),
-        (["heads.topic", "heads.entities"], ["heads.topic.", "heads.entities."]),
         (["encoder", "heads.topic"], ["encoder.", "heads.topic."]),
     ],
 )
@@ -211,11 +210,10 @@ def trained_depths(watch, model) -> list[set]:
     ("keys", "expected"),
     [
         ({"unfreeze_layers_per_epoch": 1.0}, [{None}, {None, 2}, {None, 1, 2}, {None, 0, 1, 2}]),
-        ({"unfreeze_layers_per_epoch": 0.5}, [{None}, {None}, {None, 2}, {None, 2}]),
-        ({"unfreeze_layers_per_epoch": 3.0}, [{None}, {None, 0, 1, 2}]),
+        ({"unfreeze_layers_per_epoch": 0.5}, [{None}, {None}, {None, 2}]),
         (
             {"unfreeze_layers_per_epoch": 2.0, "freeze_layers": 1},
-            [{None}, {None, 2}, {None, 2}],
+            [{None}, {None, 2}],
         ),
         ({"unfreeze_layers_per_epoch": 3.0, "freeze": ["embeddings"]}, [{None}, {None, 1, 2}]),
     ],
@@ -237,7 +235,7 @@ def test_gradual_unfreezing_goes_on_where_it_was(make_trainer, make_model, synth
     model = with_dropout(make_model(tasks=synthetic_splits[1]), 0.2)
     keys = {
         "unfreeze_layers_per_epoch": 1.0,
-        "num_train_epochs": 4,
+        "num_train_epochs": 3,
         "save_total_limit": None,
     }
     saving = {"save_strategy": "steps", "save_steps": 1, "output_dir": "whole"}
@@ -321,7 +319,7 @@ def test_by_default_groups_are_those_of_the_trainer(make_trainer):
         # The layers of RoBERTa and XLM-RoBERTa are BERT's.
         *((family, {"freeze_layers": 1}) for family in ENCODERS if "roberta" not in family),
         ("modernbert", {"freeze": ["encoder"]}),
-        ("deberta-v2", {"freeze_layers": 2, "max_batch_tokens": 300}),
+        ("bert", {"freeze_layers": 2, "max_batch_tokens": 300}),
     ],
 )
 def test_lower_layers_stay_as_they_are_and_may_be_cached(
@@ -347,8 +345,8 @@ def test_lower_layers_stay_as_they_are_and_may_be_cached(
         trainer, watch = train(
             make_trainer,
             copy.deepcopy(model),
-            train=splits["train"].select(range(24)),
-            per_device_train_batch_size=12,
+            train=splits["train"].select(range(16)),
+            per_device_train_batch_size=8,
             max_steps=3,
             eval_strategy="steps",
             eval_steps=3,
