@@ -32,9 +32,13 @@ def layer_stack(encoder: nn.Module) -> nn.ModuleList:
 def parameter_depths(encoder: nn.Module) -> dict[str, int]:
     """Name of each parameter -> 0 in the embeddings, 1 in the lowest layer, and so on.
 
-    Encodes two tokens, to see what is read after the last layer.
+    Encodes two tokens, to see what is read after the last layer. Layers that share their weights
+    all have depth 1.
+
+    Raises:
+        ValueError: the encoder has no list of modules at all.
     """
-    stack = _longest_list(encoder)
+    stack = _longest_list(encoder) or layer_stack(encoder)
     places = {
         id(module): place for place, layer in enumerate(stack, 1) for module in layer.modules()
     }
