@@ -43,6 +43,7 @@ from training.data_loading import (
     preprocess_rows,
     write_bad_rows,
 )
+from training.freezing import check_freezing, parameter_counts
 from training.metrics import metric_names
 from training.model_loading import load_model
 from training.processor import keep_freed_memory
@@ -70,6 +71,8 @@ def main(argv: list[str] | None = None) -> None:
             texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
             check_best_metric(run, model, rows)
+            if run.training.do_train and not run.training.do_inspect:
+                check_freezing(model, run.training, run.data.streaming)
             windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
             splits = join_datasets(run, windows, tokenizer, model)
             draws = epoch_draws(run, splits)
@@ -198,6 +201,11 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
             for old in checkpoints(output_dir):
                 shutil.rmtree(old)
     trainer.accelerator.wait_for_everyone()
+    trained, parameters = parameter_counts(trainer.model, run.training)
+    if trained == 0:
+        logger.info("All of %s parameters are frozen: nothing is trained.", f"{parameters:,}")
+        trainer.save_model()
+        return {}
     logger.info(
         "Training on %s with %s; %d processes, %s.",
         "streamed rows" if run.data.streaming else f"{len(trainer.train_dataset)} rows",
@@ -205,6 +213,7 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         run.training.world_size,
         "bfloat16" if run.training.bf16 else "float32",
     )
+    logger.info("%s of %s parameters are trained.", f"{trained:,}", f"{parameters:,}")
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     trainer.save_model()
     trainer.save_state()

@@ -203,6 +203,41 @@ class MultiTaskTrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a new best."}
     )
+    freeze: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "What is not trained: encoder, embeddings, heads.<task>, or everything, which "
+            "leaves only the evaluation."
+        },
+    )
+    freeze_layers: int | None = field(
+        default=None,
+        metadata={"help": "The embeddings and so many of the lowest layers are not trained."},
+    )
+    unfreeze_layers_per_epoch: float | None = field(
+        default=None,
+        metadata={
+            "help": "Train only the heads in the first epoch, then so many more layers with each "
+            "epoch, from the highest to the lowest; the embeddings come last."
+        },
+    )
+    cache_frozen_layers: bool = field(
+        default=False,
+        metadata={
+            "help": "Run frozen lower layers once over the training rows and keep what they answer "
+            "on the disk."
+        },
+    )
+    layer_learning_rate_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "Each layer's learning rate as a share of that of the one above, in (0, 1]; "
+            "the highest layer has learning_rate, the embeddings the lowest one."
+        },
+    )
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the heads. Default: learning_rate."}
+    )
     # All heads run in every step, so no parameter is ever without a gradient.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
@@ -240,12 +275,34 @@ class MultiTaskTrainingArguments(TrainingArguments):
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
+        self._check_freezing()
+        if self.unfreeze_layers_per_epoch is not None:
+            # Ranks then wait for no gradient of a layer that is not trained yet.
+            self.ddp_find_unused_parameters = True
         if not self.do_eval and self.early_stopping_patience is not None:
             raise ValueError("early_stopping_patience needs do_eval.")
         for key, expected in NOT_SUPPORTED.items():
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         super().__post_init__()
+
+    def _check_freezing(self) -> None:
+        if self.freeze_layers is not None and self.freeze_layers < 0:
+            raise ValueError(f"freeze_layers should be at least 0. Found {self.freeze_layers}.")
+        for key in ("unfreeze_layers_per_epoch", "head_learning_rate"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{key} should be above 0, and finite. Found {value}.")
+        if not 0 < self.layer_learning_rate_decay <= 1:
+            raise ValueError(
+                "layer_learning_rate_decay should be above 0 and at most 1. "
+                f"Found {self.layer_learning_rate_decay}."
+            )
+        if self.cache_frozen_layers and self.unfreeze_layers_per_epoch is not None:
+            raise ValueError(
+                "cache_frozen_layers needs layers that are frozen for the whole run. "
+                f"Found unfreeze_layers_per_epoch: {self.unfreeze_layers_per_epoch}."
+            )
 
 
 # Keys of TrainingArguments that would change losses or metrics unnoticed, or end in a defect.

@@ -1,6 +1,7 @@
 """The Trainer whose combined loss does not depend on how a step is split."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from data.bad_rows import BadRows
 from data.sampler import LengthGroupedBatchSampler
@@ -23,6 +24,16 @@ from modeling.pipeline_multitask import save_pipeline_code
 
 from .checkpoints import mark_complete, unmark
 from .embedding_rows import EmbeddingRows, only_used_rows
+from .freezing import (
+    GradualUnfreezing,
+    check_freezing,
+    freezing_keys,
+    frozen,
+    frozen_layers,
+    frozen_parameters,
+)
+from .layer_cache import cached_layers
+from .learning_rates import split_by_learning_rate
 from .metrics import compute_metrics
 from .passes import split_batch
 
@@ -73,7 +84,36 @@ class MultiTaskTrainer(Trainer):
 
     def train(self, *args, **kwargs):
         """As in `Trainer`, also after `evaluate`, and without a cost for token embeddings that no
-        training row uses (see embedding_rows.py)."""
+        training row uses (see embedding_rows.py), nor for what is frozen (see freezing.py). With
+        everything frozen there is nothing to do."""
+        with self._freezing():
+            if not any(parameter.requires_grad for parameter in self.model.parameters()):
+                return TrainOutput(0, 0.0, {})
+            return self._train_used_rows(*args, **kwargs)
+
+    @contextmanager
+    def _freezing(self) -> Iterator[None]:
+        """Freezes what the arguments say, for as long as it is trained."""
+        keys = freezing_keys(self.args)
+        if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError(
+                f"{keys[0]} needs a model in one process or in DistributedDataParallel. "
+                "Found FSDP, DeepSpeed or a model_init."
+            )
+        check_freezing(self.model, self.args, not isinstance(self.train_dataset, Dataset))
+        callbacks: list = []
+        if self.args.unfreeze_layers_per_epoch is not None:
+            callbacks.append(GradualUnfreezing())
+        if self.args.cache_frozen_layers:
+            callbacks.append(_CachedLayers(self))
+        with frozen(self.model, frozen_parameters(self.model, self.args)), ExitStack() as stack:
+            for callback in callbacks:
+                self.add_callback(callback)
+                stack.callback(self.remove_callback, callback)
+                stack.callback(callback.close)
+            yield
+
+    def _train_used_rows(self, *args, **kwargs):
         # Evaluation marks the model as prepared, if only for evaluation: it would be trained
         # without DistributedDataParallel, each rank on its own, unnoticed.
         self.model.__dict__.pop("_is_accelerate_prepared", None)
@@ -107,6 +147,14 @@ class MultiTaskTrainer(Trainer):
             if isinstance(module, nn.Embedding | EmbeddingRows)
         }
         return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """As in `Trainer`, with the learning rates of layers and heads."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if new:
+            split_by_learning_rate(optimizer, self.model, self.args)
+        return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
         """As in `Trainer`; where the optimizer's kernel can scale the gradients that it reads, they
@@ -349,3 +397,27 @@ class _EpochOrder(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **kwargs):
         if self.trainer._train_sampler is not None:
             self.trainer._train_sampler.set_epoch(int(state.epoch or 0))
+
+
+class _CachedLayers(TrainerCallback):
+    """Fills the cache of frozen layers when the weights are those that the run goes on from."""
+
+    def __init__(self, trainer: MultiTaskTrainer):
+        self.trainer = trainer
+        self._cached = ExitStack()
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self._cached.enter_context(
+            cached_layers(
+                model,
+                frozen_layers(model, args),
+                self.trainer.train_dataset,
+                self.trainer.data_collator.tokenizer.pad_token_id,
+                Path(args.output_dir),
+                args.max_batch_tokens,
+                self.trainer.accelerator.autocast,
+            )
+        )
+
+    def close(self) -> None:
+        self._cached.close()

@@ -1,0 +1,11 @@
+"""Runs of run_multitask.py one after the other, in one process or one group of ranks.
+
+python several_runs.py CONFIG CONFIG ...
+"""
+
+import sys
+
+import run_multitask
+
+for config in sys.argv[1:]:
+    run_multitask.main([config])

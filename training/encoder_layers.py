@@ -1,0 +1,80 @@
+"""Where in its encoder a parameter is: in the embeddings, or in which layer.
+
+Encoders of all families are read in one way: the layers are the list of as many modules as the
+config counts layers; what is outside of it belongs to the embeddings, or to the last layer where it
+is read after that (a final norm). Tables that every layer reads, as the relative positions of MPNet
+and DeBERTa, are embeddings as well.
+"""
+
+import torch
+from torch import nn
+
+
+def layer_stack(encoder: nn.Module) -> nn.ModuleList:
+    """The layers of an encoder, from the lowest to the highest.
+
+    Args:
+        encoder (`nn.Module`): any `PreTrainedModel` that reads tokens.
+
+    Raises:
+        ValueError: there is no such list, as in ALBERT, whose layers share their weights.
+    """
+    stack, expected = _longest_list(encoder), encoder.config.num_hidden_layers
+    if len(stack) != expected:
+        raise ValueError(
+            "freeze_layers, unfreeze_layers_per_epoch, layer_learning_rate_decay and "
+            f"cache_frozen_layers need an encoder that lists its {expected} layers. "
+            f"Found a list of {len(stack)} in {type(encoder).__name__}."
+        )
+    return stack
+
+
+def parameter_depths(encoder: nn.Module) -> dict[str, int]:
+    """Name of each parameter -> 0 in the embeddings, 1 in the lowest layer, and so on.
+
+    Encodes two tokens, to see what is read after the last layer. Layers that share their weights
+    all have depth 1.
+
+    Raises:
+        ValueError: the encoder has no list of modules at all.
+    """
+    stack = _longest_list(encoder) or layer_stack(encoder)
+    places = {
+        id(module): place for place, layer in enumerate(stack, 1) for module in layer.modules()
+    }
+    above = {id(module): len(stack) for module in _first_read_after(stack[-1], encoder)}
+    depths = above | places
+    owners = dict(encoder.named_modules())
+    return {
+        name: depths.get(id(owners[name.rpartition(".")[0]]), 0)
+        for name, _ in encoder.named_parameters()
+    }
+
+
+def _longest_list(encoder: nn.Module) -> nn.ModuleList:
+    """The list that is as long as the config says, or else the longest one."""
+    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    expected = encoder.config.num_hidden_layers
+    return max(lists, key=lambda one: (len(one) == expected, len(one)), default=nn.ModuleList())
+
+
+@torch.no_grad()
+def _first_read_after(last: nn.Module, encoder: nn.Module) -> list[nn.Module]:
+    """The modules that are called for the first time after `last` was, its own ones included."""
+    calls: list[nn.Module] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _: calls.append(module))
+        for module in encoder.modules()
+    ]
+    training = encoder.training
+    encoder.eval()  # dropout would change the random state
+    try:
+        ids = torch.ones((1, 2), dtype=torch.long, device=encoder.device)
+        encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
+    finally:
+        encoder.train(training)
+        for hook in hooks:
+            hook.remove()
+    start = calls.index(last)
+    before = set(calls[:start])
+    return [module for module in calls[start:] if module not in before]
