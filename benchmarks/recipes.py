@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import machine
 from benchmarks.reporting import Table, write
+from benchmarks.workload import ROOT
 from training.arguments import RunArguments, parse_arguments
 
 NOTHING_TRAINED = "everything"
@@ -78,9 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         argv,
         {"machine": machine.describe(), "spearman_before": before, "outcomes": outcomes},
         [table(outcomes, before, options.epochs)],
-        [
-            f"One seed. {options.epochs} epochs of {options.rows or 'all'} rows; test split, percent."
-        ],
+        [f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."],
     )
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ENCODERS, TASKS
+from conftest import ENCODERS, TASKS, results
 from safetensors.torch import load_file
-from test_run_multitask import results, run  # noqa: F401  # `run` is a fixture
 from transformers import AlbertConfig, AlbertModel, TrainerCallback
 
 import run_multitask
@@ -463,7 +462,7 @@ def test_what_the_model_lacks_is_refused(keys, streaming, message, make_model, a
 # Whole runs
 
 
-def test_a_run_freezes_by_its_keys(run, backbone, caplog):  # noqa: F811
+def test_a_run_freezes_by_its_keys(run, backbone, caplog):
     folder = run("--freeze_layers", "1", freeze=["embeddings"], cache_frozen_layers=True)
     saved = load_file(folder / "model.safetensors")
     start = load_file(backbone("bert") / "model.safetensors")
@@ -476,7 +475,7 @@ def test_a_run_freezes_by_its_keys(run, backbone, caplog):  # noqa: F811
     assert "2,258 of 17,538 parameters are trained." in caplog.text
 
 
-def test_a_run_with_everything_frozen_only_evaluates(run, caplog):  # noqa: F811
+def test_a_run_with_everything_frozen_only_evaluates(run, caplog):
     folder = run(freeze="everything")
     assert "All of 17,538 parameters are frozen: nothing is trained." in caplog.text
     assert "eval_score" in results(folder)
@@ -484,7 +483,7 @@ def test_a_run_with_everything_frozen_only_evaluates(run, caplog):  # noqa: F811
     assert (folder / "model.safetensors").exists()
 
 
-def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):  # noqa: F811
+def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(freeze="heads.topics")
     assert stopped.value.code == 2

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +127,9 @@ def _places(dataset: Dataset) -> tuple[dict[bytes, int], int]:
     """Where each different row begins, in tokens, and how many tokens they are together."""
     places: dict[bytes, int] = {}
     num_tokens = 0
-    for batch in dataset.select_columns(["input_ids"]).iter(batch_size=1000):
-        for ids in batch["input_ids"]:
+    names = [name for name in ("input_ids", "others") if name in dataset.column_names]
+    for batch in dataset.select_columns(names).iter(batch_size=1000):
+        for ids in chain(batch["input_ids"], *batch.get("others", ())):
             key = _key(np.asarray(ids))
             if key not in places:
                 places[key] = num_tokens
