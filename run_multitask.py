@@ -15,7 +15,6 @@ what. Anything else that ends the run is a defect and keeps its traceback.
 """
 
 import copy
-import gc
 import logging
 import shutil
 import sys
@@ -146,7 +145,6 @@ def compare(run: RunArguments) -> None:
         if name not in finished:
             run_once(one)
             mark_finished(one)
-            gc.collect()  # a trainer and its model hold each other in memory
     logger.info("Comparing the finished models.")
     report = measure(comparison)
     if run.training.process_index == 0:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 import run_multitask
 from training.arguments import parse_arguments
 from training.checkpoints import mark_complete
-from training.comparison import Comparison, is_finished
+from training.compared_models import exact_match_together
+from training.comparison import Comparison, folder_name, is_finished
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -138,6 +139,13 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
     assert "eval_one_accuracy" in read(untrained / "all_results.json")
     assert "There is no test split." in (folder / "report.md").read_text()
 
+    # As if each task's own model were the one of all: together they are right where that one is.
+    multi = Comparison.of(parse_arguments([path])).multi(3)
+    same = {folder_name(model, 3): multi for model in ("multi", *tasks)}
+    rows, _ = run_multitask.load_rows(multi)
+    found = exact_match_together(Comparison(list(tasks), [3], same), 3, rows, "validation")
+    assert found == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
+
 
 def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
     """By a model of one task alone, whose label would otherwise decide on the cut."""
@@ -198,13 +206,13 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
     # One broke off before its end: the others stay as they are.
     (folder / "topic-seed4" / "all_results.json").unlink()
     times = {name: (folder / name / "model.safetensors").stat().st_mtime_ns for name in RUNS}
-    before = report["tasks"]
+    before = report["tasks"]["topic"]["metrics"]["accuracy"]["differences"]
     caplog.clear()
     with caplog.at_level("INFO"):
-        compare(path, "--compare_seeds", "3", "4", "--logging_steps", "1")
+        compare(path, "--compare_seeds", "4")
     told = [line for line in caplog.messages if line.startswith("Run ")]
-    assert [line.endswith("is finished.") for line in told] == [True] * 4 + [False, True]
-    assert told[4].startswith("Run 5 of 6: topic-seed4, in ")
+    assert [line.endswith("is finished.") for line in told] == [True, False, True]
+    assert told[1].startswith("Run 2 of 3: topic-seed4, in ")
     changed = {
         name
         for name, time in times.items()
@@ -212,7 +220,7 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
     }
     assert changed == {"topic-seed4"}
     report = read(folder / "report.json")
-    assert report["tasks"] == before
+    assert report["tasks"]["topic"]["metrics"]["accuracy"]["differences"] == before[1:]
     assert report["models"]["topic"]["seconds"] is None
     assert report["models"]["multi"]["seconds"] > 0
     assert "A run that was resumed" in (folder / "report.md").read_text()

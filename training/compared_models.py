@@ -45,6 +45,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
         if multi.training.process_index == 0:
             texts = _texts(rows[split])
             similarity.append(similarity_to_start(multi, rows, texts))
+        gc.collect()  # trainers and their models hold each other in memory
     report = make_report(
         {name: _results(run) for name, run in comparison.runs.items()},
         load_finished(first)[1].config.tasks,
@@ -118,10 +119,7 @@ def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> 
         eval_dataset=windows,
         processing_class=tokenizer,
     )
-    predictions = trainer.predict(windows).predictions[name]
-    del trainer, model
-    gc.collect()  # they hold each other in memory
-    return predictions
+    return trainer.predict(windows).predictions[name]
 
 
 # Size and time
@@ -172,7 +170,6 @@ def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
     for answer in contestants.values():
         answer(texts[:32])  # first calls cost more
     found: dict[str, Any] = {"texts": len(texts), "multi": [], "single": []}
-    gc.collect()  # what training left behind must cost neither time
     for number in range(SPEED_ROUNDS):
         for name in sorted(contestants, reverse=bool(number % 2)):
             start = time.perf_counter()
