@@ -6,6 +6,7 @@
     accelerate launch --config_file configs/accelerate/cpu_two_processes.yaml run_multitask.py
     python run_multitask.py runs/snips/config.yaml --resume_from_checkpoint
     python run_multitask.py my.yaml --do_inspect              # what is in the data
+    python run_multitask.py my.yaml --compare_single_task     # one model beside one per task
     python run_multitask.py --help                            # every key
 
 The run folder gets the model with its tokenizer and code, the resolved config.yaml, and
@@ -32,11 +33,14 @@ from export.publish import publish
 from modeling import MultiTaskModel, MultiTaskPipeline
 from training.arguments import RunArguments, parse_arguments
 from training.checkpoints import checkpoints, is_complete, newest_complete_checkpoint
+from training.compared_models import measure
+from training.comparison import Comparison, is_finished, mark_finished
 from training.data_loading import (
     epoch_draws,
     evaluated_metrics,
     inspect,
     join_datasets,
+    keep_only_task,
     labelled_tasks,
     load_rows,
     load_texts,
@@ -47,6 +51,7 @@ from training.freezing import check_freezing, parameter_counts
 from training.metrics import metric_names
 from training.model_loading import load_model
 from training.processor import keep_freed_memory
+from training.report import can_plot, write_report
 from training.results import (
     print_answers,
     print_inspection,
@@ -63,11 +68,23 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run = parse_arguments(sys.argv[1:] if argv is None else argv)
         set_up_logging(run)
-        keep_freed_memory()
+    except (ValueError, OSError) as error:
+        fail(error)
+    keep_freed_memory()
+    if run.training.compare_single_task:
+        compare(run)
+    else:
+        run_once(run)
+
+
+def run_once(run: RunArguments) -> None:
+    """Do all that one run is asked for."""
+    try:
         checkpoint = find_checkpoint(run)
         set_seed(run.training.seed)
         with run.training.main_process_first(desc="loading"):
             rows, bad = load_rows(run)
+            run, rows = keep_only_task(run, rows)
             texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
             check_best_metric(run, model, rows)
@@ -109,6 +126,32 @@ def main(argv: list[str] | None = None) -> None:
         answer(run, model, tokenizer, texts)
         if publishes:
             push(run, model, tokenizer, results, token)
+
+
+def compare(run: RunArguments) -> None:
+    """Train the model of all tasks and one of each task alone, with every seed, and report."""
+    try:
+        with run.training.main_process_first(desc="looking at what is there"):
+            comparison = Comparison.of(run)
+            finished = [name for name, one in comparison.runs.items() if is_finished(one)]
+            comparison.check_data()
+    except (ValueError, OSError) as error:
+        fail(error)
+    if not can_plot():
+        logger.warning(
+            "report.png is left out without matplotlib: pip install -r requirements-report.txt"
+        )
+    run.training.distributed_state.wait_for_everyone()  # nobody writes while another still looks
+    for number, (name, one) in enumerate(comparison.runs.items(), start=1):
+        state = "is finished" if name in finished else f"in {one.training.output_dir}"
+        logger.info("Run %d of %d: %s, %s.", number, len(comparison.runs), name, state)
+        if name not in finished:
+            run_once(one)
+            mark_finished(one)
+    logger.info("Comparing the finished models.")
+    report = measure(comparison)
+    if run.training.process_index == 0:
+        write_report(report, Path(run.training.output_dir))
 
 
 def set_up_logging(run: RunArguments) -> None:
@@ -200,6 +243,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         if checkpoint is None:
             for old in checkpoints(output_dir):
                 shutil.rmtree(old)
+        # Beside the config of this run, those of an earlier one would be taken for its own.
+        (output_dir / "all_results.json").unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     trained, parameters = parameter_counts(trainer.model, run.training)
     if trained == 0:
@@ -215,6 +260,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
     )
     logger.info("%s of %s parameters are trained.", f"{trained:,}", f"{parameters:,}")
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if checkpoint is not None:
+        metrics["train_resumed"] = True  # train_runtime is that of the last part
     trainer.save_model()
     trainer.save_state()
     return metrics
@@ -274,4 +321,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Interrupted. --resume_from_checkpoint goes on from the last checkpoint.")
+        sys.exit(
+            "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison "
+            "goes on when it is started again."
+        )

@@ -67,6 +67,13 @@ class ModelArguments:
     attn_implementation: str | None = field(
         default=None, metadata={"help": "eager, sdpa, ...; by default what the encoder prefers."}
     )
+    only_task: str | None = field(
+        default=None,
+        metadata={
+            "help": "One of `tasks`, for a model of it alone; rows are read, checked and cut into "
+            "splits as for all of them, and its weight is 1."
+        },
+    )
 
 
 @dataclass
@@ -181,6 +188,16 @@ class MultiTaskTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Show what is in the data, and do nothing else."}
     )
     do_predict: bool = field(default=False, metadata={"help": "Whether to answer predict_file."})
+    compare_single_task: bool = field(
+        default=False,
+        metadata={
+            "help": "Train this model and one of each task alone, in subfolders, and write "
+            "report.md about them. Starting it again goes on."
+        },
+    )
+    compare_seeds: list[int] | None = field(
+        default=None, metadata={"help": "Seeds of compare_single_task. Default: `seed` alone."}
+    )
     bf16: bool | None = field(
         default=None,
         metadata={"help": "bfloat16 autocast. Default: where the processor multiplies it fast."},
@@ -379,10 +396,16 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     given = _read_yaml(path)
     for keys, value in _overrides(argv):
         _set_nested(given, keys, value)
+    return resolve(given)
 
+
+def resolve(given: dict[str, Any]) -> RunArguments:
+    """The run that a mapping of keys describes; raises what `parse_arguments` does."""
     tasks = _parse_tasks(given.get("tasks"))
     flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
     model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    if model.only_task is not None:
+        _check_choice("only_task", model.only_task, tuple(tasks))
     datasets = _parse_datasets(given.get("datasets"), data, tasks)
     return RunArguments(model, data, training, tasks, datasets, given)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -74,6 +75,32 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         for split, kept in splits.items():
             rows[split][name] = kept
     return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
+    """The run with its `only_task` alone, and the rows of the data sets that label it; unless it
+    has one, both as they are.
+
+    What comes before is that of all tasks, so that the rows of each split are too.
+
+    Raises:
+        ValueError: those data sets lack a split that is needed.
+    """
+    task = run.model.only_task
+    if task is None:
+        return run, rows
+    datasets = {
+        name: replace(source, columns={task: source.columns[task]})
+        for name, source in run.datasets.items()
+        if task in source.columns
+    }
+    # A weight says how much a task counts beside others.
+    run = replace(run, tasks={task: replace(run.tasks[task], weight=1.0)}, datasets=datasets)
+    rows = {
+        split: {name: part for name, part in parts.items() if name in datasets}
+        for split, parts in rows.items()
+    }
+    return run, _checked({split: parts for split, parts in rows.items() if parts}, run)
 
 
 def load_texts(run: RunArguments) -> list[str]:

@@ -17,6 +17,11 @@ def write_json(content: dict, path: Path) -> None:
     _write_whole(path, [json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"])
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write the whole file or nothing."""
+    _write_whole(path, [text])
+
+
 def write_predictions(path: Path, texts: Iterable[str], pipeline: Pipeline) -> None:
     """One JSON line per text: the text and its answers, in order."""
     texts = list(texts)

@@ -1,0 +1,198 @@
+"""What a comparison says, from results made by hand."""
+
+import json
+import math
+
+import pytest
+
+from training.report import can_plot, in_words, make_report, paired, report_text, write_report
+
+TASKS = {
+    "intent": {
+        "type": "sequence_classification",
+        "problem_type": "single_label_classification",
+        "labels": ["a", "b"],
+    },
+    "slots": {"type": "token_classification", "problem_type": "single_label_classification"},
+    "vector": {"type": "sentence_embedding"},
+}
+SEEDS = [0, 1, 2]
+
+
+def results(intent: dict[str, list[float]], slots: dict[str, list[float]]) -> dict[str, dict]:
+    """all_results.json of each run; both metrics of `intent` and all of `slots` are alike."""
+    found = {}
+    for seed in range(len(intent["multi"])):
+        of_intent, of_slots = (
+            {
+                side: {f"test_{name}_{metric}": values[side][seed] for metric in metrics}
+                for side in ("multi", "single")
+            }
+            for name, values, metrics in (
+                ("intent", intent, ("accuracy", "macro_f1")),
+                ("slots", slots, ("precision", "recall", "f1", "strict_f1")),
+            )
+        )
+        found[f"multi-seed{seed}"] = {
+            **of_intent["multi"],
+            **of_slots["multi"],
+            "test_exact_match": slots["multi"][seed],
+            "test_vector_spearman": 0.7 + 0.01 * seed,
+        }
+        found[f"intent-seed{seed}"] = of_intent["single"]
+        found[f"slots-seed{seed}"] = of_slots["single"]
+    return {**found, "untrained": {"test_vector_spearman": 0.8}}
+
+
+HURTS = results(
+    intent={"multi": [0.98, 0.97, 0.99], "single": [0.97, 0.98, 0.98]},
+    slots={"multi": [0.940, 0.943, 0.940], "single": [0.946, 0.946, 0.946]},
+)
+
+
+@pytest.fixture
+def report() -> dict:
+    return make_report(HURTS, TASKS, SEEDS, "test", [0.9, 0.94, 0.95])
+
+
+# Statistics
+
+
+def test_differences_are_paired_in_points():
+    found = paired([0.940, 0.943, 0.940], [0.946, 0.946, 0.946])
+    assert found["differences"] == [-0.6, -0.3, -0.6]
+    assert found["difference"] == pytest.approx(-0.5)
+    # The sample's standard deviation is sqrt((0.01 + 0.04 + 0.01) / 2) = sqrt(0.03).
+    assert found["standard_error"] == pytest.approx(0.1)
+    assert found["multi"] == pytest.approx(0.941)
+    assert found["single"] == pytest.approx(0.946)
+    assert found["verdict"] == "worse"
+
+
+@pytest.mark.parametrize(
+    ("multi", "single", "verdict", "words"),
+    [
+        (
+            [0.92, 0.94],
+            [0.90, 0.90],
+            "better",
+            "multi-task is 3 points better (3.0 standard errors)",
+        ),
+        (
+            [0.90, 0.88],
+            [0.90, 0.90],
+            "no clear difference",
+            "no clear difference: multi-task is 1 points worse (1.0 standard errors)",
+        ),
+        # Two standard errors are within.
+        (
+            [0.87, 0.89],
+            [0.90, 0.90],
+            "no clear difference",
+            "no clear difference: multi-task is 2 points worse (2.0 standard errors)",
+        ),
+        ([0.7, 0.8], [0.9, 1.0], "worse", "multi-task is 20 points worse (with every seed)"),
+        ([0.7, 0.8], [0.7, 0.8], "no clear difference", "multi-task is as good"),
+        ([0.7], [0.9], "one seed", "multi-task is 20 points worse, with one seed"),
+        ([0.7], [0.7], "one seed", "multi-task is as good, with one seed"),
+    ],
+)
+def test_a_difference_within_two_standard_errors_is_none(multi, single, verdict, words):
+    found = paired(multi, single)
+    assert found["verdict"] == verdict
+    assert in_words(found) == words
+
+
+def test_the_order_of_the_seeds_counts():
+    assert paired([0.1, 0.9], [0.1, 0.9])["standard_error"] == 0
+    assert paired([0.1, 0.9], [0.9, 0.1])["standard_error"] == pytest.approx(80)
+
+
+# What is said
+
+
+def test_it_says_where_sharing_hurts(report):
+    assert report["summary"] == [
+        "Sharing hurts: slots.",
+        "intent: no clear difference: multi-task is 0.333 points better (0.5 standard errors).",
+        "slots: multi-task is 0.5 points worse (5.0 standard errors).",
+        "whole rows: no clear difference: multi-task is 1.1 points better (0.7 standard errors).",
+    ]
+    text = report_text(report)
+    assert all(f"- {line}\n" in text for line in report["summary"])
+    assert "| slots | **f1** | 94.10 | 94.60 | -0.50 | 0.10 |" in text
+    assert "| slots | recall | 94.10 | 94.60 | -0.50 | 0.10 |" in text
+    assert "| whole rows | **exact_match** | 94.10 | 93.00 | +1.10 | 1.50 |" in text
+    assert "those of 3 seeds: few, " in text
+
+
+def test_it_says_where_nothing_hurts():
+    same = {"multi": [0.9, 0.8], "single": [0.9, 0.8]}
+    better = {"multi": [0.9, 0.8], "single": [0.8, 0.7]}
+    report = make_report(results(same, better), TASKS, [0, 1], "test", [0.9, 0.8])
+    assert report["summary"] == [
+        "Sharing hurts nowhere: nothing is worse by more than two standard errors.",
+        "Sharing helps: slots.",
+        "intent: multi-task is as good.",
+        "slots: multi-task is 10 points better (with every seed).",
+        "whole rows: multi-task is as good.",
+    ]
+
+
+def test_one_seed_shows_no_spread():
+    one = {"multi": [0.9], "single": [0.8]}
+    report = make_report(results(one, one), TASKS, [0], "test", [0.9])
+    assert report["summary"][0].startswith("One seed shows no spread: ")
+    assert report["tasks"]["intent"]["metrics"]["accuracy"]["standard_error"] is None
+    assert "| intent | **accuracy** | 90.00 | 80.00 | +10.00 | - |" in report_text(report)
+
+
+def test_a_task_without_labels_in_the_split_is_named():
+    found = {
+        name: {key: value for key, value in one.items() if "slots" not in key}
+        for name, one in HURTS.items()
+    }
+    report = make_report(found, TASKS, SEEDS, "test", [None] * 3)
+    assert list(report["tasks"]) == ["intent"]
+    assert report["exact_match"] is None
+    assert report["summary"][-1] == "slots: no labels in the test split."
+
+
+def test_embeddings_are_compared_with_those_before_training(report):
+    assert report["embedding"] == {
+        "vector": {"metric": "spearman", "before": 0.8, "after": pytest.approx([0.7, 0.71, 0.72])}
+    }
+    assert "| vector | spearman | 80.00 | 71.00 | -9.00 |" in report_text(report)
+    report["embedding"] = {}
+    assert "Embeddings" not in report_text(report)
+    report["similarity_to_start"] = [0.5, 0.25, 0.75]
+    assert "a text's embedding after training with that before: 0.500." in report_text(report)
+
+
+def test_models_are_added_up(report):
+    one = {"parameters": 1000, "bytes": 4_000_000, "steps": 10, "seconds": 60.4}
+    report["models"] = {"multi": one, "intent": one, "slots": {**one, "parameters": 1500}}
+    report["speed"] = {"texts": 50, "multi": [20.0, 30.0, 40.0], "single": [10.0, 10.0, 10.0]}
+    text = report_text(report)
+    assert "| multi | 1,000 | 4.0 | 10 | 60 |" in text
+    assert "| single-task models together | 2,500 | 8.0 | 20 | 121 |" in text
+    assert "30 (20 to 40) sentences per second by the multi-task model, 10 (10 to 10) by 2" in text
+    assert "Ratio: 3.00 (2.00 to 4.00)." in text
+    report["models"]["slots"]["seconds"] = None
+    text = report_text(report)
+    assert "| single-task models together | 2,500 | 8.0 | 20 | - |" in text
+    assert "A run that was resumed knows the time of its last part only" in text
+
+
+# Files
+
+
+def test_the_files_hold_the_numbers_and_the_picture(report, tmp_path, capsys):
+    assert can_plot()
+    write_report(report, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    text = (tmp_path / "report.md").read_text()
+    assert "![Differences of each seed](report.png)" in text
+    assert text in capsys.readouterr().out
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert math.isclose(report["tasks"]["slots"]["metrics"]["f1"]["difference"], -0.5)
