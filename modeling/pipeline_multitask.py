@@ -7,7 +7,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,8 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .batching import length_batches
-from .decoding import UNITS, tags_to_spans
-from .windows import TokenizedText, tokenize
+from .decoding import UNITS, likeliest_labels, tags_to_spans
+from .windows import TokenizedText, Window, tokenize
 
 # Texts that are read, sorted by length and answered together: enough for little padding, and not
 # more than memory has room for.
@@ -25,6 +25,21 @@ POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
 # Tokens that go through the encoder together. More make a processor's caches too small, fewer leave
 # cores (and far fewer a GPU) without work.
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
+
+
+class Units(NamedTuple):
+    """What a task's labels are about, words or tokens of a text: of each the first token, which
+    answers for it, and the range of characters."""
+
+    first_tokens: list[int]
+    ranges: list[tuple[int, int]]
+
+
+class Document(NamedTuple):
+    """A text as the encoder reads it, and its units by `labelling`."""
+
+    tokens: TokenizedText
+    units: dict[str, Units]
 
 
 class MultiTaskPipeline(Pipeline):
@@ -101,38 +116,47 @@ class MultiTaskPipeline(Pipeline):
     ) -> Iterator[dict]:
         pools = _pools(texts)
         pool = next(pools, None)
-        documents = self.preprocess(pool, prompt) if pool else []
+        labellings = {task["labelling"] for task in tasks.values() if "labelling" in task}
+        documents = self.preprocess(pool, prompt, labellings) if pool else []
         with ThreadPoolExecutor(max_workers=1) as executor:  # starts a thread only if it gets work
             while pool:
                 following = next(pools, None)
-                ahead = executor.submit(self.preprocess, following, prompt) if following else None
+                ahead = None
+                if following:
+                    ahead = executor.submit(self.preprocess, following, prompt, labellings)
                 outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
                 yield from self.postprocess(outputs, texts=pool, documents=documents, tasks=tasks)
                 pool, documents = following, ahead.result() if ahead else []
 
-    def preprocess(self, texts: list[str], prompt: str) -> list[TokenizedText]:
-        """Texts to tokens with offsets, in windows."""
-        return tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
+    def preprocess(self, texts: list[str], prompt: str, labellings: set[str]) -> list[Document]:
+        """Texts to tokens with offsets, in windows, and their units."""
+        documents = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
+        return [
+            Document(one, {name: _units(text, one.offsets, name) for name in labellings})
+            for text, one in zip(texts, documents, strict=True)
+        ]
 
     @torch.inference_mode()
     def _forward(
-        self, documents: list[TokenizedText], tasks: dict[str, dict], batch_size: int | None
+        self, documents: list[Document], tasks: dict[str, dict], batch_size: int | None
     ) -> dict[str, Any]:
         """The answers of all windows: under `embedding` and each sentence task a tensor of shape
         `(num_documents, ...)`, the windows of a document being averaged where the config says so;
         under each token task a list of `(scores, label ids)`, one per token of each document."""
         first_only = self.model.config.sentence_windows == "first"
         of_tokens = {name for name, task in tasks.items() if task["type"] == "token_classification"}
-        places, sequences = [], []
-        for number, document in enumerate(documents):
-            windows = document.windows
-            for window in windows if of_tokens or not first_only else windows[:1]:
-                places.append((number, window))
-                sequences.append(document.input_ids(window))
-
-        batches = length_batches([len(ids) for ids in sequences], self._max_tokens(), batch_size)
+        places = [
+            (number, window)
+            for number, (document, _) in enumerate(documents)
+            for window in document.windows[: None if of_tokens or not first_only else 1]
+        ]
+        lengths = [documents[number].tokens.length_of(window) for number, window in places]
+        batches = length_batches(lengths, self._max_tokens(), batch_size)
         # All batches are handed to the device before the answers of the first are asked for.
-        outputs = [self._encode([sequences[index] for index in one], tasks) for one in batches]
+        outputs = [
+            self._encode([(documents[places[i][0]], places[i][1]) for i in batch], tasks)
+            for batch in batches
+        ]
         order = torch.tensor([index for batch in batches for index in batch])
         documents_of = torch.tensor([number for number, _ in places])
         is_first = torch.ones_like(documents_of, dtype=torch.bool)
@@ -152,25 +176,42 @@ class MultiTaskPipeline(Pipeline):
             return means
 
         def of_all_tokens(key: str) -> list[tuple[list[float], list[int]]]:
-            """Per document, each token's answer by the window that answers for it."""
-            windows: list = [None] * len(places)
+            """Per document, each token's answer; that of several windows is labelled as one, each
+            token by the logits of the window that answers for it."""
+            answers: list = [None] * len(documents)
+            parts: dict[int, torch.Tensor] = {}
             for batch, output in zip(batches, outputs, strict=True):
-                found = (values.tolist() for values in output[key])
-                for index, scores, best in zip(batch, *found, strict=True):
-                    windows[index] = scores, best
-            answers: list[tuple[list[float], list[int]]] = [([], []) for _ in documents]
-            for (number, window), found in zip(places, windows, strict=True):
-                shift = len(documents[number].prefix) - window.start
-                for answer, values in zip(answers[number], found, strict=True):
-                    answer += values[window.first + shift : window.last + shift]
+                scores, best, logits = output[key]
+                of_parts = iter(logits.cpu())
+                for index, *labelled in zip(batch, scores.tolist(), best.tolist(), strict=True):
+                    number, window = places[index]
+                    shift = len(documents[number].tokens.prefix) - window.start
+                    answered = slice(window.first + shift, window.last + shift)
+                    if _is_part(documents[number]):
+                        parts[index] = next(of_parts)[answered]
+                    else:
+                        answers[number] = tuple(values[answered] for values in labelled)
+            joined: dict[int, list[torch.Tensor]] = {}
+            for index in sorted(parts):
+                joined.setdefault(places[index][0], []).append(parts[index])
+            for number, logits in joined.items():
+                units = documents[number].units[tasks[key]["labelling"]]
+                whole = torch.cat(logits).unsqueeze(0)
+                mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
+                mask[0, units.first_tokens] = True
+                scores, best = _labelled(whole, mask, tasks[key]["labels"])
+                answers[number] = scores[0].tolist(), best[0].tolist()
             return answers
 
         return {
             key: of_all_tokens(key) if key in of_tokens else of_documents(key) for key in outputs[0]
         }
 
-    def _encode(self, sequences: list[list[int]], tasks: dict[str, dict]) -> dict[str, Any]:
+    def _encode(
+        self, windows: list[tuple[Document, Window]], tasks: dict[str, dict]
+    ) -> dict[str, Any]:
         """One batch through the encoder and the heads. Of tokens only the best label is kept."""
+        sequences = [document.tokens.input_ids(window) for document, window in windows]
         padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
         lengths = torch.tensor([len(ids) for ids in sequences])
         input_ids = pad_sequence(
@@ -183,11 +224,17 @@ class MultiTaskPipeline(Pipeline):
             tasks=list(tasks),
         )
         found: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
+        units = {
+            name: _unit_mask(windows, name, input_ids.shape[1]).to(self.device)
+            for name in windows[0][0].units
+        }
+        parts = [row for row, (document, _) in enumerate(windows) if _is_part(document)]
         for name, logits in output.logits.items():
-            if tasks[name]["type"] == "token_classification":
-                found[name] = tuple(logits.float().softmax(-1).max(-1))
-            else:
-                found[name] = logits.float()
+            found[name], task = logits.float(), tasks[name]
+            if task["type"] == "token_classification":
+                mask = units[task["labelling"]]
+                labelled = _labelled(found[name], mask, task["labels"])
+                found[name] = *labelled, found[name][parts]
         return found
 
     def _max_tokens(self) -> int:
@@ -199,7 +246,7 @@ class MultiTaskPipeline(Pipeline):
         self,
         outputs: dict[str, Any],
         texts: list[str],
-        documents: list[TokenizedText],
+        documents: list[Document],
         tasks: dict[str, dict],
     ) -> Iterator[dict]:
         """The answers for texts from what `_forward` found for them."""
@@ -211,16 +258,14 @@ class MultiTaskPipeline(Pipeline):
         token_tasks = {
             name: task for name, task in tasks.items() if task["type"] == "token_classification"
         }
-        labellings = {task["labelling"] for task in token_tasks.values()}
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
                 name: _sentence_label(scores[number], tasks[name])
                 for name, scores in sentence_scores.items()
             }
-            units = {one: _units(text, document.offsets, one) for one in labellings}
             answer["entities"] = {
-                name: _entities(outputs[name][number], task, text, *units[task["labelling"]])
+                name: _entities(outputs[name][number], task, text, document.units)
                 for name, task in token_tasks.items()
             }
             yield answer
@@ -276,11 +321,7 @@ def _sentence_label(values: list[float], task: dict) -> dict:
     return {"label": best, "score": scores[best], "scores": scores}
 
 
-def _units(
-    text: str, offsets: list[tuple[int, int]], labelling: str
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """What a task's labels are about: of each unit the first token, which answers for it, and the
-    range of characters."""
+def _units(text: str, offsets: list[tuple[int, int]], labelling: str) -> Units:
     first_tokens: list[int] = []
     ranges: list[tuple[int, int]] = []
     previous = None
@@ -293,19 +334,48 @@ def _units(
         else:
             ranges[-1] = (ranges[-1][0], max(ranges[-1][1], offsets[index][1]))
         previous = unit
-    return first_tokens, ranges
+    return Units(first_tokens, ranges)
+
+
+def _is_part(document: Document) -> bool:
+    """Whether the document's windows are only parts of it."""
+    return len(document.tokens.windows) > 1
+
+
+def _labelled(
+    logits: torch.Tensor, units: torch.Tensor, labels: list[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The probability of each token's label, and its id, from what `likeliest_labels` takes."""
+    best = likeliest_labels(logits, units, labels)
+    return logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1), best
+
+
+def _unit_mask(
+    windows: list[tuple[Document, Window]], labelling: str, longest: int
+) -> torch.Tensor:
+    """`torch.BoolTensor` of shape `(num_windows, longest)`: the tokens that answer for a unit; none
+    in windows that are labelled together with others."""
+    rows, columns = [], []
+    for row, (document, _) in enumerate(windows):
+        if not _is_part(document):
+            shift, tokens = len(document.tokens.prefix), document.units[labelling].first_tokens
+            rows += [row] * len(tokens)
+            columns += [token + shift for token in tokens]
+    mask = torch.zeros(len(windows), longest, dtype=torch.bool)
+    mask[rows, columns] = True
+    return mask
 
 
 def _entities(
     answers: tuple[list[float], list[int]],
     task: dict,
     text: str,
-    first_tokens: list[int],
-    ranges: list[tuple[int, int]],
+    units_of_text: dict[str, Units],
 ) -> list[dict]:
-    """From the score and the id of each token's likeliest label, and the text's units."""
+    """From the score and the id of each token's label, and the text's units."""
     labels = task["labels"]
     scores, best = answers
+    first_tokens, ranges = units_of_text[task["labelling"]]
     if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
         return []
     tags = [labels[best[token]] for token in first_tokens]

@@ -38,6 +38,10 @@ class TokenizedText(NamedTuple):
     offsets: list[tuple[int, int]]
     windows: list[Window]
 
+    def length_of(self, window: Window) -> int:
+        """How many tokens the encoder is given for one window."""
+        return len(self.prefix) + window.end - window.start + len(self.suffix)
+
     def input_ids(self, window: Window) -> list[int]:
         """What the encoder is given for one window."""
         return [*self.prefix, *self.ids[window.start : window.end], *self.suffix]

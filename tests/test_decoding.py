@@ -1,14 +1,21 @@
 """Words from offsets, and tags to spans: small cases, any text, and seqeval as reference."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from data.label_alignment import first_tokens, word_ranges, words_of_tokens
-from modeling.decoding import strip_offsets, tags_to_spans, token_ids, word_ids
+from modeling.decoding import (
+    likeliest_labels,
+    strip_offsets,
+    tags_to_spans,
+    token_ids,
+    word_ids,
+)
 
 TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER", "B-a-b", "I-a-b"]
@@ -171,3 +178,51 @@ def test_spans_are_the_entities_of_seqeval(tags):
     for start, end, _, members in ours:
         assert members == list(range(members[0], members[-1] + 1))
         assert (start, end) == (words[members[0]][0], words[members[-1]][1])
+
+
+LABELS = ["O", "B-a", "I-a", "B-b", "I-b"]
+
+
+def makes_sense(labels: tuple[int, ...], goes_on: bool) -> bool:
+    """Whether every `I-` comes after a label of its type."""
+    names = [LABELS[label] for label in labels]
+    for place, name in enumerate(names):
+        if name[0] == "I" and not (place == 0 and goes_on):
+            previous = names[place - 1] if place else "O"
+            if previous[1:] != name[1:]:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_are_the_likeliest_of_all_sequences_that_make_sense(seed):
+    torch.manual_seed(seed)
+    logits, units = 2 * torch.randn(4, 5, len(LABELS)), torch.rand(4, 5) < 0.8
+    continues = torch.rand(4) < 0.5
+    found = likeliest_labels(logits, units, LABELS, continues)
+    for row in range(4):
+        places = units[row].nonzero().squeeze(1).tolist()
+        sums = {
+            sequence: sum(
+                logits[row, place, label].item()
+                for place, label in zip(places, sequence, strict=True)
+            )
+            for sequence in product(range(len(LABELS)), repeat=len(places))
+            if makes_sense(sequence, bool(continues[row]))
+        }
+        assert tuple(found[row, places].tolist()) == max(sums, key=sums.__getitem__)
+        assert found[row][~units[row]].equal(logits[row][~units[row]].argmax(-1))
+
+
+def test_what_makes_sense_stays_as_it_is():
+    tags = ["B-a", "I-a", "O", "B-b", "I-b", "B-b", "B-a"]
+    ids = torch.tensor([[LABELS.index(tag) for tag in tags]])
+    logits = torch.nn.functional.one_hot(ids, len(LABELS)).float()
+    assert likeliest_labels(logits, torch.ones_like(ids, dtype=torch.bool), LABELS).equal(ids)
+
+
+def test_labels_that_are_no_tags_may_follow_any_other():
+    logits = torch.randn(2, 6, 3)
+    units = torch.ones(2, 6, dtype=torch.bool)
+    for labels in (["NOUN", "VERB", "I-ADJ"], ["O", "I-a", "I-b"]):
+        assert likeliest_labels(logits, units, labels).equal(logits.argmax(-1))

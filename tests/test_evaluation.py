@@ -80,7 +80,11 @@ real = pytest.mark.skipif(
         pytest.param("wnut17", "tags", conll_rows, marks=real),
     ],
 )
-def test_f1_is_that_of_seqeval_on_the_raw_tags(name, column, read, max_length, backbone, tmp_path):
+def test_f1_is_that_of_seqeval_on_the_raw_tags(
+    name, column, read, max_length, backbone, tmp_path, monkeypatch
+):
+    # Which tags may follow each other is decided window by window, the last step apart.
+    monkeypatch.setattr("training.trainer.likeliest_labels", lambda logits, *_: logits.argmax(-1))
     if read is None:
         tokenizer = AutoTokenizer.from_pretrained(backbone("bert"), model_max_length=512)
         raw = {split: synthetic_rows(split) for split in ("train", "test")}

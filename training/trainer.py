@@ -19,6 +19,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 from data.bad_rows import BadRows
 from data.sampler import LengthGroupedBatchSampler
 from data.streaming import StreamedBatches, StreamedWindows
+from modeling.decoding import likeliest_labels
 from modeling.losses import count_labels, pair_cosines, present_labels
 from modeling.pipeline_multitask import save_pipeline_code
 
@@ -280,7 +281,9 @@ class MultiTaskTrainer(Trainer):
         lengths = np.asarray(dataset["length"][:])
         # With persistent workers the base class would give out the loader of another split.
         self.__dict__.pop("_eval_dataloaders", None)
-        return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
+        loader = super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
+        loader.collate_fn = partial(_evaluated, loader.collate_fn)
+        return loader
 
     # Evaluation
 
@@ -301,21 +304,29 @@ class MultiTaskTrainer(Trainer):
         """What evaluation gathers, one line per row of the data: logits of sentences, label ids in
         place of those of tokens, cosines of pairs, and each task's losses and counts."""
         inputs = self._prepare_inputs(inputs)
+        continues = inputs.pop("continues", None)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-            answers = self._answers(outputs, inputs)
+            answers = self._answers(outputs, inputs, continues)
         device = inputs["input_ids"].device
         known = torch.zeros(len(next(iter(answers.values()))), device=device)  # in place of labels
         return known.sum() if loss is None else loss.detach(), answers, known
 
-    def _answers(self, outputs, inputs: dict) -> dict[str, torch.Tensor]:
+    def _answers(
+        self, outputs, inputs: dict, continues: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
         labels, answers = inputs["labels"], {}
         texts = len(inputs["input_ids"])
         groups = inputs.get("groups", torch.arange(texts, device=outputs.last_hidden_state.device))
-        for name in self.model.config.tasks:
+        for name, task in self.model.config.tasks.items():
             if name in self.model.heads:
                 head, logits = self.model.heads[name], outputs.logits[name]
-                answers[name] = logits.argmax(-1) if head.reads_tokens else logits.float()
+                if head.reads_tokens:
+                    # Those that are labelled are those that stand for a unit.
+                    units = present_labels(labels[name])
+                    answers[name] = likeliest_labels(logits, units, task["labels"], continues)
+                else:
+                    answers[name] = logits.float()
                 losses = head.loss(logits, labels[name])
             else:
                 answers[name] = pair_cosines(outputs.sentence_embedding, groups)
@@ -386,6 +397,14 @@ class MultiTaskTrainer(Trainer):
 def _collated(collate: Callable, rows: list[dict] | dict) -> dict:
     """A streamed batch, or what `StreamedBatches` gives in place of one."""
     return collate(rows) if isinstance(rows, list) else rows
+
+
+def _evaluated(collate: Callable, rows: list[dict]) -> dict:
+    """A batch, and which of its texts go on where an earlier window ended."""
+    batch = collate(rows)
+    continues = torch.tensor([row["window"] > 0 for row in rows])
+    groups = batch.get("groups")
+    return {**batch, "continues": continues if groups is None else continues[groups]}
 
 
 class _EpochOrder(TrainerCallback):
