@@ -14,7 +14,9 @@ POOLING_NAMES = ("cls", "mean", "max")
 LABELLINGS = ("first", "all")
 SENTENCE_WINDOWS = ("first", "mean")
 EMBEDDING_LOSSES = ("retention", "cosent", "in_batch_negatives", "none")
-TASK_KEYS = ("type", "labels", "problem_type", "labelling", "weight", "loss", "dimensions")
+TASK_KEYS = (
+    *("type", "labels", "problem_type", "labelling", "pooling", "weight", "loss", "dimensions"),
+)
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
 
 
@@ -35,11 +37,13 @@ class MultiTaskConfig(PreTrainedConfig):
             `multi_label_classification` or `regression`, for sequence_classification only;
             `labelling`, for token_classification only, is `first` (default): a word is labelled at
             its first token, and entities are whole words; or `all`: every token is labelled, and
-            entities begin and end at any token. `loss`, for sentence_embedding only, is `retention`
-            (default), `cosent`, `in_batch_negatives` (see losses.py) or `none`; `dimensions`, for
-            it only, are how many of the first numbers of the embedding its loss is taken of, by
-            default all; of several the mean (Kusupati et al. 2022, Matryoshka representations).
-            `weight` (default 1.0, at least 0) multiplies the task's loss.
+            entities begin and end at any token. `pooling`, for sequence_classification only, is
+            what its head reads: by default the config's `pooling`, which gives the embedding.
+            `loss`, for sentence_embedding only, is `retention` (default), `cosent`, `in_batch_negatives`
+            (see losses.py) or `none`; `dimensions`, for it only, are how many of the first numbers
+            of the embedding its loss is taken of, by default all; of several the mean (Kusupati et
+            al. 2022, Matryoshka representations). `weight` (default 1.0, at least 0) multiplies
+            the task's loss.
         head_dropout (`float`): dropout before each head, in [0, 1).
         stride (`int`, *optional*): tokens that the windows of a long text share with the next; by
             default a quarter of a window.
@@ -167,18 +171,22 @@ def _complete_task(name: str, task: dict) -> dict:
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 1e9:
         raise ValueError(f"`weight` of task {name!r} should be at least 0. Found {weight!r}.")
     complete = {"type": task["type"], "weight": float(weight)}
+    for key, of_type in (
+        ("loss", "sentence_embedding"),
+        ("dimensions", "sentence_embedding"),
+        ("labelling", "token_classification"),
+        ("pooling", "sequence_classification"),
+    ):
+        if task.get(key) is not None and task["type"] != of_type:
+            raise ValueError(
+                f"`{key}` is for {of_type}. Found it in task {name!r}, which is {task['type']}."
+            )
     if task["type"] == "sentence_embedding":
         complete["loss"] = task.get("loss") or "retention"
         _check_choice(f"`loss` of task {name!r}", complete["loss"], EMBEDDING_LOSSES)
         if task.get("dimensions"):
             complete["dimensions"] = list(task["dimensions"])
         return complete
-    for key in ("loss", "dimensions"):
-        if task.get(key) is not None:
-            raise ValueError(
-                f"`{key}` is for sentence_embedding. Found it in task {name!r}, which is "
-                f"{task['type']}."
-            )
 
     labels = list(task.get("labels") or [])
     problem_type = task.get("problem_type") or "single_label_classification"
@@ -191,11 +199,9 @@ def _complete_task(name: str, task: dict) -> dict:
     if task["type"] == "token_classification":
         complete["labelling"] = task.get("labelling") or "first"
         _check_choice(f"`labelling` of task {name!r}", complete["labelling"], LABELLINGS)
-    elif task.get("labelling") is not None:
-        raise ValueError(
-            f"`labelling` is for token_classification. Found it in task {name!r}, which is "
-            f"{task['type']}."
-        )
+    elif task.get("pooling") is not None:
+        complete["pooling"] = task["pooling"]
+        _check_choice(f"`pooling` of task {name!r}", complete["pooling"], POOLING_NAMES)
     fewest = 2 if problem_type == "single_label_classification" else 1
     if len(labels) < fewest or len(set(labels)) < len(labels):
         raise ValueError(

@@ -26,8 +26,14 @@ class EmbeddingHead(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the pooled vector, which sentence heads read, and the embedding made of it, both
         of shape `(batch_size, hidden_size)`."""
-        pooled = pool(self.pooling, hidden_states, attention_mask)
+        pooled = self.pool(hidden_states, attention_mask, self.pooling)
         return pooled, F.normalize(pooled, dim=-1) if self.normalize else pooled
+
+    def pool(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
+    ) -> torch.Tensor:
+        """As `pooling.pool`: for heads that read another vector than the embedding's."""
+        return pool(pooling, hidden_states, attention_mask)
 
 
 class ClassificationHead(nn.Module):
@@ -55,7 +61,7 @@ class ClassificationHead(nn.Module):
 
 
 class SequenceClassificationHead(ClassificationHead):
-    """Reads the pooled vector: logits of shape `(batch_size, num_labels)`."""
+    """Reads a pooled vector: logits of shape `(batch_size, num_labels)`."""
 
     reads_tokens = False
 

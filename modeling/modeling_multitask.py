@@ -240,9 +240,13 @@ class MultiTaskModel(PreTrainedModel):
         )
         tokens = encoded.last_hidden_state  # (batch_size, seq_len, hidden_size)
         pooled, embedding = self.embedding_head(tokens, attention_mask)  # (batch_size, hidden_size)
-        logits = {
-            name: head(tokens if head.reads_tokens else pooled) for name, head in chosen.items()
-        }
+        vectors = {self.config.pooling: pooled}
+        logits = {}
+        for name, head in chosen.items():
+            pooling = self.config.tasks[name].get("pooling", self.config.pooling)
+            if pooling not in vectors:
+                vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
+            logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
         losses = None
         if labels is not None:
             losses = self._summed_losses(logits, embedding, labels, groups)

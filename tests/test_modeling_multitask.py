@@ -295,3 +295,19 @@ def test_config_is_a_copy_of_what_it_was_given():
     given = {"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}
     MultiTaskConfig(tasks=given)
     assert given == {"topic": {"type": "sequence_classification", "labels": ["a", "b"]}}
+
+
+def test_a_head_may_have_a_pooling_of_its_own(make_model, batch):
+    tasks = {
+        "one": TASKS["topic"],
+        "two": {**TASKS["topic"], "pooling": "cls"},
+        "three": {**TASKS["topic"], "pooling": "max"},
+    }
+    model = make_model(tasks=tasks).eval()
+    for name in ("two", "three"):
+        model.heads[name].load_state_dict(model.heads["one"].state_dict())
+    found = model(**batch).logits
+    for name, pooling in {"one": "mean", "two": "cls", "three": "max"}.items():
+        alone = make_model(tasks={"one": TASKS["topic"]}, pooling=pooling).eval()
+        alone.heads["one"].load_state_dict(model.heads["one"].state_dict())
+        torch.testing.assert_close(found[name], alone(**batch).logits["one"])

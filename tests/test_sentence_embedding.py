@@ -137,6 +137,7 @@ def test_of_several_dimensions_the_model_takes_the_mean(make_model, batch):
         ({"loss": "triplet"}, "`loss` of task 'vector' should be one of retention, cosent,"),
         ({"dimensions": [17]}, "should be whole numbers from 1 to 16, the encoder's width."),
         ({"dimensions": [0]}, "Found 0."),
+        ({"dimensions": ["a"]}, "tasks.vector.dimensions should be whole numbers. Found ['a']."),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(task, message, run, capsys):

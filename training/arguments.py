@@ -156,6 +156,7 @@ class TaskArguments:
     column: str | None = None
     labels: list[str] | None = None
     problem_type: str | None = None
+    pooling: str | None = None
     weight: float = 1.0
     tag_scheme: str = "auto"
     on_broken_tags: str = "repair"
@@ -490,6 +491,8 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
         task = {key: value for key, value in task.items() if value is not None}
         task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
+        if task.get("dimensions") is not None:
+            task["dimensions"] = _whole_numbers(f"tasks.{name}.dimensions", task["dimensions"])
         if task.get("labels") is not None:
             labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
             if any(isinstance(label, bool | list | dict | None) for label in labels):
@@ -520,6 +523,14 @@ def _number(key: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{key} should be a number. Found {value!r}.") from None
+
+
+def _whole_numbers(key: str, value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    try:
+        return [int(str(one)) for one in values]
+    except ValueError:
+        raise ValueError(f"{key} should be whole numbers. Found {value!r}.") from None
 
 
 def _parse_datasets(

@@ -32,7 +32,7 @@ def load_model(
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
-        for key in ("labels", "labelling"):
+        for key in ("labels", "labelling", "pooling"):
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
@@ -86,8 +86,8 @@ def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> li
 
 def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     """What of a task goes to the model's config."""
-    given = {key: getattr(task, key) for key in ("type", "labels", "problem_type", "loss")}
-    given["dimensions"] = task.dimensions
+    keys = ("type", "labels", "problem_type", "pooling", "loss", "dimensions")
+    given = {key: getattr(task, key) for key in keys}
     if task.type == "token_classification":
         given["labelling"] = run.data.labelling
     if task.problem_type == "regression":
