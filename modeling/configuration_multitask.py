@@ -39,11 +39,11 @@ class MultiTaskConfig(PreTrainedConfig):
             its first token, and entities are whole words; or `all`: every token is labelled, and
             entities begin and end at any token. `pooling`, for sequence_classification only, is
             what its head reads: by default the config's `pooling`, which gives the embedding.
-            `loss`, for sentence_embedding only, is `retention` (default), `cosent`, `in_batch_negatives`
-            (see losses.py) or `none`; `dimensions`, for it only, are how many of the first numbers
-            of the embedding its loss is taken of, by default all; of several the mean (Kusupati et
-            al. 2022, Matryoshka representations). `weight` (default 1.0, at least 0) multiplies
-            the task's loss.
+            `loss`, for sentence_embedding only, is `retention` (default), `cosent`,
+            `in_batch_negatives` (see losses.py) or `none`; `dimensions`, for it only, are how many
+            of the first numbers of the embedding its loss is taken of, by default all; of several
+            the mean (Kusupati et al. 2022, Matryoshka representations). `weight` (default 1.0, at
+            least 0) multiplies the task's loss.
         head_dropout (`float`): dropout before each head, in [0, 1).
         stride (`int`, *optional*): tokens that the windows of a long text share with the next; by
             default a quarter of a window.
