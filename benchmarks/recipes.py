@@ -156,7 +156,8 @@ def _run(argv: list[str]) -> tuple[str, float]:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     assert process.stdout is not None
-    log = process.stdout.read()
+    with process.stdout as stream:
+        log = stream.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -173,6 +174,7 @@ def table(outcomes: dict[str, Outcome], before: float | None, epochs: int) -> Ta
         if key.endswith(shown) and not key.endswith(("macro_f1", "strict_f1"))
     ]
     spearman = [] if before is None else [f"STS (before: {100 * before:.2f})"]
+    metrics.sort(key=lambda key: key.endswith("exact_match"))  # behind those of tasks
     titles = [key.removeprefix("test_").replace("_", " ") for key in metrics]
     rest = outcomes[NOTHING_TRAINED].cpu
     rows = [

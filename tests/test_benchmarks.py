@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, inference, latency, machine, memory, training
+from benchmarks import growth, inference, latency, machine, memory, recipes, training
 from benchmarks.measuring import (
     Seconds,
     Spread,
@@ -241,3 +241,36 @@ def test_a_missing_data_dir_is_one_line(tiny, capsys):
         training.main([*tiny, "--data_dir", "nowhere"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.slow
+def test_recipes_are_compared(backbone, tmp_path, capsys):
+    rows = [{"text": f"{word} play", "topic": word} for word in ("a", "b")] * 4
+    pairs = [{"sentence1": "a", "sentence2": text, "score": len(text)} for text in ("b", "a b")]
+    for name, content in {"train": rows, "validation": rows, "test": rows, "sts": pairs}.items():
+        folder = tmp_path / "sts" if name == "sts" else tmp_path
+        folder.mkdir(exist_ok=True)
+        lines = "".join(f"{json.dumps(row)}\n" for row in content)
+        (folder / ("test.jsonl" if name == "sts" else f"{name}.jsonl")).write_text(lines)
+    run = {
+        "encoder": str(backbone("bert")),
+        "data_dir": str(tmp_path),
+        **{f"{split}_file": f"{split}.jsonl" for split in ("train", "validation", "test")},
+        "tasks": {
+            "topic": {"type": "sequence_classification"},
+            "embedding": {"type": "sentence_embedding"},
+        },
+        "use_cpu": True,
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(run))
+    options = ["--config", str(tmp_path / "run.yaml"), "--epochs", "1", "--output"]
+    chosen = ["--recipes", "the encoder", "--sts_dir", str(tmp_path / "sts")]
+    recipes.main([*options, str(tmp_path / "out"), *chosen])
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["outcomes"]
+    assert list(found) == ["everything", "the encoder"]
+    assert found["everything"]["trained"] == 0
+    assert found["the encoder"]["trained"] == 2 * 16 + 2
+    # Nothing that gives the embedding was trained.
+    assert found["the encoder"]["spearman"] == found["everything"]["spearman"]
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert "| frozen | topic accuracy | exact match | STS (before: " in table
