@@ -50,8 +50,11 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
     """
 
     def inside_word(start: int, previous_end: int) -> bool:
+        # Some tokenizers leave accents out: between such tokens there is no real gap.
+        gap = text[previous_end:start]
         return (
-            start <= previous_end
+            previous_end > 0
+            and all(unicodedata.category(character)[0] == "M" for character in gap)
             and _continues_word(text[start])
             and _continues_word(text[start - 1])
         )

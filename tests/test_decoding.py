@@ -98,6 +98,14 @@ def test_a_combining_mark_stays_with_its_letter(byte_tokenizer):
     assert words_of(byte_tokenizer, "cafe\u0301s हिन्दी") == ["cafe\u0301s", "हिन्दी"]
 
 
+def test_an_accent_that_is_left_out_does_not_end_a_word(tokenizer):
+    text = "e\u0301te\u0301 a"
+    encoding = tokenizer(text, return_offsets_mapping=True)
+    assert [text[start:end] for start, end in encoding["offset_mapping"][1:4]] == ["e", "t", "e"]
+    offsets = strip_offsets(text, encoding["offset_mapping"])
+    assert word_ids(text, offsets) == [None, 0, 0, 0, 1, None]
+
+
 def test_a_text_without_visible_characters_has_no_words(tokenizer, byte_tokenizer):
     assert words_of(tokenizer, "") == []
     assert words_of(tokenizer, " \u200b\x07 ") == []

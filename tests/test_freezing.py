@@ -488,7 +488,7 @@ def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):
         run(freeze="heads.topics")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.endswith(
-        "\nerror: freeze should name some of everything, encoder, embeddings, heads.topic. "
+        "error: freeze should name some of everything, encoder, embeddings, heads.topic. "
         "Found 'heads.topics'.\n"
     )
 

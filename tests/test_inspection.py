@@ -321,7 +321,7 @@ def test_wide_and_combining_characters_keep_the_columns_aligned(inspect):
     assert block(lines, "  data/train.jsonl, line 1", 5)[2:] == [
         f"    word      日本語日本語 {' ' * 30}किताबें e\u0301te\u0301 {' ' * 8}Ａ    Paris",
         f"    token     [UNK]        {'[UNK] ' * 5}[UNK] e   ##t ##e [UNK] paris",
-        f"    entities  O            {' ' * 30}O     O   {' ' * 8}O     B-LOC",
+        f"    entities  O            {'O     ' * 5}O     O   {' ' * 8}O     B-LOC",
     ]
 
 
