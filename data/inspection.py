@@ -11,7 +11,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from .label_alignment import IGNORE_INDEX, join_words, word_ranges, words_of_tokens
+from .label_alignment import IGNORE_INDEX, word_ranges, words_of_tokens
+from .preprocessing import text_and_words
 from .splitting import hash_of
 
 PERCENTILES = (50, 90, 99, 100)
@@ -140,10 +141,7 @@ def _length(document) -> int:
 
 def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dict[str, Any]:
     """A row's sentence labels, and its tokens with the word and the labels of each."""
-    if "tokens" in row:
-        text, words = join_words(row["tokens"])
-    else:
-        text, words = row["text"] if "text" in row else row["texts"][0], None
+    text, words = text_and_words(row)
     (document,) = read([text])
     if words is None:
         words = word_ranges(find_words(text, document.offsets), document.offsets)

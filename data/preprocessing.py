@@ -188,7 +188,7 @@ def preprocess_rows(
     number: int = 0,
 ) -> list[dict]:
     """The windows of some loaded rows, whose column `row` says which of `indices` they are of."""
-    joined = [_text_and_words(row) for row in rows]
+    joined = [text_and_words(row) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
     further = [text for row in rows for text in row.get("texts", ())[1:]]
     others = iter(tokenize(tokenizer, further, prompt, max_length, stride) if further else ())
@@ -213,7 +213,7 @@ def preprocess_rows(
     return result
 
 
-def _text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
+def text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
     """The text whose tokens are labelled, and where it has words the range of each."""
     if "tokens" in row:
         return join_words(row["tokens"])

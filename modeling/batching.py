@@ -3,6 +3,9 @@ processor is busy and no more than fit its memory."""
 
 from collections.abc import Sequence
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
 
 def length_batches(
     lengths: Sequence[int], max_tokens: int, max_rows: int | None = None
@@ -31,3 +34,13 @@ def length_batches(
             longest = lengths[index]
         batches[-1].append(index)
     return batches
+
+
+def pad(sequences: Sequence[list[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids, padded on the right, and the attention mask: both `torch.LongTensor` of shape
+    `(num_sequences, longest)`."""
+    lengths = torch.tensor([len(ids) for ids in sequences])
+    input_ids = pad_sequence(
+        [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=padding_id
+    )
+    return input_ids, (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long()

@@ -157,11 +157,16 @@ def pair_cosines(embeddings: torch.Tensor, groups: torch.Tensor) -> torch.Tensor
     """`torch.FloatTensor` of shape `(num_texts,)`: the cosine between each text and the one after
     it, at the first text of a group of several; 0 elsewhere."""
     vectors = F.normalize(_wide(embeddings), dim=-1)
-    cosines = (vectors[:-1] * vectors[1:]).sum(-1)
-    is_first = torch.ones_like(groups, dtype=torch.bool)
-    is_first[1:] = groups[1:] != groups[:-1]
-    cosines = F.pad(cosines, (0, 1)) * is_first
-    return cosines * F.pad(groups[1:] == groups[:-1], (0, 1))
+    cosines = F.pad((vectors[:-1] * vectors[1:]).sum(-1), (0, 1))
+    begins = begins_group(groups)
+    return cosines * (begins & ~F.pad(begins[1:], (0, 1), value=True))
+
+
+def begins_group(groups: torch.Tensor) -> torch.Tensor:
+    """`torch.BoolTensor` of shape `(num_texts,)`: whether a text is the first of its group."""
+    begins = torch.ones_like(groups, dtype=torch.bool)
+    begins[1:] = groups[1:] != groups[:-1]
+    return begins
 
 
 def present_labels(labels: torch.Tensor) -> torch.Tensor:

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.nn.utils.rnn import pad_sequence
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from .batching import length_batches
+from .batching import length_batches, pad
 from .decoding import UNITS, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, tokenize
 
@@ -213,11 +212,7 @@ class MultiTaskPipeline(Pipeline):
         """One batch through the encoder and the heads. Of tokens only the best label is kept."""
         sequences = [document.tokens.input_ids(window) for document, window in windows]
         padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
-        lengths = torch.tensor([len(ids) for ids in sequences])
-        input_ids = pad_sequence(
-            [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=padding
-        )
-        mask = (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long()
+        input_ids, mask = pad(sequences, padding)
         output = self.model(
             input_ids=input_ids.to(self.device, non_blocking=True),
             attention_mask=mask.to(self.device, non_blocking=True),

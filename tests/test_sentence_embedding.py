@@ -241,11 +241,7 @@ def test_texts_without_labels_hold_the_embedding_too(run, tmp_path):
         train_file=None,
         validation_file=None,
         datasets={
-            "rows": {
-                "train_file": rows_file(tmp_path, "rows", ROWS),
-                "validation_file": rows_file(tmp_path, "rows", ROWS),
-                "columns": {"topic": "topic"},
-            },
+            "rows": labelled_rows(tmp_path),
             "more": {"train_file": str(tmp_path / "more.jsonl"), "columns": {}},
         },
     )
@@ -256,6 +252,12 @@ def rows_file(tmp_path, name: str, rows: list[dict]) -> str:
     path = tmp_path / f"{name}.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return str(path)
+
+
+def labelled_rows(tmp_path) -> dict:
+    """A data set of `ROWS` for `datasets`."""
+    file = rows_file(tmp_path, "rows", ROWS)
+    return {"train_file": file, "validation_file": file, "columns": {"topic": "topic"}}
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
@@ -295,11 +297,7 @@ def test_pairs_and_labelled_texts_train_together(run, tmp_path):
         train_file=None,
         validation_file=None,
         datasets={
-            "rows": {
-                "train_file": rows_file(tmp_path, "rows", ROWS),
-                "validation_file": rows_file(tmp_path, "rows", ROWS),
-                "columns": {"topic": "topic"},
-            },
+            "rows": labelled_rows(tmp_path),
             "pairs": {
                 "train_file": rows_file(tmp_path, "pairs", PAIRS * 3),
                 "validation_file": rows_file(tmp_path, "pairs", PAIRS * 3),

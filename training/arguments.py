@@ -490,6 +490,8 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
         if not isinstance(task.get("column"), str | None):
             raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
         task = {key: value for key, value in task.items() if value is not None}
+        if task["type"] == "sentence_embedding":
+            task.setdefault("loss", "retention")
         task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
         if task.get("dimensions") is not None:
             task["dimensions"] = _whole_numbers(f"tasks.{name}.dimensions", task["dimensions"])
@@ -538,10 +540,7 @@ def _parse_datasets(
 ) -> dict[str, DataSource]:
     """The data sets of a run: those of `datasets`, or the one that the top level describes."""
     every = {name: _default_column(name, task) for name, task in tasks.items()}
-    retains = any(
-        task.type == "sentence_embedding" and (task.loss or "retention") == "retention"
-        for task in tasks.values()
-    )
+    retains = any(task.loss == "retention" for task in tasks.values())
     if given is None:
         return {"data": DataSource(data, every)}
     if not isinstance(given, dict) or not given:

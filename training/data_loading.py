@@ -149,7 +149,7 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
                 "text_column to the columns of a pair."
             )
     if run.training.do_train and all(
-        task.type == "sentence_embedding" and task.loss in (None, "retention", "none")
+        task.type == "sentence_embedding" and task.loss in ("retention", "none")
         for task in run.tasks.values()
     ):
         raise ValueError(
@@ -298,7 +298,7 @@ def check_streaming(run: RunArguments) -> None:
                     f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
                 )
     for name, task in run.tasks.items():
-        if task.type == "sentence_embedding" and task.loss in (None, "retention"):
+        if task.loss == "retention":
             raise ValueError(
                 f"The retention loss of task {name!r} needs all rows before training: set its loss "
                 "to none, or streaming to false."

@@ -22,7 +22,7 @@ from datasets import Dataset
 from torch import nn
 
 from modeling import MultiTaskModel
-from modeling.batching import length_batches
+from modeling.batching import length_batches, pad
 
 from .encoder_layers import layer_stack
 
@@ -59,7 +59,7 @@ def cached_layers(
     """
     layers = list(layer_stack(model.encoder)[:num_layers])
     run = partial(_run, model.encoder, layers[-1], autocast)
-    answer = run(torch.full((1, 2), padding_id), torch.tensor([2]))
+    answer = run(*pad([[padding_id] * 2], padding_id))
     others = (None,) * (len(answer) - 1) if isinstance(answer, tuple) else None
     form = _hidden_states(answer)
     if form is None or form.shape != (1, 2, form.shape[-1]):
@@ -147,11 +147,9 @@ def _fill(
     """Run the layers over all rows; the processes of a machine share them."""
     machine = PartialState()
     keys = list(places)[machine.local_process_index :: _processes_here(machine)]
-    rows = [torch.from_numpy(np.frombuffer(key, dtype=np.int32).astype(np.int64)) for key in keys]
+    rows = [np.frombuffer(key, dtype=np.int32).tolist() for key in keys]
     for batch in length_batches([len(row) for row in rows], max_tokens):
-        some = [rows[index] for index in batch]
-        input_ids = nn.utils.rnn.pad_sequence(some, batch_first=True, padding_value=padding_id)
-        states = _hidden_states(run(input_ids, torch.tensor([len(row) for row in some]))).cpu()
+        states = _hidden_states(run(*pad([rows[index] for index in batch], padding_id))).cpu()
         for place, index in enumerate(batch):
             start, length = places[keys[index]], len(rows[index])
             stored[start : start + length] = states[place, :length]
@@ -164,10 +162,9 @@ def _run(
     layer: nn.Module,
     autocast: Callable[[], AbstractContextManager],
     input_ids: torch.Tensor,
-    lengths: torch.Tensor,
+    mask: torch.Tensor,
 ) -> torch.Tensor | tuple:
-    """What a layer of the encoder, evaluating, answers to rows of those lengths."""
-    mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+    """What a layer of the encoder, evaluating, answers to rows that `pad` has padded."""
     answers: list = []
     training = encoder.training
     encoder.eval()

@@ -4,12 +4,11 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
-from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from data.caching import fingerprint
 from modeling import MultiTaskModel
-from modeling.batching import length_batches
+from modeling.batching import length_batches, pad
 
 MAX_TOKENS = 16384  # that are embedded at once
 ROWS_AT_ONCE = 5000
@@ -76,10 +75,7 @@ def embed(input_ids: list[list[int]], model: MultiTaskModel, padding_id: int) ->
     vectors = torch.empty(len(input_ids), model.config.hidden_size)
     batches = length_batches([len(ids) for ids in input_ids], MAX_TOKENS)
     for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
-        texts = [torch.tensor(input_ids[row]) for row in batch]
-        ids = pad_sequence(texts, batch_first=True, padding_value=padding_id)
-        ones = [torch.ones_like(text) for text in texts]
-        mask = pad_sequence(ones, batch_first=True)
+        ids, mask = pad([input_ids[row] for row in batch], padding_id)
         found = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), tasks=[]
         )

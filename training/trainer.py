@@ -20,7 +20,7 @@ from data.bad_rows import BadRows
 from data.sampler import LengthGroupedBatchSampler
 from data.streaming import StreamedBatches, StreamedWindows
 from modeling.decoding import likeliest_labels
-from modeling.losses import count_labels, pair_cosines, present_labels
+from modeling.losses import begins_group, count_labels, pair_cosines, present_labels
 from modeling.pipeline_multitask import save_pipeline_code
 
 from .checkpoints import mark_complete, unmark
@@ -338,8 +338,7 @@ class MultiTaskTrainer(Trainer):
             answers[f"{name} count"] = present_labels(labels[name]).view(texts, -1).sum(1)
         if "groups" not in inputs:
             return answers
-        of_rows = torch.ones_like(groups, dtype=torch.bool)
-        of_rows[1:] = groups[1:] != groups[:-1]
+        of_rows = begins_group(groups)
         return {key: values[of_rows] for key, values in answers.items()}
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
