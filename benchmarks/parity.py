@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         },
         [Table("Parity", header, rows)],
         [
-            f"{len(work.texts):,} texts. Embedding and logits: the largest difference from the "
+            f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest difference from the "
             "model, as a share of its largest value. Labels and entities: how many texts have "
             "others. A stock pipeline and sentence-transformers give a part of the answers. Random "
             "heads decide many texts by a hair, so that rounding changes more labels than of a "

@@ -22,7 +22,9 @@ from .folders import save_tokenizer
 from .graph_model import EMBEDDING, INPUTS, LOGITS, GraphModel
 
 OPSET = 18
-TOLERANCE, INT8_TOLERANCE = 1e-4, 0.25
+# In int8 a trained MiniLM is off by 0.2 at one token of the odd texts, a graph that reads the wrong
+# input by 0.6 or more: that one tells a broken graph. How good one is, a test split says.
+TOLERANCE, INT8_TOLERANCE = 1e-4, 0.4
 
 
 class Answers(nn.Module):
@@ -104,7 +106,7 @@ def quantize(source: Path, target: Path) -> None:
     graph = onnx.load(source)
     # Sizes that the exporter wrote down contradict those that the quantiser infers.
     del graph.graph.value_info[:]
-    quantize_dynamic(graph, target)
+    quantize_dynamic(graph, target, per_channel=True)  # half the error of one scale per matrix
 
 
 def write_the_rest(

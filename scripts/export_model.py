@@ -55,7 +55,8 @@ def check_options(options: argparse.Namespace) -> None:
 def export_model(options: argparse.Namespace) -> None:
     """Load, write, compare, and show what there is."""
     transformers_logging.disable_progress_bar()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it looks for torchvision, and says so
+    for name in (None, "torch.onnx"):  # advice of exporters that nobody here can follow
+        logging.getLogger(name).setLevel(logging.ERROR)
     target = options.output or default_output(options)
     with whole_folder(target) as folder:
         print(f"Loading {options.folder}", flush=True)
