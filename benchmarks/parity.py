@@ -26,16 +26,14 @@ from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.workload import load, options_parser, start
 from export import onnx, openvino, parity, plain_heads, sentence_transformers
 from export.folders import load_finished, size_in_bytes
-from export.onnx_model import OnnxModel
-from export.openvino_model import OpenvinoModel
 from modeling import MultiTaskModel, MultiTaskPipeline
 from run_multitask import fail
 
 OURS, STOCK_BATCH = "pipeline, torch", 32
 GRAPHS = {
-    "ONNX": (OnnxModel, onnx.export, {}),
-    "ONNX, int8": (OnnxModel, onnx.export, {"int8": True}),
-    "OpenVINO": (OpenvinoModel, openvino.export, {}),
+    "ONNX": (onnx, {}),
+    "ONNX, int8": (onnx, {"int8": True}),
+    "OpenVINO": (openvino, {}),
 }
 Answer = Callable[[list[str]], list[Any]]
 
@@ -85,8 +83,9 @@ def main(argv: list[str] | None = None) -> None:
         },
         [Table("Parity", header, rows)],
         [
-            f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest difference from the "
-            "model, as a share of its largest value. Labels and entities: how many texts have "
+            f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest "
+            "difference from the model, as a share of its largest value. Labels and entities: how "
+            "many texts have "
             "others. A stock pipeline and sentence-transformers give a part of the answers. Random "
             "heads decide many texts by a hair, so that rounding changes more labels than of a "
             "trained model.",
@@ -148,9 +147,9 @@ def largest_differences(
 
 def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
     """All answers, by another runtime."""
-    graph_class, export, keys = kind
-    export(model, tokenizer, path, **keys)
-    other = graph_class.from_pretrained(path)
+    module, keys = kind
+    module.export(model, tokenizer, path, **keys)
+    other = module.load(path)
     largest = largest_differences(
         model, tokenizer, texts, lambda batch: parity.answers(other, batch)
     )

@@ -5,6 +5,7 @@ The folder answers through the same pipeline, by onnxruntime:
 """
 
 import copy
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -56,18 +57,31 @@ def export(
     Raises:
         ValueError: one of them is above `TOLERANCE` (of int8, `INT8_TOLERANCE`).
     """
-    from .onnx_model import OnnxModel
-
     if int8:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             write_graph(model, Path(scratch, "model.onnx"))
             quantize(Path(scratch, "model.onnx"), folder / "model.onnx")
     else:
         write_graph(model, folder / "model.onnx")
-    write_the_rest(model, tokenizer, OnnxModel, folder)
-    graph = OnnxModel.from_pretrained(folder)
+    write_the_rest(model, tokenizer, _graph_class(), folder)
+    graph = load(folder)
     tolerance = INT8_TOLERANCE if int8 else TOLERANCE
     return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), tolerance)
+
+
+def load(folder: str | os.PathLike) -> GraphModel:
+    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
+
+    Raises:
+        OSError: a file is missing or can't be read.
+    """
+    return _graph_class().from_pretrained(folder)
+
+
+def _graph_class() -> type[GraphModel]:
+    from .onnx_model import OnnxModel  # and onnxruntime, which only this form needs
+
+    return OnnxModel
 
 
 def write_graph(model: MultiTaskModel, path: Path) -> None:

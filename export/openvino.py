@@ -4,6 +4,7 @@ The folder answers through the same pipeline, by OpenVINO:
 `pipeline("multitask", model=folder, trust_remote_code=True)`.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from modeling import MultiTaskModel
 
 from . import parity
+from .graph_model import GraphModel
 from .onnx import write_graph, write_the_rest
 
 TOLERANCE = 1e-4
@@ -30,12 +32,25 @@ def export(
     """
     import openvino
 
-    from .openvino_model import OpenvinoModel
-
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_graph(model, Path(scratch, "model.onnx"))
         converted = openvino.convert_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    write_the_rest(model, tokenizer, OpenvinoModel, folder)
-    graph = OpenvinoModel.from_pretrained(folder)
+    write_the_rest(model, tokenizer, _graph_class(), folder)
+    graph = load(folder)
     return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), TOLERANCE)
+
+
+def load(folder: str | os.PathLike) -> GraphModel:
+    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
+
+    Raises:
+        OSError: a file is missing or can't be read.
+    """
+    return _graph_class().from_pretrained(folder)
+
+
+def _graph_class() -> type[GraphModel]:
+    from .openvino_model import OpenvinoModel  # and OpenVINO, which only this form needs
+
+    return OpenvinoModel

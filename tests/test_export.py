@@ -281,9 +281,7 @@ def graph_at_hand(onnx_folder, monkeypatch) -> None:
 
 @pytest.fixture
 def onnx_pipeline(onnx_folder, tokenizer) -> MultiTaskPipeline:
-    from export.onnx_model import OnnxModel
-
-    return MultiTaskPipeline(model=OnnxModel.from_pretrained(onnx_folder), tokenizer=tokenizer)
+    return MultiTaskPipeline(model=onnx.load(onnx_folder), tokenizer=tokenizer)
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
@@ -306,10 +304,8 @@ def test_int8_is_smaller_and_near(graph_model, tokenizer, onnx_folder, graph_at_
 
 def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_hand, tmp_path):
     pytest.importorskip("openvino", reason="needs requirements-export.txt")
-    from export.openvino_model import OpenvinoModel
-
     openvino.export(graph_model, tokenizer, tmp_path)
-    theirs = MultiTaskPipeline(model=OpenvinoModel.from_pretrained(tmp_path), tokenizer=tokenizer)
+    theirs = MultiTaskPipeline(model=openvino.load(tmp_path), tokenizer=tokenizer)
     ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
     assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
 
@@ -343,13 +339,11 @@ def test_a_folder_with_a_graph_holds_no_weights_of_torch_and_no_code_of_heads(on
 
 
 def test_a_damaged_graph_is_one_line(onnx_folder, tmp_path):
-    from export.onnx_model import OnnxModel
-
     config = json.loads((onnx_folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(OSError, match=r"^Can't load model .*") as error:
-        OnnxModel.from_pretrained(tmp_path)
+        onnx.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
