@@ -310,6 +310,7 @@ def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_
     assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
 
 
+@pytest.mark.slow  # a process that imports everything anew
 def test_folders_answer_where_this_repository_is_not(graph_model, tokenizer, onnx_folder, tmp_path):
     whole = save(graph_model, tokenizer, tmp_path / "whole")
     sentence_transformers.describe(graph_model.config, tokenizer, whole)
