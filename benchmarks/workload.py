@@ -116,14 +116,15 @@ class Workload:
         task = self.tasks[self.first_of(kind)]
         return self._model({f"{kind}_{index}": task for index in range(number)})
 
-    def answering_model(self) -> MultiTaskModel:
+    def answering_model(self, pooling: str = "mean") -> MultiTaskModel:
         """A new model of one sentence task and one token task."""
         names = [self.first_of(one) for one in AUTO]
-        return self._model({name: self.tasks[name] for name in names})
+        return self._model({name: self.tasks[name] for name in names}, pooling)
 
-    def _model(self, tasks: dict[str, dict]) -> MultiTaskModel:
+    def _model(self, tasks: dict[str, dict], pooling: str = "mean") -> MultiTaskModel:
         set_seed(0)
-        model = MultiTaskModel.from_backbone(self.run.model.encoder, tasks, dtype="float32")
+        encoder = self.run.model.encoder
+        model = MultiTaskModel.from_backbone(encoder, tasks, pooling, dtype="float32")
         labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
         share = (labels > 0).sum() / max((labels >= 0).sum(), 1)  # label 0 is `O`
         find_entities(model, self.tokenizer, self.texts[:64], float(share))

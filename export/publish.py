@@ -1,6 +1,5 @@
 """Publish a model on the Hub, from a clean folder and in one commit."""
 
-import json
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,8 +10,9 @@ from transformers import PreTrainedTokenizerBase
 from modeling import MultiTaskModel
 from modeling.pipeline_multitask import save_pipeline_code
 
-# What a tokenizer remembers of the machine that saved it.
-LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
+from .folders import save_tokenizer
+from .sentence_transformers import describe
+
 # An earlier model's weights: in a repository beside these they might be loaded in their place.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*")
 
@@ -20,14 +20,12 @@ WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*
 def stage(
     model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, card: ModelCard, folder: Path
 ) -> None:
-    """Write what is published to `folder`: weights, config, tokenizer, code, card; nothing else."""
+    """Write what is published to `folder`: weights, config, tokenizer, code, card, and what tells
+    sentence-transformers how to load it; nothing else."""
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings = {key: value for key, value in settings.items() if key not in LOCAL_KEYS}
-    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save_tokenizer(tokenizer, folder)
+    describe(model.config, tokenizer, folder)
     card.save(folder / "README.md")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, inference, latency, machine, memory, recipes, training
+from benchmarks import growth, inference, latency, machine, memory, parity, recipes, training
 from benchmarks.measuring import (
     Seconds,
     Spread,
@@ -193,6 +193,19 @@ def test_latency(tiny):
     }  # fmt: skip
 
 
+def test_parity(tiny, monkeypatch):
+    # A graph takes many seconds to make; tests/test_export.py makes one.
+    monkeypatch.setattr(parity, "GRAPHS", {})
+    parity.main(tiny)
+    found = results_of(tiny)
+    stock = {"stock pipeline, topic", "stock pipeline, entities"}
+    assert found["found"].keys() == {parity.OURS, "sentence-transformers", *stock}
+    assert found["found"].keys() == found["sentences_per_second"].keys()
+    assert found["found"]["sentence-transformers"]["embedding"] < 1e-4
+    assert found["found"]["stock pipeline, topic"]["labels"] == 0
+    assert all(one["megabytes"] > 0 for one in found["found"].values())
+
+
 def test_memory(tiny, slots_and_intents):
     memory.main([*tiny, "--data_dir", slots_and_intents])
     found = results_of(tiny, "memory")
@@ -228,7 +241,7 @@ def test_growth_with_rows_and_processes(tiny, monkeypatch):
     assert found["rows"]["MiB"]["reading and tokenizing"]["sizes"] == [40, 400]
 
 
-@pytest.mark.parametrize("module", [training, inference, latency, memory, growth])
+@pytest.mark.parametrize("module", [training, inference, latency, memory, growth, parity])
 def test_a_missing_encoder_is_one_line(module, capsys):
     with pytest.raises(SystemExit) as stop:
         module.main(["--encoder", "backbones/none", "--rows", "2"])

@@ -35,17 +35,21 @@ RESULTS = {
 }
 PUBLISHED = [
     ".gitattributes",
+    "1_Pooling/config.json",
     "README.md",
     "batching.py",
     "config.json",
+    "config_sentence_transformers.json",
     "configuration_multitask.py",
     "decoding.py",
     "heads.py",
     "losses.py",
     "model.safetensors",
     "modeling_multitask.py",
+    "modules.json",
     "pipeline_multitask.py",
     "pooling.py",
+    "sentence_bert_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "windows.py",
@@ -225,7 +229,8 @@ def test_nothing_of_this_machine_is_published(said, hub, folder):
 def test_staging_leaves_nothing_else_in_the_folder(model, folder, tmp_path):
     card = model_card(model.config, "owner/name", BASE_MODEL, {})
     stage(model, AutoTokenizer.from_pretrained(folder), card, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == PUBLISHED[1:]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in files) == PUBLISHED[1:]
 
 
 def test_card_says_what_the_model_is(said, hub):

@@ -1,0 +1,216 @@
+"""How near every export comes to the model, how fast it answers, and how large it is.
+
+    python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
+
+Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
+pipeline on torch, ONNX in float32 and int8, OpenVINO, sentence-transformers (the embedding), and
+the stock pipelines (a head each). Without `--model` the heads are not trained, and pooling is
+`cls`, for which all encoder families have a sequence classification of their own.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedTokenizerBase, pipeline
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import machine
+from benchmarks.measuring import rate, run_all
+from benchmarks.reporting import Table, times_as_json, write
+from benchmarks.workload import load, options_parser, start
+from export import onnx, openvino, parity, plain_heads, sentence_transformers
+from export.folders import load_finished, size_in_bytes
+from modeling import MultiTaskModel, MultiTaskPipeline
+from run_multitask import fail
+
+OURS, STOCK_BATCH = "pipeline, torch", 32
+GRAPHS = {
+    "ONNX": (onnx, {}),
+    "ONNX, int8": (onnx, {"int8": True}),
+    "OpenVINO": (openvino, {}),
+}
+Answer = Callable[[list[str]], list[Any]]
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    parser = options_parser(__file__, __doc__, rows=500, rounds=3)
+    parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
+    options = parser.parse_args(argv)
+    start(options)
+    work = load(options)
+    try:
+        model, tokenizer = (
+            load_finished(options.model)
+            if options.model
+            else (work.answering_model(pooling="cls"), work.tokenizer)
+        )
+    except (ValueError, OSError) as error:
+        fail(error)
+    found: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory() as folder:
+        contestants = compare(model, tokenizer, work.texts, Path(folder), found)
+        times = run_all(
+            {name: lambda one=one: one(work.texts) for name, one in contestants.items()},
+            {name: lambda one=one: one(work.texts[:64]) for name, one in contestants.items()},
+            options.rounds,
+        )
+    speed = {
+        name: rate(len(work.texts), [one.wall for one in all_]) for name, all_ in times.items()
+    }
+    header = ("", "embedding", "logits", "labels", "entities", "sentences/s", "MB")
+    keys = ("embedding", "logits", "labels", "entities")
+    rows = [
+        [name, *(one.get(key) for key in keys), speed.get(name), one.get("megabytes")]
+        for name, one in found.items()
+    ]
+    write(
+        options.output,
+        "parity",
+        argv,
+        {
+            "machine": machine.describe(),
+            "texts": len(work.texts),
+            "found": found,
+            "times": times_as_json(times),
+            "sentences_per_second": speed,
+        },
+        [Table("Parity", header, rows)],
+        [
+            f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest "
+            "difference from the model, as a share of its largest value. Labels and entities: how "
+            "many texts have "
+            "others. A stock pipeline and sentence-transformers give a part of the answers. Random "
+            "heads decide many texts by a hair, so that rounding changes more labels than of a "
+            "trained model.",
+            *(f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one),
+        ],
+    )
+
+
+def compare(
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    folder: Path,
+    found: dict[str, dict[str, Any]],
+) -> dict[str, Answer]:
+    """Write every form below `folder` and compare it; the differences go to `found`.
+
+    Returns:
+        `dict[str, Answer]`: of each form that there is, what answers a list of texts.
+    """
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    expected = ours(texts)
+    model.save_pretrained(folder / "torch")
+    tokenizer.save_pretrained(folder / "torch")
+    found[OURS] = {"megabytes": size_in_bytes(folder / "torch") / 1e6}
+    contestants: dict[str, Answer] = {OURS: ours}
+    forms = {
+        **{name: lambda path, one=one: graph(one, model, tokenizer, path, texts, expected)
+           for name, one in GRAPHS.items()},
+        "sentence-transformers": lambda path: embedding(model, tokenizer, path, texts, expected),
+        **{f"stock pipeline, {name}": lambda path, name=name: head(
+            name, model, tokenizer, path, texts, expected) for name in model.heads},
+    }  # fmt: skip
+    for number, (name, form) in enumerate(forms.items()):
+        path = folder / str(number)
+        path.mkdir()
+        try:
+            found[name], contestants[name] = form(path)
+        except ValueError as error:  # no such form of this model
+            found[name] = {"refused": str(error)}
+            continue
+        found[name]["megabytes"] = size_in_bytes(path) / 1e6
+    return contestants
+
+
+def largest_differences(
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    answer: Callable[[parity.Batch], parity.Answers],
+) -> dict[str, float]:
+    """By answer, over all windows of the texts."""
+    largest: dict[str, float] = {}
+    for batch in parity.batches(texts, tokenizer, model.config):
+        one = parity.differences(parity.answers(model, batch), answer(batch))
+        largest = {name: max(value, largest.get(name, 0.0)) for name, value in one.items()}
+    return largest
+
+
+def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+    """All answers, by another runtime."""
+    module, keys = kind
+    module.export(model, tokenizer, path, **keys)
+    other = module.load(path)
+    largest = largest_differences(
+        model, tokenizer, texts, lambda batch: parity.answers(other, batch)
+    )
+    answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
+    answers = answer(texts)
+    return {
+        "embedding": largest.pop("embedding"),
+        "logits": max(largest.values()),
+        "labels": others(answers, expected, lambda one: labels(one["labels"])),
+        "entities": others(answers, expected, lambda one: spans(one["entities"])),
+    }, answer
+
+
+def embedding(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+    """The embedding, by sentence-transformers."""
+    sentence_transformers.export(model, tokenizer, path)
+    encoder = SentenceTransformer(str(path), device="cpu")
+    vectors = torch.from_numpy(encoder.encode(texts, show_progress_bar=False))
+    ours = torch.tensor([one["embedding"] for one in expected])
+    largest = parity.differences({"embedding": ours}, {"embedding": vectors})
+    return largest, lambda texts: encoder.encode(texts, show_progress_bar=False)
+
+
+def head(name, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+    """One head, by a stock pipeline."""
+    plain_heads.export(model, tokenizer, name, path)
+    if model.config.tasks[name]["type"] == "token_classification":
+        key, task, keys = "entities", "token-classification", {"aggregation_strategy": "first"}
+        ours = [spans(one["entities"])[name] for one in expected]
+    else:
+        key, task, keys = "labels", "text-classification", {"truncation": True}
+        ours = [one["labels"][name]["label"] for one in expected]
+    stock = pipeline(task, model=str(path), device="cpu", batch_size=STOCK_BATCH, **keys)
+    answers = stock(texts)
+    if key == "entities":
+        answers = [[(e["start"], e["end"], e["entity_group"]) for e in one] for one in answers]
+    else:
+        answers = [one["label"] for one in answers]
+    largest = largest_differences(
+        model, tokenizer, texts, lambda batch: plain_heads.answers(stock.model, name, batch)
+    )
+    return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
+
+
+def labels(answers: dict[str, dict]) -> dict[str, Any]:
+    """The label of each sentence task."""
+    return {name: one["label"] for name, one in answers.items()}
+
+
+def spans(answers: dict[str, list[dict]]) -> dict[str, list[tuple]]:
+    """Where the entities of each token task are, and what."""
+    return {
+        name: [(one["start"], one["end"], one["label"]) for one in entities]
+        for name, entities in answers.items()
+    }
+
+
+def others(found: list, expected: list, key: Callable[[Any], Any]) -> int:
+    """How many texts have another answer."""
+    return sum(key(one) != key(other) for one, other in zip(found, expected, strict=True))
+
+
+if __name__ == "__main__":
+    main()

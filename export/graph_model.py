@@ -1,0 +1,87 @@
+"""A graph in a `MultiTaskModel`'s place: what the pipeline asks of a model, and no more."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig
+from transformers.utils import cached_file
+
+INPUTS = ("input_ids", "attention_mask")
+EMBEDDING, LOGITS = "sentence_embedding", "logits_"
+
+
+class GraphModel:
+    """Answers as a `MultiTaskModel` does, from a graph that a runtime of its own computes.
+
+    The graph's inputs are `input_ids` and `attention_mask` of shape `(batch_size, seq_len)`, its
+    outputs `sentence_embedding` and a `logits_<task>` per head. It runs on the processor, with as
+    many threads as torch has. It does not train, and knows no `inputs_embeds`.
+
+    A subclass says in `files` what a folder holds, and runs it.
+    """
+
+    files: tuple[str, ...]
+    optional_files: tuple[str, ...] = ()
+    device = torch.device("cpu")
+    dtype = torch.float32
+    hf_device_map = {"": "cpu"}  # so that a pipeline does not take the GPU that there may be
+
+    def __init__(self, path: str, config):
+        self.config = config
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike, config=None, **kwargs
+    ) -> "GraphModel":
+        """The model of an exported folder or Hub id.
+
+        Args:
+            config (`MultiTaskConfig`, *optional*): by default the folder's.
+            **kwargs: `revision`, `token`, ... as in `PreTrainedModel`; those that concern weights
+                are of no effect.
+
+        Raises:
+            OSError: a file is missing or can't be read.
+        """
+        name_or_path = str(name_or_path)
+        hub = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
+        config = config or AutoConfig.from_pretrained(name_or_path, **hub)
+        paths = [cached_file(name_or_path, name, **hub) for name in cls.files]
+        for name in cls.optional_files:
+            cached_file(name_or_path, name, _raise_exceptions_for_missing_entries=False, **hub)
+        try:
+            return cls(paths[0], config)
+        except Exception as error:  # each runtime raises its own
+            reason = " ".join(str(error).split())
+            raise OSError(f"Can't load model {name_or_path!r}: {reason}") from error
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """What `AutoModel` asks of any class that it loads; the export has said it already."""
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs of the graph by name."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        tasks: list[str] | None = None,
+    ) -> Any:
+        """As `MultiTaskModel.forward`: an object with `sentence_embedding` and `logits` (by task,
+        those in `tasks` only)."""
+        outputs = self.run(
+            dict(zip(INPUTS, (input_ids.numpy(), attention_mask.numpy()), strict=True))
+        )
+        return SimpleNamespace(
+            sentence_embedding=torch.from_numpy(outputs[EMBEDDING]),
+            logits={
+                name: torch.from_numpy(outputs[LOGITS + name])
+                for name in self.config.tasks
+                if LOGITS + name in outputs and (tasks is None or name in tasks)
+            },
+        )

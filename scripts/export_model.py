@@ -1,0 +1,99 @@
+"""Write a finished model in another form, and compare the two before saying so.
+
+    python scripts/export_model.py runs/mine --to onnx [--int8]               # everything
+    python scripts/export_model.py runs/mine --to openvino                    # everything
+    python scripts/export_model.py runs/mine --to sentence-transformers       # the embedding
+    python scripts/export_model.py runs/mine --to plain-heads --task intent   # one head
+
+The folder is written whole or not at all. Exit code 2: something can't be read or exported, or
+answers differ by more than the form's tolerance; one line says what.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from transformers.utils import logging as transformers_logging
+
+from export.folders import load_finished, size_in_bytes, whole_folder
+
+FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", help="a finished run, or a Hub id")
+    parser.add_argument("--to", required=True, choices=FORMS)
+    parser.add_argument("--task", help="the head, for plain-heads")
+    parser.add_argument("--int8", action="store_true", help="weights in int8, for onnx")
+    parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
+    options = parser.parse_args(argv)
+    try:
+        check_options(options)
+        export_model(options)
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is needed: pip install -r requirements-export.txt")
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise a ValueError for options that do not go together."""
+    if options.int8 and options.to != "onnx":
+        raise ValueError(f"--int8 is for --to onnx. Found --to {options.to}.")
+    if (options.task is not None) != (options.to == "plain-heads"):
+        found = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
+        raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {found}.")
+
+
+def export_model(options: argparse.Namespace) -> None:
+    """Load, write, compare, and show what there is."""
+    transformers_logging.disable_progress_bar()
+    for name in (None, "torch.onnx"):  # advice of exporters that nobody here can follow
+        logging.getLogger(name).setLevel(logging.ERROR)
+    target = options.output or default_output(options)
+    with whole_folder(target) as folder:
+        print(f"Loading {options.folder}", flush=True)
+        model, tokenizer = load_finished(options.folder)
+        print(f"Writing it as {options.to}, and comparing the two", flush=True)
+        if options.to == "onnx":
+            from export import onnx
+
+            largest = onnx.export(model, tokenizer, folder, options.int8)
+        elif options.to == "openvino":
+            from export import openvino
+
+            largest = openvino.export(model, tokenizer, folder)
+        elif options.to == "sentence-transformers":
+            from export import sentence_transformers
+
+            largest = sentence_transformers.export(model, tokenizer, folder)
+        else:
+            from export import plain_heads
+
+            largest = plain_heads.export(model, tokenizer, options.task, folder)
+    print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
+    print("Largest differences, as shares of the largest value:")
+    for name, one in largest.items():
+        print(f"  {name}: {one:.2g}")
+
+
+def default_output(options: argparse.Namespace) -> Path:
+    """`runs/mine-onnx-int8`, beside `runs/mine`."""
+    suffix = options.task or options.to + ("-int8" if options.int8 else "")
+    return Path(f"{Path(options.folder)}-{suffix}")
+
+
+def fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

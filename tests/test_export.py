@@ -1,0 +1,433 @@
+"""Exports answer as the model does, each loaded by the runtime that it is for."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ENCODERS, TASKS
+from fresh_process import run_fresh
+from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, AutoModel, pipeline
+
+from export import onnx, openvino, parity, plain_heads, sentence_transformers
+from export.folders import load_finished, whole_folder
+from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from modeling.pipeline_multitask import save_pipeline_code
+from scripts import export_model
+
+LONG = "Anna plays in the park in Paris. " * 30
+TEXTS = [
+    "Paris.",
+    "",
+    LONG,
+    "Anna plays in Paris",
+    "x",
+    "the play is  in\tParis and\nRome",
+    "é 👍🏽 中",
+]
+# Loads every kind of folder where nothing of this repository can be imported.
+SCRIPT = """
+import importlib.util, json, sys
+from sentence_transformers import SentenceTransformer
+from transformers import pipeline
+
+texts, whole, *graphs = json.loads(sys.argv[1])
+trusted = {"trust_remote_code": True}
+ours = ("modeling", "export")
+answers = {"importable": [name for name in ours if importlib.util.find_spec(name)]}
+encoder = SentenceTransformer(whole, device="cpu", **trusted)
+answers["sentence-transformers"] = encoder.encode(texts).tolist()
+for graph in graphs:
+    answers[graph] = pipeline("multitask", model=graph, **trusted)(texts)
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def make_trained(make_model):
+    """As `make_model`, with heads that don't give all texts one answer."""
+
+    def make(family: str = "bert", **kwargs) -> MultiTaskModel:
+        model = make_model(family, **kwargs).eval()
+        for head in model.heads.values():
+            head.classifier.weight.data.normal_()
+            head.classifier.bias.data.normal_()
+        return model
+
+    return make
+
+
+def save(model: MultiTaskModel, tokenizer, folder: Path) -> Path:
+    """As a run saves."""
+    save_pipeline_code(model.config, str(folder))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def assert_same(found: list[dict], expected: list[dict], tolerance: float) -> None:
+    """Equal labels and entities; numbers that differ by no more than the tolerance."""
+    for one, other in zip(found, expected, strict=True):
+        assert one["embedding"] == pytest.approx(other["embedding"], abs=tolerance)
+        assert one["labels"].keys() == other["labels"].keys()
+        for name, answer in one["labels"].items():
+            assert answer["label"] == other["labels"][name]["label"]
+            assert answer["scores"] == pytest.approx(other["labels"][name]["scores"], abs=tolerance)
+        for name, entities in one["entities"].items():
+            assert len(entities) == len(other["entities"][name])
+            for entity, same in zip(entities, other["entities"][name], strict=True):
+                assert entity == {**same, "score": pytest.approx(same["score"], abs=tolerance)}
+
+
+# What is compared, and how
+
+
+def test_batches_have_sizes_of_one_and_long_texts_in_windows(tokenizer):
+    config = MultiTaskConfig(stride=5)
+    found = [tuple(ids.shape) for ids, _ in parity.batches(list(parity.TEXTS), tokenizer, config)]
+    assert found[:2] == [(1, 2), (1, 3)]
+    assert all(length == 128 for _, length in found[2:])
+    assert sum(rows for rows, _ in found) > len(parity.TEXTS) + 5
+
+
+def test_differences_are_shares_of_the_largest_value():
+    expected = {"a": torch.tensor([0.5, -8.0]), "b": torch.tensor([0.5])}
+    found = {"a": torch.tensor([0.5, -7.0]), "b": torch.tensor([0.25])}
+    assert parity.differences(expected, found) == {"a": 0.125, "b": 0.25}
+    parity.refuse_large({"a": 0.125}, 0.125)
+    for bad in (0.2, float("nan")):
+        with pytest.raises(ValueError, match=r"^The export should answer .* Found .* in 'a': "):
+            parity.refuse_large({"a": bad}, 0.125)
+
+
+def test_a_difference_that_is_no_number_is_the_largest(make_trained, tokenizer):
+    model = make_trained()
+
+    def export(batch: parity.Batch) -> parity.Answers:
+        found = parity.answers(model, batch)
+        return {"topic": found["topic"] * (float("nan") if len(batch[0]) == 1 else 1)}
+
+    with pytest.raises(ValueError, match=r"Found a difference of nan in 'topic'"):
+        parity.check(model, tokenizer, export, 1.0)
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    target = tmp_path / "exports" / "one"
+    with pytest.raises(RuntimeError), whole_folder(target) as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with whole_folder(target) as folder:
+        (folder / "file").write_text("x")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["one"]
+    with pytest.raises(ValueError, match=r"one is already there\. Remove it"), whole_folder(target):
+        pass
+
+
+# sentence-transformers
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "normalize"),
+    [("bert", "mean", True), ("roberta", "cls", False), ("modernbert", "max", True)],
+)
+def test_sentence_transformers_gives_the_embedding(
+    family, pooling, normalize, make_trained, tokenizer, tmp_path
+):
+    prompts = {"default": "query: ", "passage": "the passage: "}
+    model = make_trained(family, pooling=pooling, normalize=normalize, prompts=prompts)
+    largest = sentence_transformers.export(model, tokenizer, tmp_path)
+    assert largest.keys() == {"embedding"}
+
+    encoder = SentenceTransformer(str(tmp_path), device="cpu")
+    assert encoder.max_seq_length == 128
+    assert prompts.items() <= encoder.prompts.items()
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer)
+    for prompt_name in (None, "passage"):
+        found = encoder.encode(TEXTS, prompt_name=prompt_name)
+        expected = [one["embedding"] for one in ours(TEXTS, prompt_name=prompt_name)]
+        assert found == pytest.approx(torch.tensor(expected).numpy(), abs=1e-5)
+    assert not list(tmp_path.glob("*.py"))
+    assert "auto_map" not in (tmp_path / "config.json").read_text()
+
+
+def test_texts_that_are_averaged_over_windows_are_left_out_of_the_check(
+    make_trained, tokenizer, tmp_path
+):
+    model = make_trained(sentence_windows="mean")
+    assert sentence_transformers.export(model, tokenizer, tmp_path)["embedding"] < 1e-5
+
+
+# One head as the family's own class
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("task_name", ["topic", "entities"])
+def test_every_family_has_plain_heads(task_name, family, make_trained, tokenizer, tmp_path):
+    model = make_trained(family, pooling="cls")
+    largest = plain_heads.export(model, tokenizer, task_name, tmp_path)
+    assert largest[task_name] < 1e-5
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert config.model_type == family
+    assert list(config.id2label.values()) == TASKS[task_name]["labels"]
+    assert not list(tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize(("family", "pooling"), [("bert", "cls"), ("modernbert", "mean")])
+def test_stock_text_classification_gives_the_labels(
+    family, pooling, make_trained, tokenizer, tmp_path
+):
+    tags = {**TASKS["topic"], "problem_type": "multi_label_classification"}
+    model = make_trained(family, pooling=pooling, tasks={**TASKS, "tags": tags})
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer)(TEXTS)
+    for name in ("topic", "tags"):
+        folder = tmp_path / name
+        plain_heads.export(model, tokenizer, name, folder)
+        stock = pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
+        for text, answer in zip(TEXTS, ours, strict=True):
+            (scores,) = stock([text], truncation=True)
+            found = {one["label"]: one["score"] for one in scores}
+            assert found == pytest.approx(answer["labels"][name]["scores"], abs=1e-5)
+
+
+def test_a_head_with_its_own_pooling_is_plain_beside_a_mean_embedding(
+    make_trained, tokenizer, tmp_path
+):
+    topic = {**TASKS["topic"], "pooling": "cls"}
+    model = make_trained(pooling="mean", tasks={**TASKS, "topic": topic})
+    assert plain_heads.export(model, tokenizer, "topic", tmp_path)["topic"] < 1e-5
+
+
+def test_stock_token_classification_gives_the_entities(make_trained, tokenizer, tmp_path):
+    model = make_trained()
+    # The stock pipeline takes an `I-` after an `O`, ours never does: here are none.
+    model.heads["entities"].classifier.bias.data[[2, 4]] = -100
+    plain_heads.export(model, tokenizer, "entities", tmp_path)
+    stock = pipeline(
+        "token-classification", model=str(tmp_path), device="cpu", aggregation_strategy="first"
+    )
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer)
+    text = "Anna plays in Paris and Rome is in the park"
+    expected = [
+        (one["start"], one["end"], one["label"]) for one in ours(text)["entities"]["entities"]
+    ]
+    assert [(one["start"], one["end"], one["entity_group"]) for one in stock(text)] == expected
+    assert len(expected) > 1
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "task_name", "reason"),
+    [
+        ("bert", "mean", "topic", r"bert's own .* pools by cls\. Found .* pools by mean"),
+        ("modernbert", "max", "topic", r"pools by cls or mean\. Found .* pools by max"),
+        (
+            "bert",
+            "cls",
+            "embedding",
+            r"^Unknown head 'embedding'\. This model has: topic, entities",
+        ),
+        ("bert", "cls", "many", r"at most 7 labels .* Found 8"),
+    ],
+)
+def test_what_a_family_cannot_answer_is_refused(
+    family, pooling, task_name, reason, make_model, tokenizer, tmp_path
+):
+    many = {"type": "sequence_classification", "labels": list("abcdefgh")}
+    tasks = {**TASKS, "many": many} if task_name == "many" else TASKS
+    model = make_model(family, pooling=pooling, tasks=tasks)
+    with pytest.raises(ValueError, match=reason) as error:
+        plain_heads.export(model, tokenizer, task_name, tmp_path)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_families_without_a_known_class_are_refused(tokenizer, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+    encoder = AutoConfig.for_model("albert", **sizes, embedding_size=8, intermediate_size=32)
+    model = MultiTaskModel(MultiTaskConfig(encoder_config=encoder, tasks=TASKS, pooling="cls"))
+    with pytest.raises(ValueError, match=r"^Of albert's own .* not known .* Known: bert, "):
+        plain_heads.export(model.eval(), tokenizer, "topic", tmp_path)
+    assert plain_heads.export(model, tokenizer, "entities", tmp_path)["entities"] < 1e-5
+
+
+# Graphs
+
+
+@pytest.fixture(scope="module")
+def graph_model(_backbones) -> MultiTaskModel:
+    torch.manual_seed(0)
+    tasks = {**TASKS, "stars": {**TASKS["topic"], "problem_type": "regression"}}
+    model = MultiTaskModel.from_backbone(
+        str(_backbones["bert"]), tasks=tasks, normalize=True, prompts={"default": "the "}
+    )
+    for head in model.heads.values():
+        head.classifier.weight.data.normal_()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def onnx_folder(graph_model, tokenizer, tmp_path_factory) -> Path:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="needs requirements-export.txt")
+    folder = tmp_path_factory.mktemp("onnx")
+    largest = onnx.export(graph_model, tokenizer, folder)
+    assert largest.keys() == {"embedding", "topic", "entities", "stars"}
+    return folder
+
+
+@pytest.fixture
+def graph_at_hand(onnx_folder, monkeypatch) -> None:
+    """The graph is not made a second time."""
+
+    def write_graph(model, path: Path) -> None:
+        for file in onnx_folder.glob("model.onnx*"):
+            (path.parent / file.name).write_bytes(file.read_bytes())
+
+    for module in (onnx, openvino):
+        monkeypatch.setattr(module, "write_graph", write_graph)
+
+
+@pytest.fixture
+def onnx_pipeline(onnx_folder, tokenizer) -> MultiTaskPipeline:
+    return MultiTaskPipeline(model=onnx.load(onnx_folder), tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_onnx_answers_through_the_pipeline(batch_size, onnx_pipeline, graph_model, tokenizer):
+    ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
+    assert_same(onnx_pipeline(TEXTS, batch_size=batch_size), ours(TEXTS), 1e-5)
+    assert onnx_pipeline("x", tasks="topic")["labels"].keys() == {"topic"}
+    assert onnx_pipeline("x", tasks="topic")["entities"] == {}
+
+
+def test_int8_is_smaller_and_near(graph_model, tokenizer, onnx_folder, graph_at_hand, tmp_path):
+    largest = onnx.export(graph_model, tokenizer, tmp_path, int8=True)
+    assert 0 < max(largest.values()) < onnx.INT8_TOLERANCE
+    assert not (tmp_path / "model.onnx.data").exists()
+    import onnx as package
+
+    kinds = {node.op_type for node in package.load(tmp_path / "model.onnx").graph.node}
+    assert "MatMulInteger" in kinds
+
+
+def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_hand, tmp_path):
+    pytest.importorskip("openvino", reason="needs requirements-export.txt")
+    openvino.export(graph_model, tokenizer, tmp_path)
+    theirs = MultiTaskPipeline(model=openvino.load(tmp_path), tokenizer=tokenizer)
+    ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
+    assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
+
+
+@pytest.mark.slow  # a process that imports everything anew
+def test_folders_answer_where_this_repository_is_not(graph_model, tokenizer, onnx_folder, tmp_path):
+    whole = save(graph_model, tokenizer, tmp_path / "whole")
+    sentence_transformers.describe(graph_model.config, tokenizer, whole)
+    inputs = json.dumps([TEXTS, str(whole), str(onnx_folder)])
+    answers = run_fresh(SCRIPT, inputs, cache=tmp_path / "cache")
+    assert answers["importable"] == []
+    expected = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)(TEXTS)
+    assert_same(answers[str(onnx_folder)], expected, 1e-5)
+    for found, answer in zip(answers["sentence-transformers"], expected, strict=True):
+        assert found == pytest.approx(answer["embedding"], abs=1e-5)
+
+
+def test_a_folder_with_a_graph_holds_no_weights_of_torch_and_no_code_of_heads(onnx_folder):
+    assert {path.name for path in onnx_folder.iterdir()} - {"model.onnx.data"} == {
+        "batching.py",
+        "config.json",
+        "configuration_multitask.py",
+        "decoding.py",
+        "graph_model.py",
+        "model.onnx",
+        "onnx_model.py",
+        "pipeline_multitask.py",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "windows.py",
+    }
+
+
+def test_a_damaged_graph_is_one_line(onnx_folder, tmp_path):
+    config = json.loads((onnx_folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(OSError, match=r"^Can't load model .*") as error:
+        onnx.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow  # seconds for each graph
+@pytest.mark.parametrize("family", [family for family in ENCODERS if family != "bert"])
+def test_every_family_has_a_graph(family, make_trained, tokenizer, tmp_path):
+    largest = onnx.export(make_trained(family), tokenizer, tmp_path)
+    assert max(largest.values()) < 1e-5
+
+
+# The command
+
+
+@pytest.fixture
+def finished(make_trained, tokenizer, tmp_path) -> Path:
+    return save(make_trained(pooling="cls"), tokenizer, tmp_path / "run")
+
+
+def test_command_writes_beside_the_run_and_says_what(finished, capsys):
+    export_model.main([str(finished), "--to", "plain-heads", "--task", "entities"])
+    said = capsys.readouterr().out
+    assert f"{finished}-entities is ready: 0." in said
+    assert "  entities: " in said
+    tagger = AutoModel.from_pretrained(f"{finished}-entities")
+    assert type(tagger).__name__ == "BertModel"
+    export_model.main([str(finished), "--to", "sentence-transformers"])
+    assert SentenceTransformer(f"{finished}-sentence-transformers", device="cpu").encode("x").shape
+    for path in finished.parent.rglob("*.json"):
+        if finished not in path.parents:
+            assert str(finished.parent) not in path.read_text(), "where it was made"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--to", "plain-heads"], "--to plain-heads, and no other, needs a --task. Found none."),
+        (["--to", "onnx", "--task", "topic"], "Found --task topic with --to onnx."),
+        (["--to", "openvino", "--int8"], "--int8 is for --to onnx. Found --to openvino."),
+        (["--to", "plain-heads", "--task", "mood"], "Unknown head 'mood'."),
+    ],
+)
+def test_command_refuses_in_one_line(options, reason, finished, capsys):
+    with pytest.raises(SystemExit) as stop:
+        export_model.main([str(finished), *options])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert reason in said
+    assert said.count("\n") == 1
+    assert [path.name for path in finished.parent.iterdir()] == ["run"]
+
+
+def test_nothing_is_left_of_an_export_that_answers_otherwise(finished, monkeypatch, capsys):
+    monkeypatch.setattr(plain_heads, "TOLERANCE", -1.0)
+    with pytest.raises(SystemExit):
+        export_model.main([str(finished), "--to", "plain-heads", "--task", "topic"])
+    assert "error: The export should answer as the model does" in capsys.readouterr().err
+    assert [path.name for path in finished.parent.iterdir()] == ["run"]
+
+
+def test_what_is_no_finished_model_is_refused(finished, backbone, tmp_path):
+    with pytest.raises(OSError, match=r"^Can't load model 'nowhere'"):
+        load_finished("nowhere")
+    with pytest.raises(ValueError, match=r"`model_type` of a finished model's config should be"):
+        load_finished(str(backbone()))
+    (finished / "tokenizer.json").write_text("{")
+    with pytest.raises(OSError, match=r"^Can't load the tokenizer of "):
+        load_finished(str(finished))
+
+
+def test_a_missing_package_is_one_line(finished, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(SystemExit) as stop:
+        export_model.main([str(finished), "--to", "openvino"])
+    assert stop.value.code == 2
+    assert "openvino is needed: pip install -r requirements-export.txt" in capsys.readouterr().err
