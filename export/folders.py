@@ -30,6 +30,15 @@ def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenize
     lost = sorted(report["missing_keys"])
     if lost:
         raise ValueError(f"{name_or_path}: its weights lack {', '.join(lost[:5])}.")
+    return model.eval(), load_tokenizer(name_or_path)
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a finished or exported folder.
+
+    Raises:
+        OSError: there is none, or it can't be read.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
@@ -37,7 +46,7 @@ def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenize
         raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
     # As the pipeline has it: every encoder counts positions from the first token.
     tokenizer.padding_side = "right"
-    return model.eval(), tokenizer
+    return tokenizer
 
 
 @contextmanager

@@ -19,12 +19,16 @@ from modeling.pooling import POOLINGS
 from training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"modeling", "data", "training", "export", "run_multitask", "benchmarks", "scripts"}
+PACKAGES = {
+    *("modeling", "data", "training", "export", "inference"),
+    *("run_multitask", "app", "handler", "benchmarks", "scripts"),
+}
 ALLOWED = {
     "modeling": set(),
     "data": set(),
     "training": {"modeling", "data"},
     "export": {"modeling", "data", "training"},
+    "inference": {"modeling", "data", "export"},
 }
 WITHIN_MODELING = {
     "configuration_multitask": set(),

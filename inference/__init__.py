@@ -1,0 +1,1 @@
+"""Answers from a finished model: in Python, for files, over HTTP."""

@@ -1,0 +1,39 @@
+"""A finished folder to a pipeline, on torch or on the runtime that the folder was exported for."""
+
+from export.folders import load_finished, load_tokenizer
+from modeling import MultiTaskPipeline
+
+BACKENDS = ("torch", "onnx", "openvino")
+
+
+def load_pipeline(
+    name_or_path: str, backend: str = "torch", device: str | None = None, bf16: bool = False
+) -> MultiTaskPipeline:
+    """The pipeline of a finished model, by this package's own code: none of the folder's runs.
+
+    Args:
+        name_or_path (`str`): a run folder, an exported folder, or a Hub id.
+        backend (`str`): `torch`; `onnx` or `openvino` for a folder that was exported for it.
+        device (`str`, *optional*): of torch; by default the GPU, where there is one.
+        bf16 (`bool`): whether torch computes in bfloat16.
+
+    Raises:
+        OSError: there is no such model, or a file of it can't be read.
+        ValueError: a file of it is not as it should be, or the backend is unknown.
+        ModuleNotFoundError: the backend is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend should be one of {', '.join(BACKENDS)}. Found {backend!r}.")
+    if backend == "torch":
+        model, tokenizer = load_finished(name_or_path)
+        if bf16:
+            model = model.bfloat16()
+        return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
+    if bf16:
+        raise ValueError(f"bf16 is for the backend torch. Found {backend}.")
+    tokenizer = load_tokenizer(name_or_path)
+    if backend == "onnx":
+        from export.onnx import load
+    else:
+        from export.openvino import load
+    return MultiTaskPipeline(model=load(name_or_path), tokenizer=tokenizer)
