@@ -1,1 +1,6 @@
 """Answers from a finished model: in Python, for files, over HTTP."""
+
+from .loading import load_pipeline
+from .predictor import Answer, Answers, Entity, Label, Predictor
+
+__all__ = ["Answer", "Answers", "Entity", "Label", "Predictor", "load_pipeline"]

@@ -41,6 +41,13 @@ class Document(NamedTuple):
     units: dict[str, Units]
 
 
+class Limits(NamedTuple):
+    """What of the scores is answered: how many of a task, and which are high enough."""
+
+    top_k: int | None
+    thresholds: dict[str, float]
+
+
 class MultiTaskPipeline(Pipeline):
     """All answers of a `MultiTaskModel` for a text or any number of texts, of any length.
 
@@ -55,6 +62,11 @@ class MultiTaskPipeline(Pipeline):
         tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
         prompt_name (`str`, *optional*): which of the config's prompts goes before the text; by
             default the one named `default`, where there is one.
+        top_k (`int`, *optional*): how many `scores` to give, the highest first; by default those of
+            all labels, in their own order. Not of regressions.
+        thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, of all tasks or by task.
+            What scores no more is no answer: an entity is left out, a label is None. By default 0.5
+            for the labels of a multi-label task, and none for others.
         batch_size (`int`, *optional*): the most texts (of long ones, windows) encoded together. By
             default as many as keep the device busy.
 
@@ -69,8 +81,8 @@ class MultiTaskPipeline(Pipeline):
         generator, a column of a data set) an iterator, which holds some thousand texts at a time.
 
     Raises:
-        ValueError: an input that is not a text, an unknown task or prompt, a `model_max_length`
-            or `stride` that leaves windows no room for text.
+        ValueError: an input that is not a text, an unknown task or prompt, a `top_k` or threshold
+            out of range, a `model_max_length` or `stride` that leaves windows no room for text.
     """
 
     def __init__(self, *args, **kwargs):
@@ -83,15 +95,23 @@ class MultiTaskPipeline(Pipeline):
     ):
         asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
         tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
+        limits = Limits(_top_k(asked.get("top_k")), _thresholds(asked.get("thresholds"), tasks))
         batch_size = batch_size or self._batch_size
         several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
         if isinstance(inputs, str | bytes | dict) or not several:
-            return next(self._answers([inputs], tasks, prompt, batch_size))
-        answers = self._answers(inputs, tasks, prompt, batch_size)
+            return next(self._answers([inputs], tasks, prompt, limits, batch_size))
+        answers = self._answers(inputs, tasks, prompt, limits, batch_size)
         return list(answers) if isinstance(inputs, list | tuple) else answers
 
-    def _sanitize_parameters(self, tasks=None, prompt_name=None, **kwargs):
-        asked = {"tasks": tasks, "prompt_name": prompt_name}
+    def _sanitize_parameters(
+        self, tasks=None, prompt_name=None, top_k=None, thresholds=None, **kwargs
+    ):
+        asked = {
+            "tasks": tasks,
+            "prompt_name": prompt_name,
+            "top_k": top_k,
+            "thresholds": thresholds,
+        }
         return {name: value for name, value in asked.items() if value is not None}, {}, {}
 
     def _tasks(self, asked: str | list[str] | None) -> dict[str, dict]:
@@ -111,7 +131,12 @@ class MultiTaskPipeline(Pipeline):
         return prompts.get(name or "default", "")
 
     def _answers(
-        self, texts: Iterable[str], tasks: dict[str, dict], prompt: str, batch_size: int | None
+        self,
+        texts: Iterable[str],
+        tasks: dict[str, dict],
+        prompt: str,
+        limits: Limits,
+        batch_size: int | None,
     ) -> Iterator[dict]:
         pools = _pools(texts)
         pool = next(pools, None)
@@ -124,7 +149,7 @@ class MultiTaskPipeline(Pipeline):
                 if following:
                     ahead = executor.submit(self.preprocess, following, prompt, labellings)
                 outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
-                yield from self.postprocess(outputs, texts=pool, documents=documents, tasks=tasks)
+                yield from self.postprocess(outputs, pool, documents, tasks, limits)
                 pool, documents = following, ahead.result() if ahead else []
 
     def preprocess(self, texts: list[str], prompt: str, labellings: set[str]) -> list[Document]:
@@ -243,6 +268,7 @@ class MultiTaskPipeline(Pipeline):
         texts: list[str],
         documents: list[Document],
         tasks: dict[str, dict],
+        limits: Limits,
     ) -> Iterator[dict]:
         """The answers for texts from what `_forward` found for them."""
         sentence_scores = {
@@ -256,11 +282,15 @@ class MultiTaskPipeline(Pipeline):
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
-                name: _sentence_label(scores[number], tasks[name])
+                name: _sentence_label(scores[number], name, tasks[name], limits)
                 for name, scores in sentence_scores.items()
             }
             answer["entities"] = {
-                name: _entities(outputs[name][number], task, text, document.units)
+                name: [
+                    entity
+                    for entity in _entities(outputs[name][number], task, text, document.units)
+                    if entity["score"] > limits.thresholds.get(name, -1)
+                ]
                 for name, task in token_tasks.items()
             }
             yield answer
@@ -306,14 +336,46 @@ def _scores(logits: torch.Tensor, task: dict) -> torch.Tensor:
     return logits.softmax(-1)
 
 
-def _sentence_label(values: list[float], task: dict) -> dict:
+def _sentence_label(values: list[float], name: str, task: dict, limits: Limits) -> dict:
     labels = task["labels"]
     scores = dict(zip(labels, values, strict=True))
+    if task["problem_type"] == "regression":
+        return {"label": labels[0], "score": values[0], "scores": scores}
+    shown = scores
+    if limits.top_k is not None:
+        highest = sorted(labels, key=scores.__getitem__, reverse=True)[: limits.top_k]
+        shown = {label: scores[label] for label in highest}
     if task["problem_type"] == "multi_label_classification":
-        chosen = [label for label in labels if scores[label] > 0.5]
-        return {"label": chosen, "score": [scores[label] for label in chosen], "scores": scores}
-    best = labels[0] if task["problem_type"] == "regression" else max(scores, key=scores.get)
-    return {"label": best, "score": scores[best], "scores": scores}
+        threshold = limits.thresholds.get(name, 0.5)
+        chosen = [label for label in labels if scores[label] > threshold]
+        return {"label": chosen, "score": [scores[label] for label in chosen], "scores": shown}
+    best = max(labels, key=scores.__getitem__)
+    score = scores[best]
+    label = best if score > limits.thresholds.get(name, -1) else None
+    return {"label": label, "score": score, "scores": shown}
+
+
+def _top_k(asked: int | None) -> int | None:
+    if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+        raise ValueError(f"top_k should be a whole number of at least 1. Found {asked!r}.")
+    return asked
+
+
+def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) -> dict[str, float]:
+    """By task, of those that have probabilities."""
+    known = [
+        name
+        for name, task in tasks.items()
+        if task["type"] != "sentence_embedding" and task.get("problem_type") != "regression"
+    ]
+    by_task = asked if isinstance(asked, dict) else dict.fromkeys(known, asked)
+    for name, value in by_task.items():
+        if name not in known:
+            raise ValueError(f"thresholds should name tasks of {', '.join(known)}. Found {name!r}.")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value <= 1):
+            raise ValueError(f"A threshold should be in 0 to 1. Found {value!r} for {name!r}.")
+    return {name: value for name, value in by_task.items() if value is not None}
 
 
 def _units(text: str, offsets: list[tuple[int, int]], labelling: str) -> Units:

@@ -259,6 +259,52 @@ def test_only_the_asked_tasks_are_answered(pipe):
             pipe("Paris", tasks=unknown)
 
 
+def test_top_k_gives_the_highest_scores_first(pipe):
+    for whole, answer in zip(pipe(TEXTS), pipe(TEXTS, top_k=2), strict=True):
+        scores = whole["labels"]["topic"]["scores"]
+        highest = sorted(scores, key=scores.get, reverse=True)[:2]
+        found = answer["labels"]["topic"]
+        assert list(found["scores"]) == highest
+        assert found["scores"] == pytest.approx({label: scores[label] for label in highest})
+        assert found["label"] == highest[0]
+        assert answer["entities"] == whole["entities"]
+
+
+def test_what_is_below_its_threshold_is_no_answer(pipe):
+    whole = pipe(TEXTS)
+    score = whole[0]["labels"]["topic"]["score"]
+    for threshold, kept in ((score - 1e-6, True), (score, False)):
+        for thresholds in (threshold, {"topic": threshold}):
+            label = pipe(TEXTS[0], thresholds=thresholds)["labels"]["topic"]
+            expected = whole[0]["labels"]["topic"]
+            assert label["scores"] == expected["scores"] and label["score"] == score
+            assert label["label"] == (expected["label"] if kept else None)
+
+    found = [one for answer in whole for one in answer["entities"]["entities"]]
+    least = sorted(one["score"] for one in found)[len(found) // 2]
+    kept = pipe(TEXTS, thresholds={"entities": least})
+    assert [answer["labels"] for answer in kept] == [answer["labels"] for answer in whole]
+    found = [one for one in found if one["score"] > least]
+    assert [one for answer in kept for one in answer["entities"]["entities"]] == found
+    assert len(found) > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"top_k": 0}, r"top_k should be a whole number of at least 1\. Found 0"),
+        ({"top_k": 1.5}, r"top_k .* Found 1\.5"),
+        ({"thresholds": 2}, r"threshold should be in 0 to 1\. Found 2"),
+        ({"thresholds": {"topic": "high"}}, r"in 0 to 1\. Found 'high' for 'topic'"),
+        ({"thresholds": {"embedding": 0.5}}, r"tasks of topic, entities\. Found 'embedding'"),
+        ({"thresholds": {"topic": 0.5}, "tasks": "entities"}, r"of entities\. Found 'topic'"),
+    ],
+)
+def test_limits_out_of_range_are_refused(asked, message, pipe):
+    with pytest.raises(ValueError, match=message):
+        pipe("Paris", **asked)
+
+
 @pytest.mark.parametrize(
     ("found", "name"), [(None, "NoneType"), (3, "int"), (b"Paris", "bytes"), ({"text": ""}, "dict")]
 )

@@ -1,0 +1,125 @@
+"""The typed answers are the pipeline's."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TASKS
+
+from export import onnx
+from export.folders import whole_folder
+from inference import Entity, Label, Predictor, load_pipeline
+from modeling import MultiTaskPipeline
+from modeling.pipeline_multitask import save_pipeline_code
+
+TEXTS = ["Anna plays in Paris", "", "<b>Rome</b> & the park" * 3]
+TAGS = {
+    "type": "sequence_classification",
+    "labels": ["R&D", "<i>", "law"],
+    "problem_type": "multi_label_classification",
+}
+
+
+@pytest.fixture
+def model(make_model):
+    model = make_model(tasks={**TASKS, "tags": TAGS}).eval()
+    for head in model.heads.values():
+        head.classifier.weight.data.normal_()
+    return model
+
+
+@pytest.fixture
+def folder(model, tokenizer, tmp_path):
+    save_pipeline_code(model.config, str(tmp_path / "run"))
+    model.save_pretrained(tmp_path / "run")
+    tokenizer.save_pretrained(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def predict(model, tokenizer):
+    return Predictor(MultiTaskPipeline(model=model, tokenizer=tokenizer))
+
+
+def test_answers_are_the_pipelines(predict):
+    expected = predict.pipeline(TEXTS)
+    answers = predict(TEXTS)
+    for text, answer, one in zip(TEXTS, answers, expected, strict=True):
+        assert answer.text == text
+        assert answer.embedding.dtype == np.float32
+        assert answer.embedding.tolist() == pytest.approx(one["embedding"])
+        assert answer.labels == {name: Label(**label) for name, label in one["labels"].items()}
+        assert answer.entities == {
+            name: [Entity(**entity) for entity in found] for name, found in one["entities"].items()
+        }
+    assert any(answer.entities["entities"] for answer in answers)
+    assert answers.embeddings.shape == (3, 16)
+    assert str(predict(TEXTS[0])) == str(answers[0])
+    assert list(predict.config.tasks) == ["topic", "entities", "embedding", "tags"]
+
+
+def test_asked_for_less(predict):
+    answer = predict(TEXTS[0], tasks="topic", top_k=1, thresholds=1.0)
+    assert list(answer.labels) == ["topic"] and answer.entities == {}
+    assert answer.labels["topic"].label is None and len(answer.labels["topic"].scores) == 1
+    with pytest.raises(ValueError, match="Unknown task 'mood'"):
+        predict(TEXTS, tasks=["mood"])
+
+
+def test_a_stream_is_answered_in_order(predict):
+    texts = [f"Anna {number}" for number in range(50)]
+    assert [answer.text for answer in predict.stream(iter(texts))] == texts
+
+
+def test_a_table_has_a_row_per_text(predict):
+    answers = predict(TEXTS)
+    table = answers.to_pandas()
+    assert list(table.columns) == [
+        *("text", "topic", "topic_score", "tags", "tags_score", "entities", "embedding")
+    ]
+    assert table["text"].tolist() == TEXTS
+    assert table["topic"].tolist() == [answer.labels["topic"].label for answer in answers]
+    for answer, found in zip(answers, table["entities"], strict=True):
+        assert [Entity(**one) for one in found] == answer.entities["entities"]
+    assert np.stack(table["embedding"]).tolist() == answers.embeddings.tolist()
+    assert len(predict([]).to_pandas()) == 0
+
+
+def test_a_notebook_shows_markup_as_text(predict):
+    shown = predict(TEXTS, thresholds={"tags": 0})._repr_html_()
+    assert "<mark>" in shown and "&lt;" in shown and "&lt;i&gt;" in shown and "R&amp;D" in shown
+    assert "<b>Rome" not in shown and "<i>" not in shown
+
+
+def test_a_folder_is_answered_by_each_backend(folder, model, tokenizer, tmp_path):
+    with whole_folder(tmp_path / "graph") as graph:
+        onnx.export(model, tokenizer, graph)
+    expected = Predictor(folder)(TEXTS)
+    found = Predictor(tmp_path / "graph", backend="onnx")(TEXTS)
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one.embedding - other.embedding).max() < 1e-5
+        assert [entity.text for entity in one.entities["entities"]] == [
+            entity.text for entity in other.entities["entities"]
+        ]
+        assert one.labels["topic"].label == other.labels["topic"].label
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "message"),
+    [
+        ("tpu", ValueError, "backend should be one of torch, onnx, openvino. Found 'tpu'"),
+        ("onnx", OSError, "model.onnx"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(backend, error, message, folder):
+    with pytest.raises(error, match=message) as found:
+        load_pipeline(str(folder), backend)
+    assert "\n" not in str(found.value)
+
+
+def test_a_folder_with_less_than_its_config_says_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["tasks"]["mood"] = {"type": "sequence_classification", "labels": ["good", "bad"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"its weights lack heads\.mood"):
+        Predictor(folder)
