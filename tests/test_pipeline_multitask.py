@@ -135,6 +135,35 @@ def test_entity_text_is_the_slice_of_the_input_for_any_text(name, finds_people, 
     check()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_ten_thousand_texts_of_any_characters(name, pipe, request):
+    """3 x 334 x 10 of them, read at once or in windows, alone or with others."""
+    tokenizer = copy.deepcopy(request.getfixturevalue(name))
+    tokenizer.model_max_length = 40
+    one_by_one = MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer)
+
+    @settings(bounded, max_examples=334)
+    @given(
+        st.lists(
+            st.text(max_size=60) | st.text(alphabet=AWKWARD, max_size=60), min_size=10, max_size=10
+        ),
+        st.integers(1, 10),
+    )
+    def check(several, batch_size):
+        answers = one_by_one(several, batch_size=batch_size)
+        for text, answer in zip(several, answers, strict=True):
+            assert_same(one_by_one(text), answer)
+            end = 0
+            for entity in answer["entities"]["entities"]:
+                assert text[entity["start"] : entity["end"]] == entity["text"]
+                assert entity["text"].strip() == entity["text"] != ""
+                assert entity["start"] >= end
+                end = entity["end"]
+
+    check()
+
+
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_prompt_leaves_offsets_in_the_texts_own_coordinates(name, finds_people, request):
     tokenizer = request.getfixturevalue(name)
