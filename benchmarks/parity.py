@@ -3,17 +3,21 @@
     python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
-pipeline on torch, ONNX in float32 and int8, OpenVINO, sentence-transformers (the embedding), and
-the stock pipelines (a head each). Without `--model` the heads are not trained, and pooling is
-`cls`, for which all encoder families have a sequence classification of their own.
+pipeline on torch, the folder loaded again by the typed API, ONNX in float32 and int8, OpenVINO,
+sentence-transformers (the embedding), and the stock pipelines (a head each). With `--model` those
+that give all answers are also held against the labels of the test split. Without it the heads are
+not trained, and pooling is `cls`, for which all encoder families have a sequence classification of
+their own.
 """
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
@@ -24,12 +28,15 @@ from benchmarks import machine
 from benchmarks.measuring import rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.workload import load, options_parser, start
+from data.label_alignment import join_words
 from export import onnx, openvino, parity, plain_heads, sentence_transformers
 from export.folders import load_finished, size_in_bytes
+from inference import Predictor
 from modeling import MultiTaskModel, MultiTaskPipeline
+from modeling.decoding import tags_to_spans
 from run_multitask import fail
 
-OURS, STOCK_BATCH = "pipeline, torch", 32
+OURS, TYPED, STOCK_BATCH = "pipeline, torch", "typed API, torch", 32
 GRAPHS = {
     "ONNX": (onnx, {}),
     "ONNX, int8": (onnx, {"int8": True}),
@@ -56,6 +63,11 @@ def main(argv: list[str] | None = None) -> None:
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory() as folder:
         contestants = compare(model, tokenizer, work.texts, Path(folder), found)
+        if options.model and "test" in work.rows:
+            (test,) = work.rows["test"].values()
+            for name in (OURS, TYPED, *GRAPHS):
+                if name in contestants:
+                    found[name] |= quality(contestants[name], list(test), model.config.tasks)
         times = run_all(
             {name: lambda one=one: one(work.texts) for name, one in contestants.items()},
             {name: lambda one=one: one(work.texts[:64]) for name, one in contestants.items()},
@@ -64,8 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     speed = {
         name: rate(len(work.texts), [one.wall for one in all_]) for name, all_ in times.items()
     }
-    header = ("", "embedding", "logits", "labels", "entities", "sentences/s", "MB")
-    keys = ("embedding", "logits", "labels", "entities")
+    keys = ["embedding", "logits", "scores", "labels", "entities"]
+    keys += [key for key in found[OURS] if key.endswith(", test")]
     rows = [
         [name, *(one.get(key) for key in keys), speed.get(name), one.get("megabytes")]
         for name, one in found.items()
@@ -81,14 +93,15 @@ def main(argv: list[str] | None = None) -> None:
             "times": times_as_json(times),
             "sentences_per_second": speed,
         },
-        [Table("Parity", header, rows)],
+        [Table("Parity", ("", *keys, "sentences/s", "MB"), rows)],
         [
             f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest "
-            "difference from the model, as a share of its largest value. Labels and entities: how "
-            "many texts have "
-            "others. A stock pipeline and sentence-transformers give a part of the answers. Random "
-            "heads decide many texts by a hair, so that rounding changes more labels than of a "
-            "trained model.",
+            "difference from the model, as a share of its largest value. Scores: that of the "
+            "probabilities in the answers. Labels and entities: how many texts have others; the "
+            "stock pipeline decides each tag by itself, so that it finds other entities in the "
+            "same logits. Test: accuracy, and F1 of whole entities, in percent. A stock pipeline "
+            "and sentence-transformers give a part of the answers. Random heads decide many texts "
+            "by a hair, so that rounding changes more labels than of a trained model.",
             *(f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one),
         ],
     )
@@ -113,6 +126,7 @@ def compare(
     found[OURS] = {"megabytes": size_in_bytes(folder / "torch") / 1e6}
     contestants: dict[str, Answer] = {OURS: ours}
     forms = {
+        TYPED: lambda path: typed(model, tokenizer, path, texts, expected),
         **{name: lambda path, one=one: graph(one, model, tokenizer, path, texts, expected)
            for name, one in GRAPHS.items()},
         "sentence-transformers": lambda path: embedding(model, tokenizer, path, texts, expected),
@@ -154,13 +168,70 @@ def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any]
         model, tokenizer, texts, lambda batch: parity.answers(other, batch)
     )
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
-    answers = answer(texts)
     return {
         "embedding": largest.pop("embedding"),
         "logits": max(largest.values()),
+        **disagreements(answer(texts), expected),
+    }, answer
+
+
+def typed(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+    """All answers, by the saved folder and the typed API."""
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    predict = Predictor(path, device="cpu")
+
+    def answer(texts: list[str]) -> list[dict]:
+        return [asdict(one) for one in predict(texts)]
+
+    answers = answer(texts)
+    ours, theirs = (
+        {"embedding": torch.tensor(np.array([one["embedding"] for one in all_]))}
+        for all_ in (expected, answers)
+    )
+    return parity.differences(ours, theirs) | disagreements(answers, expected), answer
+
+
+def disagreements(answers: list[dict], expected: list[dict]) -> dict[str, float]:
+    """The largest difference of a probability, and how many texts have other labels, entities."""
+    pairs = list(zip(answers, expected, strict=True))
+    return {
+        "scores": max(
+            (
+                abs(score - other["labels"][name]["scores"][label])
+                for one, other in pairs
+                for name, answer in one["labels"].items()
+                for label, score in answer["scores"].items()
+            ),
+            default=0.0,
+        ),
         "labels": others(answers, expected, lambda one: labels(one["labels"])),
         "entities": others(answers, expected, lambda one: spans(one["entities"])),
-    }, answer
+    }
+
+
+def quality(answer: Answer, rows: list[dict], tasks: dict[str, dict]) -> dict[str, float]:
+    """In percent, of labelled rows: each sentence task's accuracy, each token task's F1 of whole
+    entities."""
+    texts, words = zip(*(join_words(row["tokens"]) for row in rows), strict=True)
+    answers = answer(list(texts))
+    found: dict[str, float] = {}
+    for name, task in tasks.items():
+        if task["type"] == "sequence_classification":
+            right = [
+                one["labels"][name]["label"] == row[name]
+                for one, row in zip(answers, rows, strict=True)
+            ]
+            found[f"{name}, test"] = 100 * sum(right) / len(right)
+        elif task["type"] == "token_classification":
+            predicted = [set(spans(one["entities"])[name]) for one in answers]
+            gold = [
+                {span[:3] for span in tags_to_spans(row[name], offsets)}
+                for row, offsets in zip(rows, words, strict=True)
+            ]
+            hits = sum(len(one & other) for one, other in zip(predicted, gold, strict=True))
+            found[f"{name}, test"] = 200 * hits / sum(map(len, [*predicted, *gold]))
+    return found
 
 
 def embedding(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:

@@ -199,11 +199,47 @@ def test_parity(tiny, monkeypatch):
     parity.main(tiny)
     found = results_of(tiny)
     stock = {"stock pipeline, topic", "stock pipeline, entities"}
-    assert found["found"].keys() == {parity.OURS, "sentence-transformers", *stock}
+    assert found["found"].keys() == {parity.OURS, parity.TYPED, "sentence-transformers", *stock}
     assert found["found"].keys() == found["sentences_per_second"].keys()
     assert found["found"]["sentence-transformers"]["embedding"] < 1e-4
+    typed = found["found"][parity.TYPED]
+    assert typed["embedding"] < 1e-6 and typed["scores"] < 1e-6
+    assert typed["labels"] == typed["entities"] == 0
     assert found["found"]["stock pipeline, topic"]["labels"] == 0
     assert all(one["megabytes"] > 0 for one in found["found"].values())
+
+
+def test_quality_is_that_of_the_whole_answers():
+    tasks = {
+        "intent": {"type": "sequence_classification"},
+        "slots": {"type": "token_classification"},
+    }
+    rows = [
+        {
+            "tokens": ["play", "cool", "jazz"],
+            "intent": "play",
+            "slots": ["O", "B-genre", "I-genre"],
+        },
+        {"tokens": ["rain", "?"], "intent": "ask", "slots": ["B-sky", "O"]},
+    ]
+    answers = {
+        "play cool jazz": ("play", [(5, 14, "genre")]),
+        "rain ?": ("play", [(0, 6, "sky")]),  # one wrong intent, one wrong border
+    }
+
+    def answer(texts):
+        keys = ("start", "end", "label")
+        return [
+            {
+                "labels": {"intent": {"label": answers[text][0]}},
+                "entities": {
+                    "slots": [dict(zip(keys, one, strict=True)) for one in answers[text][1]]
+                },
+            }
+            for text in texts
+        ]
+
+    assert parity.quality(answer, rows, tasks) == {"intent, test": 50, "slots, test": 50}
 
 
 def test_memory(tiny, slots_and_intents):
