@@ -6,6 +6,8 @@
     accelerate launch --config_file configs/accelerate/cpu_two_processes.yaml run_multitask.py
     python run_multitask.py runs/snips/config.yaml --resume_from_checkpoint
     python run_multitask.py my.yaml --do_inspect              # what is in the data
+    python run_multitask.py --model runs/snips --do_train false --do_predict \\
+        --predict_file new/*.jsonl --predict_output answers   # answer files
     python run_multitask.py my.yaml --compare_single_task     # one model beside one per task
     python run_multitask.py --help                            # every key
 
@@ -18,6 +20,7 @@ import copy
 import logging
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,9 +31,15 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_see
 
 from data.bad_rows import BadRows
 from data.collator import MultiTaskCollator
+from data.loading import read_texts
 from export.model_card import model_card
 from export.publish import publish
-from modeling import MultiTaskModel, MultiTaskPipeline
+from inference.files import answer_files
+from inference.inputs import InputChanged, Inputs, look_through
+from inference.loading import load_pipeline, read_as
+from inference.parts import OtherAnswers, parts_in
+from inference.tables import Layout
+from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from training.arguments import RunArguments, parse_arguments
 from training.checkpoints import checkpoints, is_complete, newest_complete_checkpoint
 from training.compared_models import measure
@@ -43,7 +52,6 @@ from training.data_loading import (
     keep_only_task,
     labelled_tasks,
     load_rows,
-    load_texts,
     preprocess_rows,
     write_bad_rows,
 )
@@ -57,7 +65,6 @@ from training.results import (
     print_inspection,
     print_results,
     write_json,
-    write_predictions,
 )
 from training.trainer import MultiTaskTrainer
 
@@ -73,6 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     if run.training.compare_single_task:
         compare(run)
+    elif run.training.only_predicts:
+        predict(run)
     else:
         run_once(run)
 
@@ -85,9 +94,9 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             rows, bad = load_rows(run)
             run, rows = keep_only_task(run, rows)
-            texts = load_texts(run)
             tokenizer, model = load_model(run, rows)
             check_best_metric(run, model, rows)
+            texts = look_at_texts(run, model.config, checkpoint)
             if run.training.do_train and not run.training.do_inspect:
                 check_freezing(model, run.training, run.data.streaming)
             windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
@@ -123,9 +132,34 @@ def run_once(run: RunArguments) -> None:
         if results:  # else those of an earlier run stay
             write_json(results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
-        answer(run, model, tokenizer, texts)
-        if publishes:
-            push(run, model, tokenizer, results, token)
+    if run.data.examples or run.training.do_predict:
+        if run.training.bf16:
+            model = copy.deepcopy(model).to(torch.bfloat16)  # half the traffic of autocasting
+        pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=model.device)
+        answer(run, pipeline, texts)
+    if trainer.is_world_process_zero() and publishes:
+        push(run, model, tokenizer, results, token)
+
+
+def predict(run: RunArguments) -> None:
+    """Answer with a finished model: no data sets, no Trainer."""
+    name, is_torch = run.model.model or run.training.output_dir, run.model.backend == "torch"
+    try:
+        if run.model.model is None and not Path(name, "config.json").is_file():
+            raise ValueError(
+                "do_predict without do_train needs `model`, or a finished one in output_dir. "
+                f"Found none in {name}."
+            )
+        pipeline = load_pipeline(
+            name, run.model.backend, str(run.training.device), run.training.bf16 and is_torch
+        )
+        read_as(pipeline, run.data.max_length, run.data.stride, run.data.sentence_windows)
+        texts = look_at_texts(run, pipeline.model.config)
+    except ModuleNotFoundError as error:
+        fail(ValueError(f"{error}: pip install -r requirements-export.txt"))
+    except (ValueError, OSError) as error:
+        fail(error)
+    answer(run, pipeline, texts)
 
 
 def compare(run: RunArguments) -> None:
@@ -267,19 +301,70 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
     return metrics
 
 
+def look_at_texts(
+    run: RunArguments, config: MultiTaskConfig, checkpoint: str | None = None
+) -> tuple[Inputs, Layout, Path] | None:
+    """What do_predict is to answer, in which columns and where; None where it is not asked for.
+
+    Looked at before training: a mistake there must not cost one.
+    """
+    if not run.training.do_predict:
+        return None
+    if run.data.predict_file is None:
+        raise ValueError("do_predict needs predict_file.")
+    if run.data.predict_output is None and "output_dir" not in run.given:
+        raise ValueError("do_predict needs predict_output: the folder for the answers.")
+    folder = Path(run.data.predict_output or Path(run.training.output_dir, "predictions"))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"predict_output should be a folder. Found the file {folder}.")
+    is_new = run.training.do_train and not checkpoint
+    if is_new and not run.training.overwrite_output_dir and any(parts_in(folder)):
+        raise ValueError(  # the model that is trained now would find them to be another's
+            f"{folder} holds answers of an earlier run. Replace them by --overwrite_output_dir, or "
+            "name another predict_output."
+        )
+    tasks = [run.model.only_task] if run.model.only_task else list(run.tasks or config.tasks)
+    for name in tasks:
+        if name not in config.tasks:
+            raise ValueError(f"The model has no task {name!r}. It has {', '.join(config.tasks)}.")
+    inputs = look_through(
+        partial(read_texts, run.data.predict_file, run.data),
+        run.data.predict_shard_size,
+        run.data.predict_columns,
+        run.data.on_bad_row,
+        show=shows_progress(run),
+    )
+    layout = Layout(config, tasks, inputs.kept, run.data.predict_without or ())
+    return inputs, layout, folder
+
+
+def shows_progress(run: RunArguments) -> bool:
+    """One bar a machine is enough."""
+    return run.training.local_process_index == 0 and not run.training.disable_tqdm
+
+
 def answer(
-    run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+    run: RunArguments,
+    pipeline: MultiTaskPipeline,
+    texts: tuple[Inputs, Layout, Path] | None,
 ) -> None:
     """Show the answers for `examples`, and write those for `predict_file`."""
-    if run.training.bf16 and (run.data.examples or run.training.do_predict):
-        model = copy.deepcopy(model).to(torch.bfloat16)  # half the memory traffic of autocasting
-    pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
-    if run.data.examples:
+    if run.data.examples and run.training.process_index == 0:
         print_answers(run.data.examples, pipeline(run.data.examples))
-    if run.training.do_predict:
-        path = Path(run.training.output_dir) / "predictions.jsonl"
-        write_predictions(path, texts, pipeline)
-        logger.info("Wrote %d answers to %s.", len(texts), path)
+    if texts is None:
+        return
+    try:
+        answer_files(
+            pipeline,
+            *texts,
+            run.data.predict_format,
+            overwrite=run.training.overwrite_output_dir,
+            rank=run.training.process_index,
+            num_ranks=run.training.world_size,
+            show=shows_progress(run),
+        )
+    except (OtherAnswers, InputChanged, OSError) as error:
+        fail(error)
 
 
 def push(
@@ -323,5 +408,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(
             "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison "
-            "goes on when it is started again."
+            "and a prediction go on when they are started again."
         )

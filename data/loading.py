@@ -39,6 +39,19 @@ class RawRows(NamedTuple):
     state: Any
 
 
+@dataclass(slots=True)
+class TextRow:
+    """A row to be answered: its file and its place there, counted from 0, and the same for
+    messages; its text, or what is wrong with it; and the row as it was read."""
+
+    file: str
+    index: int
+    source: str
+    text: str | None
+    problem: str | None
+    raw: dict | None
+
+
 @dataclass
 class DatasetArguments:
     """Where the rows of one data set are, and in which form."""
@@ -200,30 +213,37 @@ def stream_rows(
     return unified
 
 
-def read_texts(names: list[str], source: DatasetArguments) -> list[str]:
-    """The texts of files, for prediction; empty ones too. Words are joined by spaces.
+def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
+    """The rows of files to be answered, read as they are asked for; empty texts too.
+
+    Words are joined by spaces. Of several columns in `text_column` the first is the text.
 
     Args:
         names (`list[str]`): files as in `DatasetArguments`. A `.txt` is one text a line, whatever
             format other files have, but for conll.
         source (`DatasetArguments`): their folder, format and columns.
 
-    Raises:
-        BadRows: rows without a text.
+    Raises (while iterating):
         FileNotFoundError, ValueError: as `load_splits`.
     """
-    texts, problems = [], []
-    for path in find_files(names, source.data_dir):
-        is_text = path.suffix.lower() == ".txt" and source.format != "conll"
-        file_format = "text" if is_text else source.format or detect_format(path)
-        for place, row in read_file(path, file_format, source.column_names):
+    paths = find_files(names, source.data_dir)
+    formats = [_format_of_texts(path, source) for path in paths]
+    for path, file_format in zip(paths, formats, strict=True):
+        rows = read_file(path, file_format, source.column_names)
+        for index, (place, row) in enumerate(rows):
+            text = problem = None
             try:
-                texts.append(_text_of(row, source))
+                text = _text_of(row, source)
             except ValueError as error:
-                problems.append(f"{path}, {place}: {error}")
-    if problems:
-        raise BadRows(problems)
-    return texts
+                problem = str(error)
+            raw = row if isinstance(row, dict) else None
+            yield TextRow(str(path), index, f"{path}, {place}", text, problem, raw)
+
+
+def _format_of_texts(path: Path, source: DatasetArguments) -> str:
+    if path.suffix.lower() == ".txt" and source.format != "conll":
+        return "text"
+    return source.format or detect_format(path)
 
 
 def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:

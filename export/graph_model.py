@@ -30,7 +30,7 @@ class GraphModel:
     hf_device_map = {"": "cpu"}  # so that a pipeline does not take the GPU that there may be
 
     def __init__(self, path: str, config):
-        self.config = config
+        self.path, self.config = path, config
 
     @classmethod
     def from_pretrained(

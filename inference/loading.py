@@ -2,6 +2,7 @@
 
 from export.folders import load_finished, load_tokenizer
 from modeling import MultiTaskPipeline
+from modeling.windows import tokenize
 
 BACKENDS = ("torch", "onnx", "openvino")
 
@@ -37,3 +38,34 @@ def load_pipeline(
     else:
         from export.openvino import load
     return MultiTaskPipeline(model=load(name_or_path), tokenizer=tokenizer)
+
+
+def read_as(
+    pipeline: MultiTaskPipeline,
+    max_length: int | None = None,
+    stride: int | None = None,
+    sentence_windows: str | None = None,
+) -> None:
+    """Have a pipeline read long texts in other windows than its model was trained with.
+
+    Args:
+        max_length (`int`, *optional*): tokens of a window.
+        stride (`int`, *optional*): tokens that a window shares with the next.
+        sentence_windows (`str`, *optional*): `first` or `mean`.
+
+    Raises:
+        ValueError: windows that are too long, or leave no room for text.
+    """
+    config, tokenizer = pipeline.model.config, pipeline.tokenizer
+    if max_length is not None:
+        if max_length > tokenizer.model_max_length:
+            raise ValueError(
+                f"max_length should be at most {tokenizer.model_max_length}, which is what the "
+                f"model takes. Found {max_length}."
+            )
+        tokenizer.model_max_length = max_length
+    if stride is not None:
+        config.stride = stride
+    if sentence_windows is not None:
+        config.sentence_windows = sentence_windows
+    tokenize(tokenizer, [""], stride=config.stride)

@@ -16,17 +16,6 @@ def test_persistent_workers_score_each_split_on_its_own_rows(run):
     assert found[0]["test_loss"] != found[0]["eval_loss"]
 
 
-def test_prediction_answers_every_line_of_a_text_file(run, tmp_path):
-    folder = run()
-    before = results(folder)
-    (tmp_path / "new.txt").write_text("a b\n\nc\n")
-    options = ["--do_train", "false", "--do_eval", "false", "--do_test", "false", "--do_predict"]
-    run(*options, "--predict_file", str(tmp_path / "new.txt"), model=str(folder))
-    lines = (folder / "predictions.jsonl").read_text().splitlines()
-    assert [json.loads(line)["text"] for line in lines] == ["a b", "", "c"]
-    assert results(folder) == before
-
-
 def test_labels_are_those_of_all_rows_that_a_split_was_cut_off(run):
     rare = [{"text": f"{row['text']} {i}", "topic": row["topic"]} for i, row in enumerate(ROWS)]
     tags = {"variety": {"type": "sequence_classification"}}

@@ -27,6 +27,11 @@ from modeling.configuration_multitask import (
 
 from .processor import has_fast_bf16
 
+# As in inference/, which is above this.
+BACKENDS = ("torch", "onnx", "openvino")
+PREDICT_FORMATS = ("jsonl", "parquet")
+PREDICT_WITHOUT = ("embedding", "scores")
+
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
 
@@ -45,6 +50,14 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "Hub id or folder of a finished model to start from, instead of `encoder`."
+        },
+    )
+    backend: str = field(
+        default="torch",
+        metadata={
+            "help": "What runs a finished model to predict; onnx and openvino take a folder that "
+            "was exported for them.",
+            "choices": list(BACKENDS),
         },
     )
     pooling: str = field(
@@ -82,6 +95,33 @@ class DataArguments(DatasetArguments):
 
     predict_file: list[str] | None = field(
         default=None, metadata={"help": "Files of texts to answer, by do_predict."}
+    )
+    predict_output: str | None = field(
+        default=None,
+        metadata={"help": "Folder for the answers. Default: `predictions` in output_dir."},
+    )
+    predict_format: str = field(
+        default="jsonl",
+        metadata={"help": "Of the files of answers.", "choices": list(PREDICT_FORMATS)},
+    )
+    predict_shard_size: int = field(
+        default=10_000,
+        metadata={"help": "Rows in a file of answers, which is what a run that broke off repeats."},
+    )
+    predict_columns: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of predict_file that go along with the answers. Default: id, where "
+            "there is one."
+        },
+    )
+    predict_without: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "What the answers leave out: the embedding, or the scores of all labels, or "
+            "both.",
+            "choices": list(PREDICT_WITHOUT),
+        },
     )
     mixing: str = field(
         default="proportional",
@@ -181,10 +221,17 @@ class MultiTaskTrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with the defaults of multi-task training."""
 
     do_train: bool = field(default=True, metadata={"help": "Whether to train."})
-    do_eval: bool = field(
-        default=True, metadata={"help": "Whether to evaluate on the validation split."}
+    do_eval: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Whether to evaluate on the validation split. Default: unless the run is to "
+            "predict and not to train."
+        },
     )
-    do_test: bool = field(default=True, metadata={"help": "Whether to evaluate on the test split."})
+    do_test: bool | None = field(
+        default=None,
+        metadata={"help": "Whether to evaluate on the test split. Default: as do_eval."},
+    )
     do_inspect: bool = field(
         default=False, metadata={"help": "Show what is in the data, and do nothing else."}
     )
@@ -279,6 +326,9 @@ class MultiTaskTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "Not used."})
 
     def __post_init__(self):
+        for key in ("do_eval", "do_test"):
+            if getattr(self, key) is None:
+                setattr(self, key, self.do_train or not self.do_predict)
         if self.bf16 is None:
             self.bf16 = has_fast_bf16(self.use_cpu)
         if self.use_cpu or not torch.cuda.is_available():
@@ -303,6 +353,12 @@ class MultiTaskTrainingArguments(TrainingArguments):
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         super().__post_init__()
+
+    @property
+    def only_predicts(self) -> bool:
+        """Whether a finished model and files of texts are all that the run needs."""
+        others = (self.do_train, self.do_eval, self.do_test, self.do_inspect, self.push_to_hub)
+        return self.do_predict and not any(others)
 
     def _check_freezing(self) -> None:
         if self.freeze_layers is not None and self.freeze_layers < 0:
@@ -375,7 +431,8 @@ OF_ONE_DATA_SET = [
 
 
 def parse_arguments(argv: list[str]) -> RunArguments:
-    """Read `[config.yaml] [--key value ...]`.
+    """Read `[config.yaml] [--key value ...]`. Without a config, `--model` and `--do_predict` answer
+    with that model; else it is the quickstart.
 
     Args:
         argv (`list[str]`): the command line without the program's name. Keys of tasks are dotted:
@@ -389,22 +446,31 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     if "--help" in argv or "-h" in argv:
         _Parser(GROUPS, prog="run_multitask.py [config.yaml]").print_help()
         sys.exit(0)
+    path = None
     if argv and not argv[0].startswith("--"):
         path, argv = Path(argv[0]), argv[1:]
-    else:
+    overrides = _overrides(argv)
+    keys_given = {key for (key, *_), _ in overrides}
+    if path is None and not {"model", "do_predict"} <= keys_given:  # which says it all
         path = DEFAULT_CONFIG
         print(f"No config given: running configs/{path.name}.")
-    given = _read_yaml(path)
-    for keys, value in _overrides(argv):
+    given = _read_yaml(path) if path else {}
+    for keys, value in overrides:
         _set_nested(given, keys, value)
     return resolve(given)
 
 
 def resolve(given: dict[str, Any]) -> RunArguments:
     """The run that a mapping of keys describes; raises what `parse_arguments` does."""
-    tasks = _parse_tasks(given.get("tasks"))
     flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
     model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    all_of_model = training.only_predicts and given.get("tasks") is None
+    tasks = {} if all_of_model else _parse_tasks(given.get("tasks"))
+    if model.backend != "torch" and not training.only_predicts:
+        raise ValueError(
+            f"backend: {model.backend} is for do_predict with do_train false, and nothing else "
+            "to do."
+        )
     if model.only_task is not None:
         _check_choice("only_task", model.only_task, tuple(tasks))
     datasets = _parse_datasets(given.get("datasets"), data, tasks)

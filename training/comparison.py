@@ -20,6 +20,8 @@ OF_ONE_START = ("do_inspect", "do_predict", "push_to_hub", "resume_from_checkpoi
 LEFT_OUT = (
     *OF_ONE_START,
     *("compare_single_task", "compare_seeds", "examples", "overwrite_output_dir", "predict_file"),
+    *("predict_output", "predict_format", "predict_shard_size", "predict_columns"),
+    "predict_without",
 )
 # Keys that may differ between the run that is found and the one that is wanted.
 WITHOUT_EFFECT = (

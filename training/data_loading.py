@@ -19,7 +19,6 @@ from data.loading import (
     SPLITS,
     cut_splits,
     read_splits,
-    read_texts,
     stream_rows,
 )
 from data.preprocessing import FINDINGS, preprocess, row_preprocessor
@@ -101,15 +100,6 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
         for split, parts in rows.items()
     }
     return run, _checked({split: parts for split, parts in rows.items() if parts}, run)
-
-
-def load_texts(run: RunArguments) -> list[str]:
-    """The texts to answer at the end, read before training: a mistake there must not cost one."""
-    if not run.training.do_predict:
-        return []
-    if run.data.predict_file is None:
-        raise ValueError("do_predict needs predict_file.")
-    return read_texts(run.data.predict_file, run.data)
 
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:

@@ -3,41 +3,22 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-
-from tqdm.auto import tqdm
-from transformers import Pipeline
 
 from data.inspection import inspection_text
 
 
 def write_json(content: dict, path: Path) -> None:
     """Write the whole file or nothing."""
-    _write_whole(path, [json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"])
+    write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
 
 
 def write_text(text: str, path: Path) -> None:
     """Write the whole file or nothing."""
-    _write_whole(path, [text])
-
-
-def write_predictions(path: Path, texts: Iterable[str], pipeline: Pipeline) -> None:
-    """One JSON line per text: the text and its answers, in order."""
-    texts = list(texts)
-    answers = pipeline(text for text in texts)
-    rows = zip(texts, tqdm(answers, total=len(texts), desc="Predicting"), strict=True)
-    _write_whole(
-        path, (json.dumps({"text": text, **row}, ensure_ascii=False) + "\n" for text, row in rows)
-    )
-
-
-def _write_whole(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
