@@ -308,7 +308,7 @@ def look_at_texts(
 
     Looked at before training: a mistake there must not cost one.
     """
-    if not run.training.do_predict:
+    if not run.training.do_predict or run.training.do_inspect:
         return None
     if run.data.predict_file is None:
         raise ValueError("do_predict needs predict_file.")

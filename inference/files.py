@@ -116,7 +116,10 @@ def _say(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> None:
     rows, bad = (sum(getattr(shard, key) for shard in inputs.shards) for key in ("rows", "bad"))
     count = len(inputs.shards)
     there = f", of which {finished} are there" if finished else ""
-    logger.info("Answers for %s rows in %d files%s: %s", f"{rows:,}", count, there, folder)
+    logger.info(
+        "Answers for %s rows in %d files%s; %d processes. They go to %s.",
+        *(f"{rows:,}", count, there, num_ranks, folder),
+    )
     if bad:
         logger.warning("Skipping %d bad rows; they go to %s.", bad, folder / BAD_ROWS)
     if count < num_ranks:

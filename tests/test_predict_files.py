@@ -399,7 +399,8 @@ def test_two_processes_make_what_one_makes(arguments_of, predict, tmp_path):
         timeout=300,
     )
     assert launched.returncode == 0, launched.stderr[-2000:]
-    assert launched.stdout.count("Answers for 25 rows in 7 files, of which 4 are there") == 1
+    assert launched.stdout.count("Answers for 25 rows in 7 files, of which ") == 1
+    assert launched.stdout.count("; 2 processes.") == 1
     assert content(tmp_path / "out") == whole
 
 
@@ -639,8 +640,9 @@ print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_memory_does_not_grow_with_the_rows(form, arguments_of, tmp_path):
     peaks = []
-    for count in (10_000, 60_000):
-        rows = [{"id": i, "text": f"{TEXTS[i % 25]} {'x' * 300}"} for i in range(count)]
+    for count in (10_000, 40_000):
+        # Much to hold, and little to compute: spaces are no tokens.
+        rows = [{"id": i, "text": f"paris{' ' * 3000}"} for i in range(count)]
         argv = arguments_of(rows, "--predict_output", tmp_path / f"{count}")
         done = subprocess.run(
             [sys.executable, "-c", PEAK, str(ROOT), *argv, "--predict_format", form],
@@ -652,4 +654,4 @@ def test_memory_does_not_grow_with_the_rows(form, arguments_of, tmp_path):
         )
         peaks.append(float(done.stdout.splitlines()[-1]))
         assert len(parts(tmp_path / f"{count}")) == count // 10_000
-    assert peaks[1] - peaks[0] < 40, peaks  # in MiB; the 50,000 texts alone are twice that
+    assert peaks[1] - peaks[0] < 40, peaks  # in MiB; 30,000 of the texts are twice that
