@@ -75,6 +75,11 @@ def test_modeling_can_ship_as_remote_code(module):
             assert {name.split(".")[0] for name in names} <= allowed
 
 
+def test_handler_needs_nothing_but_transformers():
+    nodes = imports(ROOT / "handler.py")
+    assert [node.module for node in nodes] == ["typing", "transformers"]
+
+
 def test_modeling_is_flat_and_whole():
     found = {path.stem for path in (ROOT / "modeling").glob("*.py")} - {"__init__"}
     assert found == set(WITHIN_MODELING)
