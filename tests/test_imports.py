@@ -37,7 +37,8 @@ WITHIN_MODELING = {
     "decoding": set(),
     "windows": {"decoding"},
     "heads": {"pooling", "losses"},
-    "modeling_multitask": {"configuration_multitask", "heads", "losses"},
+    "stored_weights": {"configuration_multitask"},
+    "modeling_multitask": {"configuration_multitask", "heads", "losses", "stored_weights"},
     "batching": set(),
     "pipeline_multitask": {"batching", "decoding", "windows"},
 }

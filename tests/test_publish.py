@@ -69,6 +69,7 @@ PUBLISHED = [
     "report.png",
     "requirements.txt",
     "sentence_bert_config.json",
+    "stored_weights.py",
     "tokenizer.json",
     "tokenizer_config.json",
     "windows.py",
