@@ -32,7 +32,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_see
 from data.bad_rows import BadRows
 from data.collator import MultiTaskCollator
 from data.loading import read_texts
-from export.model_card import model_card
+from export.finished_run import finished_run
 from export.publish import publish
 from inference.files import answer_files
 from inference.inputs import InputChanged, Inputs, look_through
@@ -53,6 +53,7 @@ from training.data_loading import (
     labelled_tasks,
     load_rows,
     preprocess_rows,
+    row_counts,
     write_bad_rows,
 )
 from training.freezing import check_freezing, parameter_counts
@@ -127,6 +128,8 @@ def run_once(run: RunArguments) -> None:
         results |= trainer.evaluate(splits["validation"], metric_key_prefix="eval")
     if run.training.do_test and "test" in splits:
         results |= trainer.evaluate(splits["test"], metric_key_prefix="test")
+    if results:
+        results |= row_counts(run, rows)
     if trainer.is_world_process_zero():
         output_dir = Path(run.training.output_dir)
         if results:  # else those of an earlier run stay
@@ -375,22 +378,18 @@ def push(
     token: str | None,
 ) -> None:
     """Publish the model on the Hub. Where that fails, one line says so; the run folder is whole."""
-    repo_id = run.training.hub_model_id or Path(run.training.output_dir).name
-    base = run.model.model or run.model.encoder
-    card = model_card(
-        model.config, repo_id, base_model=None if Path(base).exists() else base, results=results
-    )
+    output_dir = Path(run.training.output_dir)
     try:
         url = publish(
             model,
             tokenizer,
-            card,
-            repo_id,
+            run.training.hub_model_id or output_dir.name,
+            finished_run(run.resolved(), results, output_dir),
             revision=run.training.hub_revision,
             private=run.training.hub_private_repo,
             token=token,
         )
-    except OSError as error:
+    except (ValueError, OSError) as error:
         fail(error)
     logger.info("Published: %s", url)
 

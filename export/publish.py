@@ -1,39 +1,60 @@
 """Publish a model on the Hub, from a clean folder and in one commit."""
 
+import shutil
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
+import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from transformers import PreTrainedTokenizerBase
 
 from modeling import MultiTaskModel
 from modeling.pipeline_multitask import save_pipeline_code
 
+from .finished_run import FinishedRun
 from .folders import save_tokenizer
+from .model_card import model_card
 from .sentence_transformers import describe
+
+ROOT = Path(__file__).parent.parent
 
 # An earlier model's weights: in a repository beside these they might be loaded in their place.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*")
 
 
 def stage(
-    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, card: ModelCard, folder: Path
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    repo_id: str,
+    run: FinishedRun,
+    folder: Path,
 ) -> None:
-    """Write what is published to `folder`: weights, config, tokenizer, code, card, and what tells
+    """Write what is published as `repo_id` to `folder`: weights, config, tokenizer, code, card, the
+    run's keys, the handler of an Inference Endpoint with what it needs, and what tells
     sentence-transformers how to load it; nothing else."""
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     describe(model.config, tokenizer, folder)
-    card.save(folder / "README.md")
+    model_card(model.config, tokenizer.model_max_length, repo_id, run).save(folder / "README.md")
+    if run.settings:
+        text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+    if run.picture is not None:
+        shutil.copyfile(run.picture, folder / "report.png")
+    shutil.copyfile(ROOT / "handler.py", folder / "handler.py")
+    # An endpoint's container has some torch, and often an older transformers.
+    needed = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in needed if line.startswith("transformers")]
+    (folder / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def publish(
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
-    card: ModelCard,
     repo_id: str,
+    run: FinishedRun,
     revision: str | None = None,
     private: bool | None = None,
     token: str | None = None,
@@ -44,6 +65,7 @@ def publish(
 
     Args:
         repo_id (`str`): `owner/name`; created where it does not exist.
+        run (`FinishedRun`): that made the model, for its card.
         revision (`str`, *optional*): the branch to commit to, created where it does not exist.
         private (`bool`, *optional*): for a new repository.
         token (`str`, *optional*): by default the one that is logged in.
@@ -57,7 +79,7 @@ def publish(
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stage(model, tokenizer, card, folder)
+        stage(model, tokenizer, repo_id, run, folder)
         try:
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None:

@@ -194,9 +194,8 @@ class Predictor:
 
 
 def _shown(one: Label) -> str:
-    labels, scores = (
-        (one.label, one.score) if isinstance(one.label, list) else ([one.label], [one.score])
-    )
+    labels = one.label if isinstance(one.label, list) else [one.label]
+    scores = one.score if isinstance(one.score, list) else [one.score]
     pairs = zip(labels, scores, strict=True)
     return ", ".join(f"{label or 'none'} ({score:.2f})" for label, score in pairs) or "none"
 

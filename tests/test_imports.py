@@ -37,7 +37,8 @@ WITHIN_MODELING = {
     "decoding": set(),
     "windows": {"decoding"},
     "heads": {"pooling", "losses"},
-    "modeling_multitask": {"configuration_multitask", "heads", "losses"},
+    "stored_weights": {"configuration_multitask"},
+    "modeling_multitask": {"configuration_multitask", "heads", "losses", "stored_weights"},
     "batching": set(),
     "pipeline_multitask": {"batching", "decoding", "windows"},
 }
@@ -73,6 +74,11 @@ def test_modeling_can_ship_as_remote_code(module):
                 [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
             )
             assert {name.split(".")[0] for name in names} <= allowed
+
+
+def test_handler_needs_nothing_but_transformers():
+    nodes = imports(ROOT / "handler.py")
+    assert [node.module for node in nodes] == ["typing", "transformers"]
 
 
 def test_modeling_is_flat_and_whole():

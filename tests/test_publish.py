@@ -1,34 +1,49 @@
 """Publishing: the real client pushes to a Hub on this machine, and fresh processes load from it."""
 
+import getpass
+import html
 import json
 import os
+import platform
 import re
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import TASKS
+from conftest import TASKS, TOPIC
 from fresh_process import run_fresh
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard
 from safetensors.torch import load
 from transformers import AutoTokenizer
 
+from export.finished_run import Base, FinishedRun, base_of, finished_run, publishable, read_run
 from export.model_card import model_card
-from export.publish import stage
 from modeling import MultiTaskConfig, MultiTaskModel
+from scripts import export_model
 
 ROOT = Path(__file__).parent.parent
+SIZE = {"type": "sequence_classification", "labels": ["size"], "problem_type": "regression"}
 TEXT = "Paris plays in the park, and Anna sings."
-BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+BASE_MODEL = "owner/encoder"
+BASE_CARD = b"---\nlicense: apache-2.0\nlanguage: en\n---\n\n# An encoder\n"
+# Of who publishes, and must not be published.
+USER = "anna-of-the-tests"
 RESULTS = {
     "eval_score": 0.4,
-    "test_topic_accuracy": 0.91236,
-    "test_entities_f1": 0.75,
     "test_score": 0.83,
+    "test_exact_match": 0.5,
+    "test_entities_f1": 0.75,
+    "test_entities_strict_f1": 0.7,
+    "test_topic_accuracy": 0.91236,
+    "test_embedding_spearman": 0.6,
+    "train_samples": 1200,
+    "test_samples": 100,
     "test_loss": 0.1,
     "test_loss_topic": 0.2,
     "test_runtime": 0.5,
@@ -39,9 +54,11 @@ PUBLISHED = [
     "README.md",
     "batching.py",
     "config.json",
+    "config.yaml",
     "config_sentence_transformers.json",
     "configuration_multitask.py",
     "decoding.py",
+    "handler.py",
     "heads.py",
     "losses.py",
     "model.safetensors",
@@ -49,29 +66,42 @@ PUBLISHED = [
     "modules.json",
     "pipeline_multitask.py",
     "pooling.py",
+    "report.png",
+    "requirements.txt",
     "sentence_bert_config.json",
+    "stored_weights.py",
     "tokenizer.json",
     "tokenizer_config.json",
     "windows.py",
 ]
 OLD = {"README.md": b"old", "model-00001-of-00002.safetensors": b"old", "notes.txt": b"mine"}
+REPORT = """# One multi-task model beside single-task models
+
+- Sharing hurts nowhere.
+
+## Metrics on the test split
+
+![Differences of each seed](report.png)
+"""
+PICTURE = b"\x89PNG of the tests"
 PUSH = """
 import json, sys
-root, folder, results, base_model, token = sys.argv[1:]
+from pathlib import Path
+root, folder, token = sys.argv[1:]
 sys.path.insert(0, root)
 import huggingface_hub
 from transformers import AutoTokenizer
-from export.model_card import model_card
+from export.finished_run import read_run
 from export.publish import publish
 from modeling import MultiTaskModel
 
 model = MultiTaskModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
+run = read_run(Path(folder))
 
 def push(repo_id, token=token, **kwargs):
-    card = model_card(model.config, repo_id, base_model, json.loads(results))
     try:
-        return publish(model, tokenizer, card, repo_id, token=token, **kwargs)
+        return publish(model, tokenizer, repo_id, run, token=token, **kwargs)
     except OSError as error:
         return str(error)
 
@@ -103,6 +133,35 @@ answers["again"] = pipeline("multitask", model=again, trust_remote_code=True)(te
 print(json.dumps(answers))
 """
 
+# As the server of an Inference Endpoint does.
+ENDPOINT = """
+import importlib.util, json, sys
+from huggingface_hub import snapshot_download
+
+text, folder = sys.argv[1:]
+snapshot_download("owner/name", local_dir=folder)
+spec = importlib.util.spec_from_file_location("handler.EndpointHandler", f"{folder}/handler.py")
+sys.path.insert(0, folder)
+module = importlib.util.module_from_spec(spec)
+sys.modules["handler.EndpointHandler"] = module
+spec.loader.exec_module(module)
+handler = module.EndpointHandler(folder)
+requests = {
+    "one": {"inputs": text},
+    "many": {"inputs": [text, ""], "parameters": {"tasks": ["topic"]}},
+    "none": {"inputs": []},
+    "wrong": {"inputs": [text, 3]},
+    "unknown": {"inputs": text, "parameters": {"tasks": ["mood"]}},
+}
+answers = {}
+for name, request in requests.items():
+    try:
+        answers[name] = handler(request)
+    except ValueError as error:
+        answers[name] = str(error)
+print(json.dumps(answers))
+"""
+
 
 @pytest.fixture(scope="module")
 def hub():
@@ -110,6 +169,8 @@ def hub():
         for repo_id in ("owner/broken", "owner/closed", "owner/replaced"):
             server.repositories[repo_id] = Repository()
             server.repositories[repo_id].commit("main", OLD)
+        server.repositories[BASE_MODEL] = Repository()
+        server.repositories[BASE_MODEL].commit("main", {"README.md": BASE_CARD})
         server.refuse_commits = {"owner/broken": 500, "owner/closed": 403}
         yield server
 
@@ -128,22 +189,48 @@ def model(_backbones) -> MultiTaskModel:
 
 @pytest.fixture(scope="module")
 def folder(model, _backbones, tmp_path_factory) -> Path:
-    """A finished run: the model, and what must not be published."""
+    """A finished run: the model, what is known of it, and what must not be published."""
     folder = tmp_path_factory.mktemp("run")
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(_backbones["bert"]).save_pretrained(folder)
+    (folder / "config.yaml").write_text(yaml.safe_dump(keys(folder)))
+    (folder / "all_results.json").write_text(json.dumps(RESULTS))
+    (folder / "report.md").write_text(REPORT)
+    (folder / "report.png").write_bytes(PICTURE)
     for name in ("training_args.bin", "trainer_state.json"):
         (folder / name).write_text("private")
     return folder
+
+
+def keys(folder: Path) -> dict:
+    """A run's, with all that tells of the machine and of who uses it."""
+    return {
+        "encoder": BASE_MODEL,
+        "revision": "main",
+        "tasks": {"topic": {**TOPIC["topic"], "label_map": {"a/b": "~c"}}},
+        "data_dir": str(folder / "data"),
+        "train_file": str(folder / USER / "train.jsonl"),
+        "test_file": ["~/here/test.jsonl", r"C:\Users\anna\test-2.jsonl"],
+        "predict_file": str(folder / "texts.txt"),
+        "output_dir": str(folder),
+        "logging_dir": str(folder / "logs"),
+        "deepspeed": "~/deepspeed.json",
+        "fsdp_config": {"levels": [str(folder)], "version": 2},
+        "run_name": USER,
+        "hub_model_id": "me/mine",
+        "hub_token": TOKEN,
+        "push_to_hub_token": TOKEN,
+        "learning_rate": 3e-05,
+        "prompt": "either/or: ",
+        "examples": ["Paris plays.", "a | b"],
+    }
 
 
 @pytest.fixture(scope="module")
 def said(hub, online, folder, tmp_path_factory) -> dict[str, str]:
     """What `publish` returned or raised, per push."""
     cache = tmp_path_factory.mktemp("pusher")
-    return run_fresh(
-        PUSH, ROOT, folder, json.dumps(RESULTS), BASE_MODEL, TOKEN, cache=cache, **online
-    )
+    return run_fresh(PUSH, ROOT, folder, TOKEN, cache=cache, USER=USER, LOGNAME=USER, **online)
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +241,19 @@ def loaded(said, online, tmp_path_factory) -> dict:
 
 
 def assert_holds_nothing_of_this_machine(files: dict[str, bytes], *paths: Path) -> None:
+    """In no byte of any file is there a path, a name or a token of where it was made."""
+    places = [ROOT, Path.cwd(), Path.home(), Path(sys.prefix), Path(tempfile.gettempdir()), *paths]
+    secrets = [str(place).encode() for place in places]
+    secrets += [USER.encode(), b"hf_", b"local_files_only", b"is_local"]
+    # These may be any short word: of code, or two bytes of a number.
+    names = {getpass.getuser(), socket.gethostname(), platform.node()}
     for name, content in files.items():
-        for path in (ROOT, Path.cwd(), *paths):
-            assert str(path).encode() not in content, (name, path)
-        assert b"local_files_only" not in content
-        assert b"is_local" not in content
+        for secret in secrets:
+            assert secret not in content, (name, secret)
+        if name.endswith(".safetensors"):
+            content = content[: 8 + int.from_bytes(content[:8], "little")]
+        for word in names if not name.endswith(".py") else ():
+            assert not re.search(rb"\b%s\b" % re.escape(word.encode()), content), (name, word)
 
 
 def test_one_commit_holds_the_whole_model(said, hub):
@@ -178,6 +273,18 @@ def test_published_model_answers_anywhere(loaded, model, folder):
     assert list(loaded["pipeline"]["labels"]) == ["topic"]
     assert list(loaded["pipeline"]["entities"]) == ["entities"]
     assert loaded["again"] == loaded["pipeline"]
+
+
+def test_published_handler_answers_as_the_pipeline_does(said, loaded, online, tmp_path):
+    answers = run_fresh(ENDPOINT, TEXT, tmp_path / "repository", cache=tmp_path / "cache", **online)
+    assert answers["one"] == loaded["pipeline"]
+    first, second = answers["many"]
+    scores = loaded["pipeline"]["labels"]["topic"]["scores"]
+    assert first["labels"]["topic"]["scores"] == pytest.approx(scores)
+    assert (first["entities"], second["entities"]) == ({}, {})
+    assert answers["none"] == []
+    assert answers["wrong"] == "The input should be a text. Found int as input 1."
+    assert answers["unknown"].startswith("Unknown task 'mood'. This model has: topic, ")
 
 
 def test_revisions_keep_their_own_weights(said, loaded, hub):
@@ -226,48 +333,207 @@ def test_nothing_of_this_machine_is_published(said, hub, folder):
     assert json.loads(files["tokenizer_config.json"])["tokenizer_class"] == "BertTokenizer"
 
 
-def test_staging_leaves_nothing_else_in_the_folder(model, folder, tmp_path):
-    card = model_card(model.config, "owner/name", BASE_MODEL, {})
-    stage(model, AutoTokenizer.from_pretrained(folder), card, tmp_path)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in files) == PUBLISHED[1:]
+@pytest.mark.parametrize("repo_id", ["owner/name", None])
+def test_command_writes_what_is_published_to_a_folder(repo_id, hub, said, folder, tmp_path, capsys):
+    published = hub.repositories["owner/name"].files()
+    options = ["--to", "folder", "--output", str(tmp_path / "mine")]
+    export_model.main([str(folder), *options, *(["--repo_id", repo_id] if repo_id else [])])
+    assert f"{tmp_path / 'mine'} is ready: 0." in capsys.readouterr().out
+    paths = [path for path in (tmp_path / "mine").rglob("*") if path.is_file()]
+    files = {path.relative_to(tmp_path / "mine").as_posix(): path.read_bytes() for path in paths}
+    assert sorted(files) == PUBLISHED[1:]
+    # Nobody asks the Hub here what it says of the base model.
+    for name in set(files) - {"README.md", "config.yaml"}:
+        assert files[name] == published[name], name
+    assert f'model="{repo_id or "mine"}"' in files["README.md"].decode()
 
 
-def test_card_says_what_the_model_is(said, hub):
-    content = hub.repositories["owner/name"].files()["README.md"].decode()
-    card = ModelCard(content)
-    assert card.data.base_model == BASE_MODEL
-    assert card.data.library_name == "transformers"
-    assert card.data.pipeline_tag == "feature-extraction"
-    assert card.data.tags == [
+def test_command_publishes(hub, online, folder, tmp_path):
+    command = [sys.executable, ROOT / "scripts" / "export_model.py", folder, "--to", "hub"]
+    done = run_online([*command, "--repo_id", "owner/by-command"], online, tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Published: {hub.endpoint}/owner/by-command/commit/")
+    files = hub.repositories["owner/by-command"].files()
+    published = hub.repositories["owner/name"].files()
+    assert sorted(files) == PUBLISHED
+    assert {name for name in files if files[name] != published.get(name)} == {"README.md"}
+    assert_holds_nothing_of_this_machine(files, folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--to", "hub"], "--to hub needs a --repo_id. Found none."),
+        (["--to", "hub", "--repo_id", "a/b", "--output", "c"], "--to hub writes no folder."),
+        (["--to", "onnx", "--repo_id", "a/b"], "--repo_id is for --to hub and folder."),
+        (["--to", "hub", "--repo_id", "a/b"], "Nothing was published to a/b: "),
+    ],
+)
+def test_command_refuses_in_one_line(options, reason, folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        export_model.main([str(folder), *options])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {reason}")
+    assert said.count("\n") == 1
+
+
+# The card
+
+
+def test_card_has_the_hubs_own_words_for_what_the_model_is(said, hub):
+    data = ModelCard(hub.repositories["owner/name"].files()["README.md"].decode()).data
+    assert data.base_model == BASE_MODEL
+    assert data.license == "apache-2.0"
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag == "feature-extraction"
+    assert data.tags == [
         "multi-task",
+        "sentence-transformers",
         "sentence-similarity",
         "text-classification",
         "token-classification",
     ]
-    assert [
+    assert data.widget == [{"text": "Paris plays."}, {"text": "a | b"}]
+    assert data.datasets is None
+    found = [
         (result.task_type, result.metric_type, result.metric_name, result.metric_value)
-        for result in card.data.eval_results
-    ] == [
+        for result in data.eval_results
+    ]
+    assert found == [
         ("text-classification", "accuracy", "topic_accuracy", 0.9124),
         ("token-classification", "f1", "entities_f1", 0.75),
-        ("feature-extraction", "score", "score", 0.83),
+        ("token-classification", "f1", "entities_strict_f1", 0.7),
+        ("sentence-similarity", "spearmanr", "embedding_spearman", 0.6),
     ]
-    assert 'pipeline("multitask", model="owner/name", trust_remote_code=True)' in content
-    assert "| topic | sequence_classification | sports, tech, health |" in content
-    assert "| entities | token_classification | LOC, PER |" in content
-    assert "| topic_accuracy | 91.24 |" in content
+    of_data = {(one.dataset_type, one.dataset_name, one.dataset_split) for one in data.eval_results}
+    assert of_data == {("custom", "train.jsonl", "test")}
+
+
+def test_card_says_what_it_answers_how_it_was_made_and_how_well_it_does(said, hub):
+    content = hub.repositories["owner/name"].files()["README.md"].decode()
+    assert "| topic | one label | sports, tech, health |" in content
+    assert "| entities | entities, with their character offsets | LOC, PER |" in content
+    (code,) = re.findall(r"```python\n(.*?)```", content, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) == 6
+    assert 'pipeline("multitask", model="owner/name", trust_remote_code=True)' in code
+    assert "Rows: 1,200 for training, 100 for test." in content
+    assert "| topic_accuracy | 91.24 |\n| entities_f1 | 75.00 |" in content
     assert "runtime" not in content
+    assert "## One multi-task model beside single-task models" in content
+    assert "### Metrics on the test split\n\n![Differences of each seed](report.png)" in content
+    assert "The encoder's licence is apache-2&#46;0." in content
+    assert hub.repositories["owner/name"].files()["report.png"] == PICTURE
+
+
+def test_the_lines_of_use_run_and_answer(said, hub, online, loaded, tmp_path):
+    content = hub.repositories["owner/name"].files()["README.md"].decode()
+    (code,) = re.findall(r"```python\n(.*?)```", content, flags=re.DOTALL)
+    *most, last = code.strip().splitlines()
+    script = "\n".join([*most, f"import json; print(json.dumps({last.partition('#')[0]}))"])
+    assert run_fresh(script, cache=tmp_path, **online) == len(loaded["main"])
+
+
+def test_settings_are_published_without_paths(said, hub, folder):
+    files = hub.repositories["owner/name"].files()
+    settings = yaml.safe_load(files["config.yaml"])
+    assert settings == {
+        "encoder": BASE_MODEL,
+        "revision": "main",
+        "tasks": {"topic": {**TOPIC["topic"], "label_map": {"a/b": "~c"}}},
+        "train_file": "train.jsonl",
+        "test_file": ["test.jsonl", "test-2.jsonl"],
+        "fsdp_config": {"version": 2},
+        "learning_rate": 3e-05,
+        "prompt": "either/or: ",
+    }
+    assert f"```yaml\n{files['config.yaml'].decode()}```" in files["README.md"].decode()
+
+
+def test_settings_of_several_data_sets(tmp_path):
+    sources = {
+        "one": {"data_dir": str(tmp_path), "train_file": "a/b.csv", "columns": {"x": "y/z"}},
+        "two": {"dataset": "someone/rows"},
+        "three": {"dataset": str(tmp_path)},
+    }
+    settings = publishable({"datasets": sources, "encoder": str(tmp_path)}, Base())
+    one = {"train_file": "b.csv", "columns": {"x": "y/z"}}
+    assert settings == {"datasets": {"one": one, "two": {"dataset": "someone/rows"}, "three": {}}}
+    config = MultiTaskConfig(tasks=TASKS)
+    data = model_card(config, 128, "owner/name", FinishedRun(settings=settings)).data
+    assert data.datasets == ["someone/rows"]
+
+
+def test_settings_are_a_block_of_code_whatever_they_hold():
+    run = FinishedRun(settings={"prompt": "a\n```\n<script>"})
+    text = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", run).text
+    (block,) = re.findall(r"^````yaml\n(.*?)^````$", text, flags=re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(block) == run.settings
+
+
+def test_what_a_run_began_with(backbone, tmp_path):
+    assert base_of({}) == Base()
+    assert base_of({"encoder": str(backbone())}) == Base()  # it has no card
+    assert base_of({"encoder": "no/such-encoder"}) == Base()  # and nobody to ask
+    card = "---\nbase_model: {}\nlicense: mit\nlanguage: [en, de]\n---\n"
+    (tmp_path / "README.md").write_text(card.format(BASE_MODEL))
+    known = Base(BASE_MODEL, "mit", ["en", "de"])
+    assert base_of({"encoder": str(tmp_path)}) == known
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "config.yaml").write_text(f"encoder: {tmp_path}")
+    assert base_of({"encoder": "else", "model": str(first)}) == known
+    (tmp_path / "README.md").write_text(card.format("[a/b, c/d]"))
+    assert base_of({"encoder": str(tmp_path)}) == known._replace(repo_id=None)
+    (tmp_path / "README.md").write_text("---\n: [\n---\n")
+    assert base_of({"encoder": str(tmp_path)}) == Base()
+
+
+def test_report_is_that_of_the_comparison_the_run_is_a_part_of(tmp_path):
+    (tmp_path / "report.md").write_text(REPORT)
+    run = finished_run({}, {}, tmp_path / "multi-seed3")
+    assert (run.report, run.picture) == (REPORT, None)
+    assert "report.png" not in model_card(MultiTaskConfig(tasks=TASKS), 128, "a/b", run).text
+    assert finished_run({}, {}, tmp_path / "topic-seed3").report is None
+    (tmp_path / "report.png").touch()
+    assert finished_run({}, {}, tmp_path / "multi-seed3").picture == tmp_path / "report.png"
+
+
+def test_card_of_a_model_of_which_nothing_is_known(tmp_path):
+    config = MultiTaskConfig(tasks={"size": SIZE}, sentence_windows="mean")
+    card = model_card(config, 10**30, "owner/name", read_run(tmp_path))
+    assert {"license", "base_model", "widget", "model-index"}.isdisjoint(card.data.to_dict())
+    assert "## Training" not in card.text
+    assert "## Results" not in card.text
+    assert "No results of this model are known" in card.text
+    assert "windows" not in card.text
+    assert "as an embedding, the sentence vector may be worse" in card.text
+
+
+def test_card_says_so_where_results_are_of_the_validation_split():
+    run = FinishedRun(results={"eval_topic_accuracy": 0.5})
+    card = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", run)
+    assert "| validation split | percent |" in card.text
+    assert "There is no test split." in card.text
+    assert [one.dataset_split for one in card.data.eval_results] == ["validation"]
 
 
 def test_card_shows_labels_of_any_text():
-    labels = ["a|b", "I-5", "<b>", "two\nlines"]
+    labels = ["a|b", "I-5", "<b>", "two\nlines", "[x](http://y)", "`$\\alpha$`", "ça va"]
     tasks = {"topic": {"type": "sequence_classification", "labels": labels}}
-    card = model_card(MultiTaskConfig(tasks=tasks), "owner/name", None, {})
-    shown = "a&#124;b, I-5, &#60;b&#62;, two&#10;lines"
-    assert f"| topic | sequence_classification | {shown} |" in card.text
-    assert "base_model" not in card.data.to_dict()
-    assert "Results" not in card.text
+    card = model_card(MultiTaskConfig(tasks=tasks), 128, "owner/name", FinishedRun())
+    (row,) = re.findall(r"^\| topic .*$", card.text, flags=re.MULTILINE)
+    shown = row.removeprefix("| topic | one label | ").removesuffix(" |")
+    assert html.unescape(shown) == ", ".join(labels)
+    assert not set(re.sub(r"&#\d+;", "", shown)) & set("|<>[]()`$\\:*_\n")
+    assert "I-5" in shown
+
+
+def test_card_shows_no_more_labels_than_a_reader_does():
+    labels = [f"label {number}" for number in range(1000)]
+    tasks = {"topic": {"type": "sequence_classification", "labels": labels}}
+    card = model_card(MultiTaskConfig(tasks=tasks), 128, "owner/name", FinishedRun())
+    assert "label 49, and 950 more |" in card.text
 
 
 def test_card_gives_a_metric_to_the_task_with_the_longest_name():
@@ -275,12 +541,15 @@ def test_card_gives_a_metric_to_the_task_with_the_longest_name():
         "topic": {"type": "sequence_classification", "labels": ["a", "b"]},
         "topic_words": {"type": "token_classification", "labels": ["O", "B-X", "I-X"]},
     }
-    results = {"eval_topic_words_f1": 0.5, "eval_topic_accuracy": 0.25}
-    card = model_card(MultiTaskConfig(tasks=tasks), "owner/name", None, results)
+    run = FinishedRun(results={"eval_topic_words_f1": 0.5, "eval_topic_accuracy": 0.25})
+    card = model_card(MultiTaskConfig(tasks=tasks), 128, "owner/name", run)
     assert {result.metric_name: result.task_type for result in card.data.eval_results} == {
         "topic_words_f1": "token-classification",
         "topic_accuracy": "text-classification",
     }
+
+
+# A run
 
 
 def run_training(
@@ -307,8 +576,13 @@ def run_training(
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     command = [sys.executable, ROOT / "run_multitask.py", path]
     command += ["--push_to_hub", "--hub_model_id", repo_id]
-    cache = str(output_dir.with_suffix(".cache"))
-    variables = {**os.environ, **online, "HF_HOME": cache, "HF_TOKEN": TOKEN}
+    return run_online(command, online, output_dir.with_suffix(".cache"))
+
+
+def run_online(command: list, online: dict, cache: Path) -> subprocess.CompletedProcess:
+    """A command of the repository, by someone who is logged in at the Hub."""
+    own = {"HF_HOME": str(cache), "HF_TOKEN": TOKEN, "USER": USER, "LOGNAME": USER}
+    variables = {**os.environ, **online, **own}
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -323,14 +597,19 @@ def test_run_publishes_its_model(hub, online, backbone, tmp_path):
     done = run_training(backbone(), tmp_path / "run", "owner/trained", online)
     assert done.returncode == 0, done.stderr
     files = hub.repositories["owner/trained"].files()
-    assert sorted(files) == PUBLISHED
+    assert sorted([*files, "report.png"]) == PUBLISHED
     assert f"Published: {hub.endpoint}/owner/trained/commit/" in done.stdout
     assert files["model.safetensors"] == (tmp_path / "run" / "model.safetensors").read_bytes()
     assert_holds_nothing_of_this_machine(files, tmp_path, backbone().parent)
     card = ModelCard(files["README.md"].decode())
-    reported = {result.metric_name for result in card.data.eval_results}
-    assert {"topic_accuracy", "entities_f1", "exact_match", "score"} <= reported
-    assert not any("loss" in name or "runtime" in name for name in reported)
+    reported = {(one.metric_name, one.metric_type) for one in card.data.eval_results}
+    assert reported == {
+        *(("topic_accuracy", "accuracy"), ("topic_macro_f1", "f1")),
+        *((f"entities_{name}", name) for name in ("precision", "recall", "f1")),
+        ("entities_strict_f1", "f1"),
+    }
+    assert "Rows: 24 for training, 8 for validation, 8 for test." in card.text
+    assert yaml.safe_load(files["config.yaml"])["num_train_epochs"] == 1
 
 
 @pytest.mark.slow  # a whole run again

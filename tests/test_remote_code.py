@@ -27,6 +27,7 @@ CODE = [
     "modeling_multitask.py",
     "pipeline_multitask.py",
     "pooling.py",
+    "stored_weights.py",
     "windows.py",
 ]
 SCRIPT = """

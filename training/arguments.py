@@ -401,13 +401,16 @@ class RunArguments:
     datasets: dict[str, DataSource]
     given: dict[str, Any]
 
-    def save(self, path: Path) -> None:
-        """Write the run as one YAML file that starts it again."""
+    def resolved(self) -> dict[str, Any]:
+        """The keys that start the run again."""
         resolved = {**asdict(self.model), **asdict(self.data), **self.given}
         for key in ("hub_token", "resume_from_checkpoint", "overwrite_output_dir"):
             resolved.pop(key, None)  # a secret, and what belongs to one start only
-        resolved = {key: value for key, value in resolved.items() if value is not None}
-        path.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+        return {key: value for key, value in resolved.items() if value is not None}
+
+    def save(self, path: Path) -> None:
+        """Write the run as one YAML file that starts it again."""
+        path.write_text(yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True))
 
 
 class _Parser(HfArgumentParser):
@@ -454,7 +457,7 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     if path is None and not {"model", "do_predict"} <= keys_given:  # which says it all
         path = DEFAULT_CONFIG
         print(f"No config given: running configs/{path.name}.")
-    given = _read_yaml(path) if path else {}
+    given = read_yaml(path) if path else {}
     for keys, value in overrides:
         _set_nested(given, keys, value)
     return resolve(given)
@@ -491,7 +494,12 @@ def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "")
     return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
 
 
-def _read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a run's YAML file.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it holds something else.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"No config file {path}.")
     try:

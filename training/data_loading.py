@@ -76,6 +76,21 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
     return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
 
 
+def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
+    """How many rows the run was trained and measured on, by the names that results have; of a
+    streamed split that is not known."""
+    asked = {
+        "train": ("train", run.training.do_train),
+        "validation": ("eval", run.training.do_eval),
+        "test": ("test", run.training.do_test),
+    }
+    return {
+        f"{prefix}_samples": sum(map(len, rows[split].values()))
+        for split, (prefix, wanted) in asked.items()
+        if wanted and split in rows
+    }
+
+
 def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
     """The run with its `only_task` alone, and the rows of the data sets that label it; unless it
     has one, both as they are.

@@ -1,0 +1,139 @@
+"""What weights a folder holds, by their headers alone: a config that asks for more, or for other
+ones, is refused before memory is taken for it."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from transformers import AutoModel, PreTrainedConfig
+from transformers.initialization import no_init_weights
+from transformers.utils import cached_file, is_peft_available
+
+from .configuration_multitask import check_numbers
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
+# Where files are looked for, as `from_pretrained` takes it.
+PLACES = (
+    *("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"),
+    "token",
+)
+# Encoders have parts that no file holds: a pooler, positions, numbers that are stored once and used
+# twice. They are few.
+MORE_TENSORS, MORE_NUMBERS = 100, 2**20
+# Positions may have no weights at all; any other size is one of a stored tensor.
+MOST_POSITIONS = 2**17
+
+
+def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
+    """The name and shape of every stored tensor. Nothing but safetensors is opened.
+
+    Args:
+        places: of `PLACES`, as in `from_pretrained`.
+
+    Raises:
+        OSError: there are no such files.
+        ValueError: an index that names other files than those beside it, or an adapter.
+        SafetensorError: a file that is not whole.
+    """
+
+    def find(name: str) -> str | None:
+        return cached_file(
+            name_or_path, name, _raise_exceptions_for_missing_entries=False, **places
+        )
+
+    # With `peft`, transformers would load another model in place of this one.
+    if is_peft_available() and find("adapter_config.json"):
+        raise ValueError("It should hold no adapter. Found adapter_config.json.")
+    paths = [find(WEIGHTS)]
+    if paths == [None]:
+        index = find(INDEX)
+        if index is None:
+            raise OSError(f"There should be a {WEIGHTS}. Found none; no other format is read.")
+        paths = [find(name) for name in _shards(index)]
+        if None in paths:
+            raise OSError(f"{INDEX} names files that are not there.")
+    shapes: dict[str, list[int]] = {}
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return shapes
+
+
+def _shards(index: str) -> list[str]:
+    with open(index, encoding="utf-8") as file:
+        content = json.load(file)
+    named = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(named, dict) or not named:
+        raise ValueError(f"{INDEX} should map names to files.")
+    for name in named.values():
+        if not isinstance(name, str) or not SHARD.fullmatch(name):
+            raise ValueError(f"{INDEX} should name safetensors files beside it. Found {name!r}.")
+    return sorted(set(named.values()))
+
+
+def check_encoder(config: PreTrainedConfig, shapes: dict[str, list[int]]) -> None:
+    """Refuse the config of an encoder that is larger than what is stored.
+
+    Sizes are compared as a whole: names of tensors may change with versions of transformers, which
+    knows the old ones.
+
+    Raises:
+        ValueError: such a config, or one that no encoder can be built of.
+    """
+    largest = max([MOST_POSITIONS, *(size for shape in shapes.values() for size in shape)])
+    check_numbers(config.to_dict(), largest)
+    stored = sum(torch.Size(shape).numel() for shape in shapes.values())
+    try:
+        with _at_most(len(shapes) + MORE_TENSORS), torch.device("meta"), no_init_weights():
+            encoder = AutoModel.from_config(config)
+    except Exception as error:  # a number or name that makes no sense may raise anything
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"Its config describes no encoder: {reason}") from error
+    tensors = [*encoder.parameters(), *encoder.buffers()]
+    described = sum(tensor.numel() for tensor in tensors)
+    if described > 2 * stored + MORE_NUMBERS:
+        raise ValueError(
+            f"Its config describes an encoder of {described:,} numbers. Found {stored:,} in its "
+            "weights."
+        )
+
+
+def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]) -> None:
+    """Refuse tasks whose heads are not stored, or with another number of labels.
+
+    Raises:
+        ValueError: such a task.
+    """
+    for name, task in tasks.items():
+        if "labels" not in task:
+            continue
+        expected, key = [len(task["labels"]), width], f"heads.{name}.classifier.weight"
+        if shapes.get(key) != expected:
+            found = f"shape {shapes[key]}" if key in shapes else "none"
+            raise ValueError(f"Its weights should hold {key} of shape {expected}. Found {found}.")
+
+
+@contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Refuse to build a module of more parameters: on the meta device, too, each costs memory."""
+    thread, count = threading.get_ident(), 0
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread
+        if count > tensors and threading.get_ident() == thread:
+            raise ValueError(f"it has more than the {tensors} tensors that there may be.")
+
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
