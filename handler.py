@@ -3,8 +3,8 @@
     {"inputs": "a text", or ["several", "texts"],
      "parameters": {"tasks": ["topic"], "top_k": 3}}                  # may be left out
 
-The parameters are `tasks`, `prompt_name`, `top_k` and `thresholds` of `MultiTaskPipeline`, whose answer
-this is: one per text.
+The parameters are `tasks`, `prompt_name`, `top_k` and `thresholds` of `MultiTaskPipeline`, whose
+answer this is: one per text.
 """
 
 from typing import Any

@@ -19,7 +19,12 @@ def endpoint(monkeypatch) -> handler.EndpointHandler:
 
 @pytest.mark.parametrize("inputs", ["a text", ["several", "texts"], [], ""])
 @pytest.mark.parametrize(
-    "parameters", [{}, {"tasks": ["topic"]}, {"tasks": "topic", "prompt_name": "query"}]
+    "parameters",
+    [
+        {},
+        {"tasks": ["topic"]},
+        {"tasks": "topic", "prompt_name": "query", "top_k": 2, "thresholds": {"topic": 0.5}},
+    ],
 )
 def test_request_reaches_the_pipeline(inputs, parameters, endpoint):
     assert endpoint({"inputs": inputs, "parameters": parameters}) == (inputs, parameters)
@@ -40,8 +45,8 @@ def test_parameters_may_be_left_out(nothing, endpoint):
         ({"inputs": "a", "task": "b"}, "should hold inputs and parameters. Found 'task'."),
         ({"inputs": "a", "parameters": [1]}, "parameters should be an object. Found list."),
         (
-            {"inputs": "a", "parameters": {"top_k": 3}},
-            "parameters should be some of tasks, prompt_name. Found 'top_k'.",
+            {"inputs": "a", "parameters": {"top": 3}},
+            "parameters should be some of tasks, prompt_name, top_k, thresholds. Found 'top'.",
         ),
         ({"inputs": "a", "parameters": {"tasks": 1}}, "tasks should be a list of names. Found 1."),
         ({"inputs": "a", "parameters": {"tasks": [["x"]]}}, "tasks should be a list of names."),
