@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 
 
-def run_fresh(script: str, *arguments, cache: Path, **environment: str) -> dict:
+def run_fresh(
+    script: str, *arguments, cache: Path, python: str | Path = sys.executable, **environment: str
+) -> dict:
     """The JSON that `script` prints as its last line, run in a new process outside the repository.
 
     Args:
         arguments: the script's `sys.argv[1:]`.
         cache (`Path`): a folder for all that the Hugging Face libraries keep; and where it runs.
+        python: that of the environment to run in.
         environment: variables besides those of this process; None takes one away.
     """
     cache.mkdir(parents=True, exist_ok=True)
@@ -27,7 +30,7 @@ def run_fresh(script: str, *arguments, cache: Path, **environment: str) -> dict:
         **environment,
     }
     done = subprocess.run(
-        [sys.executable, "-I", "-c", script, *map(str, arguments)],
+        [python, "-I", "-c", script, *map(str, arguments)],
         cwd=cache,
         env={name: value for name, value in variables.items() if value is not None},
         stdin=subprocess.DEVNULL,
