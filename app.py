@@ -95,12 +95,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def set_environment(host: str) -> None:
     """What Ray reads when it is imported or started."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
-    # Whoever reaches Ray's own ports needs the token, which only this service's processes have.
+    # Who reaches Ray's own ports needs the token, which only processes of this service have.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if is_loopback(host):
-        # Ray's own ports listen to this machine only, too. The name is that of where it's usual.
+        # Ray's own ports, but for the replicas', listen to this machine only, too, as they do on
+        # Windows and macOS, after which this is named.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
@@ -166,7 +167,10 @@ def serve_locally(
         print(f"Ready: http://{host}:{port}/predict; metrics: {metrics}", flush=True)
         ended.wait()
         print("Ending: what is being answered is finished first.", flush=True)
-        serve.delete(NAME)  # while the proxy still passes answers
+        try:
+            serve.delete(NAME)  # while the proxy still passes answers
+        except TimeoutError:
+            print("Some requests are left unanswered after a minute.", flush=True)
         serve.shutdown()
     finally:
         ray.shutdown()

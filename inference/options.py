@@ -45,7 +45,8 @@ class ServiceOptions(BaseModel):
     def load(self) -> MultiTaskPipeline:
         """The pipeline. Raises what `load_pipeline` does."""
         transformers_logging.disable_progress_bar()  # there is a log, and nobody who watches it
-        return load_pipeline(self.model, self.backend, bf16=self.bf16)
+        device = None if self.gpus else "cpu"
+        return load_pipeline(self.model, self.backend, device, self.bf16)
 
     def limits(self) -> Limits:
         return Limits(self.max_texts, self.max_characters, self.max_body_bytes)

@@ -24,8 +24,7 @@ DRAIN_SECONDS = 60.0
 
 def application(options: ServiceOptions) -> serve.Application:
     """What `serve.run` and a Serve config deploy."""
-    deployment = serve.deployment(
-        serve.ingress()(Service),
+    deployed = serve.deployment(
         name="multitask",
         num_replicas=options.replicas,
         ray_actor_options={"num_cpus": options.threads, "num_gpus": options.gpus},
@@ -35,7 +34,7 @@ def application(options: ServiceOptions) -> serve.Application:
         graceful_shutdown_timeout_s=DRAIN_SECONDS,
         logging_config=LOGGING,
     )
-    return deployment.bind(options.model_dump())
+    return deployed(serve.ingress()(Service)).bind(options.model_dump())
 
 
 class Service:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -142,44 +143,69 @@ class RunningService:
 
 
 def free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """None that the system gives out by itself, as to Ray's processes, which start later."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with closing(socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("There is no free port.")
 
 
 @contextmanager
 def running_service(model: Path, log: Path, *flags: str) -> Iterator[RunningService]:
     """`app.py` on a free port, from when it is ready; afterwards nothing of it is left."""
+    service = started(model, log, *flags)
+    for _ in range(2):  # Ray gives itself half a minute, which a busy machine may not
+        if ready(service) or "timed out" not in log.read_text():
+            break
+        clean_up(service)
+        service = started(model, log, *flags)
+    try:
+        assert ready(service), log.read_text()
+        yield service
+        if service.process.poll() is None:
+            assert service.end() == 0, log.read_text()
+    finally:
+        assert clean_up(service) == []
+
+
+def started(model: Path, log: Path, *flags: str) -> RunningService:
     ray_folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short names only
     port = free_port()
-    command = [sys.executable, "app.py", "--model", str(model), "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "app.py", "--model", str(model), "--port", str(port), *flags],
             cwd=ROOT,
             env={**os.environ, "RAY_TMPDIR": ray_folder},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    service = RunningService(process, port, "", log, ray_folder)
-    try:
-        while not (ready := re.search(r"^Ready: .* (http://\S+)$", log.read_text(), re.MULTILINE)):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
-        service.metrics = ready[1]
-        yield service
-        if process.poll() is None:
-            assert service.end() == 0, log.read_text()
-    finally:
-        process.kill()  # Ray's processes end with it
-        process.wait()
-        for _ in range(600):
-            if not service.processes():
-                break
-            time.sleep(0.1)
-        left = service.processes()
-        for one in left:
-            os.kill(one, signal.SIGKILL)
-        shutil.rmtree(ray_folder, ignore_errors=True)
-        assert not left
+    return RunningService(process, port, "", log, ray_folder)
+
+
+def ready(service: RunningService) -> bool:
+    """Waits until it says so, or has ended."""
+    while True:
+        ended = service.process.poll() is not None
+        said = re.search(r"^Ready: .* (http://\S+)$", service.log.read_text(), re.MULTILINE)
+        if said:
+            service.metrics = said[1]
+        if said or ended:
+            return bool(said) and not ended
+        time.sleep(0.2)
+
+
+def clean_up(service: RunningService) -> list[int]:
+    """Kill it, and return what does not end with it; that is killed, too."""
+    service.process.kill()
+    service.process.wait()
+    for _ in range(600):
+        if not service.processes():
+            break
+        time.sleep(0.1)
+    left = service.processes()
+    for one in left:
+        os.kill(one, signal.SIGKILL)
+    shutil.rmtree(service.ray_folder, ignore_errors=True)
+    return left

@@ -26,6 +26,7 @@ TEXTS = [
 ]
 # A machine with other work may take its time; nothing here is about speed.
 PATIENT = ("--timeout", "600")
+METHOD = "/ray.serve.ASGIService/HandleRequest"  # of the replicas, for each other
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +121,10 @@ def test_200_clients_at_once_get_the_pipelines_answers_also_while_it_ends(model,
 @pytest.mark.slow
 def test_replicas_that_are_killed_are_replaced_and_nobody_gets_a_wrong_answer(service, offline):
     async def killing() -> list[int]:
-        asking = asyncio.create_task(clients(service.port, 100, 20, offline))
-        while not asking.done():
-            for one in service.processes("ray::ServeReplica")[:1]:
-                os.kill(one, signal.SIGKILL)
-            await asyncio.sleep(5)
+        asking = asyncio.create_task(clients(service.port, 100, 4, offline))
+        for one in service.processes("ray::ServeReplica"):  # at the end none of them is there
+            await asyncio.sleep(1)
+            os.kill(one, signal.SIGKILL)
         return await asking
 
     found = asyncio.run(killing())
@@ -150,32 +150,50 @@ def test_metrics_can_be_scraped_from_this_machine(service, offline):
     assert metric(service, "ray_serve_num_http_requests_total") >= 16
 
 
-@pytest.mark.slow
-def test_all_ports_are_this_machines_only(service):
-    found = set()
-    ours = {
-        os.readlink(link)
-        for one in service.processes()
-        for link in (f"/proc/{one}/fd/{name}" for name in os.listdir(f"/proc/{one}/fd"))
-        if os.path.lexists(link)
-    }
+def listening(service) -> dict[int, set[tuple[bool, int]]]:
+    """By process: whether each port that it listens at is this machine's only, and the port."""
+    sockets = {}
     for table, loopback in (
         ("/proc/net/tcp", "0100007F"),
         ("/proc/net/tcp6", "0000000000000000FFFF00000100007F"),
     ):
         for line in Path(table).read_text().splitlines()[1:]:
             address, state, inode = (line.split()[column] for column in (1, 3, 9))
-            if state == "0A" and f"socket:[{inode}]" in ours:  # it listens
-                found.add(address.partition(":")[0] == loopback)
-    assert found == {True}
+            if state == "0A":
+                host, port = address.split(":")
+                sockets[f"socket:[{inode}]"] = host == loopback, int(port, 16)
+    found = {}
+    for one in service.processes():
+        links = Path(f"/proc/{one}/fd").iterdir()
+        files = {os.readlink(link) for link in links if os.path.lexists(link)}
+        found[one] = {sockets[file] for file in files if file in sockets}
+    return found
 
 
 @pytest.mark.slow
-def test_more_than_it_can_do_is_refused_at_once_or_given_up(model, offline, tmp_path):
+def test_other_machines_reach_nothing_without_the_token(service):
+    import grpc
+
+    found = listening(service)
+    open_ports = {port for ports in found.values() for local, port in ports if not local}
+    replicas = {port for one in service.processes("ray::ServeReplica") for _, port in found[one]}
+    assert open_ports <= replicas
+    assert sum(len(ports) for ports in found.values()) > 5
+    for port in open_ports:  # Serve lets nobody choose where its replicas listen to each other
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary(METHOD)
+            with pytest.raises(grpc.RpcError) as refused:
+                call(b"", timeout=60)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.slow
+def test_more_than_it_can_do_is_refused_or_given_up_and_nothing_is_left_of_a_killed_service(
+    model, offline, tmp_path
+):
     long = {"texts": ["word " * 4000] * 4}
 
     async def storm(port: int) -> list:
-        # As many files may be open at once as this needs.
         return await asyncio.gather(*(ask(port, long) for _ in range(600)), return_exceptions=True)
 
     with running_service(model, tmp_path / "log", "--timeout", "5") as running:
@@ -190,12 +208,8 @@ def test_more_than_it_can_do_is_refused_at_once_or_given_up(model, offline, tmp_
             if found == [200] * 4:
                 break
         assert found == [200] * 4
-
-
-@pytest.mark.slow
-def test_nothing_is_left_of_a_service_that_is_killed(model, tmp_path):
-    with running_service(model, tmp_path / "log") as running:
-        running.process.kill()  # and what is left is looked for there
+        running.process.kill()
+        running.process.wait()  # what is left of it is looked for in `running_service`
 
 
 @pytest.mark.parametrize(
