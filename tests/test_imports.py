@@ -20,8 +20,8 @@ from training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
-    *("modeling", "data", "training", "export", "inference"),
-    *("run_multitask", "app", "handler", "benchmarks", "scripts"),
+    *("modeling", "data", "training", "export", "inference", "serving"),
+    *("run_multitask", "serve", "handler", "benchmarks", "scripts"),
 }
 ALLOWED = {
     "modeling": set(),
@@ -29,6 +29,7 @@ ALLOWED = {
     "training": {"modeling", "data"},
     "export": {"modeling", "data", "training"},
     "inference": {"modeling", "data", "export"},
+    "serving": {"modeling", "inference"},
 }
 WITHIN_MODELING = {
     "configuration_multitask": set(),

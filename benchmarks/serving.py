@@ -1,0 +1,168 @@
+"""How many answers the service gives over HTTP, and how soon, beside the pipeline alone.
+
+    python benchmarks/serving.py [--data_dir DIR] [--rows 1000] [--rounds 3] [--replicas 2]
+
+The texts are answered by `MultiTaskPipeline` in one process with as many threads as the service has
+replicas, and by the service (`serve.py`, one thread a replica) for clients that ask one after the
+other, 64 at once: each for one text, and each for 32. A single client shows how soon one text is
+answered. The clients take their part of the same cores.
+"""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import local
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import machine
+from benchmarks.measuring import percentiles, rate, ratio, run_all
+from benchmarks.reporting import Table, times_as_json, write
+from benchmarks.workload import ROOT, Workload, load, options_parser, start
+from modeling import MultiTaskPipeline
+from modeling.pipeline_multitask import save_pipeline_code
+
+OURS = "MultiTaskPipeline, in one process"
+CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256
+ONE = f"the service, {CLIENTS} clients with one text each"
+MANY = f"the service, {CLIENTS} clients with {TOGETHER} texts each"
+SHARES = (50, 95, 99)
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    parser = options_parser(__file__, __doc__, rows=1000, rounds=3)
+    parser.add_argument("--replicas", type=int, default=2, help="default: 2")
+    parser.add_argument("--port", type=int, default=8888, help="default: 8888")
+    options = parser.parse_args(argv)
+    start(options)
+    work = load(options)
+    texts = work.texts
+    model = work.answering_model()
+    torch.set_num_threads(options.threads or options.replicas)
+    ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
+    with TemporaryDirectory() as folder:
+        save(work, model, Path(folder, "model"))
+        flags = ["--replicas", str(options.replicas), "--threads", "1"]
+        with service(Path(folder, "model"), options.port, flags):
+            ask = Client(options.port)
+
+            def contestants(texts: list[str]) -> dict[str, Callable[[], Any]]:
+                return {
+                    OURS: lambda: ours(texts),
+                    ONE: lambda: ask.all([[text] for text in texts]),
+                    MANY: lambda: ask.all(parts(texts, TOGETHER)),
+                }
+
+            times = run_all(contestants(texts), contestants(texts[:WARM_UP_TEXTS]), options.rounds)
+            some = texts[:WARM_UP_TEXTS]
+            alone = [milliseconds(lambda text=text: ours(text)) for text in some]
+            served = [milliseconds(lambda text=text: ask([text])) for text in some]
+    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
+    speed = {name: rate(len(texts), seconds) for name, seconds in wall.items()}
+    ratios = {f"sentences/s, {name} to {OURS}": ratio(wall[OURS], wall[name]) for name in wall}
+    del ratios[f"sentences/s, {OURS} to {OURS}"]
+    latency = {"the pipeline": percentiles(alone, SHARES), "the service": percentiles(served)}
+    write(
+        options.output,
+        "serving",
+        argv,
+        {
+            "machine": machine.describe(),
+            "texts": len(texts),
+            "replicas": options.replicas,
+            "times": times_as_json(times),
+            "sentences_per_second": speed,
+            "ratios": ratios,
+            "milliseconds_of_one_text": latency,
+        },
+        [
+            Table("Speed", ("", "sentences/s"), list(speed.items())),
+            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
+            Table(
+                "Milliseconds of one text, one client",
+                ("", *(f"p{share}" for share in SHARES)),
+                [[name, *values] for name, values in latency.items()],
+            ),
+        ],
+        [
+            f"{len(texts):,} texts, {options.replicas} replicas of one thread; the clients run on "
+            "the same cores.",
+            "Median (lowest to highest) of the rounds.",
+        ],
+    )
+
+
+def save(work: Workload, model: Any, folder: Path) -> None:
+    """What the service loads."""
+    save_pipeline_code(model.config, str(folder))
+    model.save_pretrained(folder)
+    work.tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def service(model: Path, port: int, flags: list[str]) -> Iterator[None]:
+    """`serve.py`, from when it is ready to when it has ended."""
+    command = [sys.executable, "serve.py", "--model", str(model), "--port", str(port), *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout:
+                if re.match("Ready:", line):
+                    break
+            else:
+                raise OSError("The service did not start.")
+            yield
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+class Client:
+    """Asks the service, with a connection for each thread that it is called from."""
+
+    def __init__(self, port: int):
+        self.port, self.own = port, local()
+
+    def __call__(self, texts: list[str]) -> list[dict]:
+        if not hasattr(self.own, "connection"):
+            self.own.connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        body = json.dumps({"texts": texts})
+        headers = {"Content-Type": "application/json"}
+        self.own.connection.request("POST", "/predict", body, headers)
+        reply = self.own.connection.getresponse()
+        content = reply.read()
+        if reply.status != 200:
+            raise OSError(f"{reply.status}: {content.decode()}")
+        return json.loads(content)["answers"]
+
+    def all(self, questions: list[list[str]]) -> list[list[dict]]:
+        """The answers to all, so many at once as there are clients."""
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            return list(clients.map(self, questions))
+
+
+def parts(texts: list[str], size: int) -> list[list[str]]:
+    """Cut into lists of so many texts."""
+    return [texts[first : first + size] for first in range(0, len(texts), size)]
+
+
+def milliseconds(run: Callable[[], Any]) -> float:
+    """What one call takes."""
+    begin = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    main()

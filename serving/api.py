@@ -1,0 +1,164 @@
+"""The service's paths, and what its requests and answers look like; knows nothing of Ray."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+# Texts and the pipeline's arguments in; the JSON of an `Answers` out.
+Answering = Callable[[list[str], dict[str, Any]], Awaitable[bytes]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may hold: texts, characters of a text, bytes of the body."""
+
+    max_texts: int
+    max_characters: int
+    max_body_bytes: int
+
+
+class Arguments(BaseModel):
+    """What the pipeline takes besides texts. A field here is an argument of its call; what the
+    pipeline refuses by a ValueError, the service refuses in the same words."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tasks: list[str] | None = Field(None, description="those to answer; by default all")
+    prompt_name: str | None = Field(None, description="which of the model's prompts to use")
+    top_k: int | None = Field(None, ge=1, description="how many `scores` to give, highest first")
+    thresholds: float | dict[str, float] | None = Field(
+        None, description="what scores no more, in 0 to 1, is no answer; of all tasks or by task"
+    )
+
+
+class Label(BaseModel):
+    label: str | list[str] | None = Field(
+        description="the likeliest; of a multi-label task a list; null below the threshold"
+    )
+    score: float | list[float]
+    scores: dict[str, float]
+
+
+class Entity(BaseModel):
+    start: int = Field(description="in characters: text[start:end] is the entity's text")
+    end: int
+    text: str
+    label: str
+    score: float
+
+
+class Answer(BaseModel):
+    embedding: list[float]
+    labels: dict[str, Label] = Field(description="by sentence task")
+    entities: dict[str, list[Entity]] = Field(description="by token task")
+
+
+class Answers(BaseModel):
+    answers: list[Answer] = Field(description="one per text, in the order of the texts")
+
+
+class Description(BaseModel):
+    tasks: dict[str, dict[str, Any]] = Field(description="type and labels, by name")
+    prompts: list[str]
+    limits: dict[str, int]
+
+
+class Problem(BaseModel):
+    detail: str
+
+
+PROBLEMS = {
+    400: "the body can't be read",
+    408: "the body took too long to come in",
+    413: "the body is too large",
+    415: "the body is not JSON, or is compressed",
+    422: "the request is not as it should be",
+    500: "something went wrong in the service",
+    503: "too many requests are waiting, or a replica has ended: try again",
+    504: "it took too long to answer",
+}
+
+
+def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        config (`MultiTaskConfig`): the model's.
+        limits (`Limits`): what is refused.
+        answer (`Callable`): answers texts. May raise a ValueError for arguments that the pipeline
+            does not take.
+    """
+    Text = Annotated[str, StringConstraints(max_length=limits.max_characters)]
+
+    class Question(Arguments):
+        """A text or several, and what is asked of them."""
+
+        text: Text | None = None
+        texts: list[Text] | None = Field(None, min_length=1, max_length=limits.max_texts)
+
+        @model_validator(mode="after")
+        def one_of_them(self):
+            if (self.text is None) == (self.texts is None):
+                raise ValueError("there should be either a text or texts")
+            return self
+
+    # The pages at /docs load scripts from elsewhere: whoever wants them gives them /openapi.json.
+    api = FastAPI(
+        title="multitask-encoder",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=limits.max_body_bytes,
+        responses={
+            status: {"model": Problem, "description": description}
+            for status, description in PROBLEMS.items()
+        },
+    )
+
+    @api.post("/predict", response_model=Answers)
+    async def predict(question: Question) -> Response:
+        """The answers for one text or several."""
+        texts = [question.text] if question.texts is None else question.texts
+        given = question.model_dump(include=set(Arguments.model_fields), exclude_none=True)
+        try:
+            content = await answer(texts, given)
+        except ValueError as error:
+            raise HTTPException(422, _plain(str(error))) from error
+        return Response(content, media_type="application/json")
+
+    @api.get("/model")
+    async def model() -> Description:
+        """What the model answers, and how much may be asked at once."""
+        return Description(
+            tasks=config.tasks, prompts=list(config.prompts or {}), limits=vars(limits)
+        )
+
+    @api.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """That a replica is there and listens."""
+        return {"status": "ok"}
+
+    @api.exception_handler(RequestValidationError)
+    async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+        """Says what is wrong and where, without what was sent: texts stay out of logs."""
+        content_type = request.headers.get("content-type", "none")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            reason = f"Content-Type should be application/json. Found {content_type}."
+            return JSONResponse({"detail": _plain(reason)}, 415)
+        first, *others = error.errors()
+        where = ".".join(str(part) for part in first["loc"][1:])
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        more = f" (and {len(others)} more)" if others else ""
+        return JSONResponse({"detail": _plain(reason) + more}, 422)
+
+    return api
+
+
+def _plain(reason: str) -> str:
+    """What can be sent whatever a request put into it: half characters, a megabyte."""
+    reason = reason.encode("ascii", "backslashreplace").decode()
+    return reason if len(reason) <= 500 else reason[:500] + "..."

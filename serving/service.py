@@ -1,0 +1,103 @@
+"""A finished model as a deployment of Ray Serve: replicas that answer several clients at once."""
+
+import asyncio
+import os
+from typing import Any
+
+import torch
+from ray import serve
+from ray.serve.metrics import Counter, Histogram
+
+from .api import build_api
+from .front_door import RETRY_AFTER_SECONDS
+from .jobs import Job, answer_together
+from .options import ServiceOptions
+
+# Requests that are answered together; those a replica has at once (a batch runs, others wait); and
+# those that wait in Serve's proxy, beyond which it answers 503.
+MAX_BATCH, MAX_ONGOING, MAX_QUEUED = 32, 128, 256
+# What Serve writes down: nothing of a request that went well.
+LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+# For a replica that ends to finish what it has. (Serve's proxy gives up on requests by itself.)
+DRAIN_SECONDS = 60.0
+
+
+def application(options: ServiceOptions) -> serve.Application:
+    """What `serve.run` and a Serve config deploy."""
+    deployed = serve.deployment(
+        name="multitask",
+        num_replicas=options.replicas,
+        ray_actor_options={"num_cpus": options.threads, "num_gpus": options.gpus},
+        max_ongoing_requests=MAX_ONGOING,
+        max_queued_requests=MAX_QUEUED,
+        backpressure_config={"status_code": 503, "retry_after_s": RETRY_AFTER_SECONDS},
+        graceful_shutdown_timeout_s=DRAIN_SECONDS,
+        logging_config=LOGGING,
+    )
+    return deployed(serve.ingress()(Service)).bind(options.model_dump())
+
+
+class Service:
+    """One replica: a pipeline, and the requests that wait for it.
+
+    Requests that come in while the pipeline works are answered together by its next call; one that
+    comes in while it rests is answered at once.
+    """
+
+    def __init__(self, given: dict[str, Any]):
+        self._options = options = ServiceOptions.of(given)
+        torch.set_num_threads(options.threads)
+        os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read when tokenizers first work
+        self._pipeline = options.load()
+        self._rests = asyncio.Event()
+        self._rests.set()
+        self._failed = False
+        self._texts = Counter("multitask_texts", "Texts that were answered.")
+        self._texts_per_batch = Histogram(
+            "multitask_texts_per_batch",
+            "Texts that were answered together.",
+            boundaries=[2**power for power in range(14)],
+        )
+
+    def __serve_build_asgi_app__(self):
+        return build_api(self._pipeline.model.config, self._options.limits(), self.answer)
+
+    async def answer(self, texts: list[str], arguments: dict[str, Any]) -> bytes:
+        """The JSON of the answers.
+
+        Raises:
+            ValueError: the pipeline does not take the arguments.
+        """
+        job = Job(texts, arguments)
+        try:
+            # Serve closes a batch at its first look. Who waits here enters the next one together.
+            await self._rests.wait()
+            found = await self._answer_batch(job)
+        except asyncio.CancelledError:  # it took too long, or the client has left
+            job.dropped = True
+            raise
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def check_health(self) -> None:
+        """After a failure: whether there are answers at all. Serve replaces a replica that raises
+        here, as one whose GPU has gone."""
+        if self._failed:
+            await self.answer(["Is there an answer?"], {})
+            self._failed = False
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
+    async def _answer_batch(self, jobs: list[Job]) -> list[bytes | Exception]:
+        self._rests.clear()
+        try:
+            found = await asyncio.to_thread(answer_together, self._pipeline, jobs)
+        except Exception:
+            self._failed = True
+            raise
+        finally:
+            self._rests.set()
+        texts = sum(len(job.texts) for job in jobs)
+        self._texts.inc(texts)
+        self._texts_per_batch.observe(texts)
+        return found

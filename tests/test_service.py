@@ -1,0 +1,294 @@
+"""The service without Ray: what it answers and refuses, over real connections."""
+
+import asyncio
+import gzip
+import itertools
+import json
+import threading
+
+import pytest
+import uvicorn
+from running_service import CLOSED, JSON, ask, assert_same
+
+from modeling import MultiTaskPipeline
+from serving.api import Answers, Limits, build_api
+from serving.front_door import FrontDoor
+from serving.jobs import CALL_CHARACTERS, Job, answer_together
+from serving.options import ServiceOptions
+
+LIMITS = Limits(max_texts=8, max_characters=1000, max_body_bytes=20_000)
+
+
+@pytest.fixture
+def answers(make_model, tokenizer) -> MultiTaskPipeline:
+    return MultiTaskPipeline(model=make_model().eval(), tokenizer=tokenizer)
+
+
+class Server:
+    """An ASGI application at a port of this machine, in a thread."""
+
+    def __init__(self, app):
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self) -> int:
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+        return self.server.servers[0].sockets[0].getsockname()[1]
+
+    def __exit__(self, *exception):
+        self.server.should_exit = True
+        self.thread.join()
+
+
+@pytest.fixture
+def port(answers):
+    """Of a server of the service's API behind its front door."""
+
+    async def answer(texts: list[str], arguments: dict) -> bytes:
+        (found,) = answer_together(answers, [Job(texts, arguments)])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    app = FrontDoor(build_api(answers.model.config, LIMITS, answer), LIMITS.max_body_bytes, 2)
+    with Server(app) as port:
+        yield port
+
+
+def asked(*args, **kwargs):
+    return asyncio.run(ask(*args, **kwargs))
+
+
+def test_a_text_or_several_are_answered_as_the_pipeline_does(port, answers):
+    texts = ["play jazz in Paris", "", "  ", "Ünïcödé \U0001f600 \0 text", "word " * 150]
+    for asks, expected in (
+        ({"texts": texts}, answers(texts)),
+        ({"text": texts[0]}, answers(texts[:1])),
+        ({"text": ""}, answers([""])),
+        ({"texts": texts, "tasks": ["topic"]}, answers(texts, tasks=["topic"])),
+        ({"texts": texts, "tasks": []}, answers(texts, tasks=[])),
+    ):
+        reply = asked(port, asks)
+        assert reply.status == 200
+        assert_same(reply.json, {"answers": expected})
+        Answers.model_validate(reply.json)
+
+
+def test_the_model_and_the_limits_can_be_asked_for(port, answers):
+    found = asked(port, path="/model").json
+    assert found["tasks"]["topic"]["labels"] == answers.model.config.tasks["topic"]["labels"]
+    assert found["limits"] == vars(LIMITS)
+    assert asked(port, path="/healthz").json == {"status": "ok"}
+    schema = asked(port, path="/openapi.json").json
+    assert set(schema["paths"]) == {"/predict", "/model", "/healthz"}
+    assert "Question" in schema["components"]["schemas"]
+    assert asked(port, path="/docs").status == 404  # its page would load scripts from elsewhere
+
+
+NESTED = b"[" * 9000
+REFUSED = {
+    "no JSON": (b"play jazz", 422),
+    "binary": (bytes(range(256)), 422),
+    "half a character": (b'{"text": "\xe4"}', 400),
+    "half a pair": (b'{"text": "a\\ud83d"}', 422),
+    "half a pair as a key": (b'{"\\ud83d": 1, "text": "a"}', 422),
+    "half a pair as a task": (b'{"tasks": ["\\ud83d"], "text": "a"}', 422),
+    "nothing": (b"", 422),
+    "null": (b"null", 422),
+    "a list": (b'["a"]', 422),
+    "nested lists": (NESTED, 400),
+    "nested objects": (b'{"text":' * 2000, 400),
+    "whole nested lists": (b'{"text": ' + NESTED + b"]" * 9000 + b"}", 400),
+    "no text": (b"{}", 422),
+    "text and texts": (b'{"text": "a", "texts": ["a"]}', 422),
+    "no texts": (b'{"texts": []}', 422),
+    "NaN": (b'{"text": NaN}', 422),
+    "infinity": (b'{"texts": [-Infinity]}', 422),
+    "a number": (b'{"text": 1}', 422),
+    "a number of 5000 digits": (b'{"text": ' + b"1" * 5000 + b"}", 400),
+    "a text as texts": (b'{"texts": "a"}', 422),
+    "null as a text": (b'{"texts": ["a", null]}', 422),
+    "too many texts": (b'{"texts": [' + b'"a",' * 8 + b'"a"]}', 422),
+    "too long a text": (b'{"text": "' + b"a" * 1001 + b'"}', 422),
+    "a task that is not there": (b'{"text": "a", "tasks": ["intent"]}', 422),
+    "a task that is no list": (b'{"text": "a", "tasks": "topic"}', 422),
+    "a prompt that is not there": (b'{"text": "a", "prompt_name": "query"}', 422),
+    "a threshold above 1": (b'{"text": "a", "thresholds": {"topic": 2}}', 422),
+    "no best labels": (b'{"text": "a", "top_k": 0}', 422),
+    "an unknown argument": (b'{"text": "a", "batch_size": 1000000}', 422),
+    "too large": (b'{"text": "' + b"a" * 20_000 + b'"}', 413),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_as_it_should_be_is_refused_with_a_reason(port, name):
+    body, status = REFUSED[name]
+    reply = asked(port, body)
+    assert reply.status == status, reply.content
+    assert 0 < len(reply.json["detail"]) < 1000
+    assert asked(port, {"text": "play jazz"}).status == 200
+
+
+def test_reasons_name_the_place_and_not_the_text(port):
+    reply = asked(port, {"texts": ["secret", 7, 8]})
+    assert reply.json["detail"] == "texts.1: Input should be a valid string (and 1 more)"
+    reply = asked(port, {"text": "secret", "tasks": ["intent"]})
+    assert "Unknown task 'intent'. This model has: topic, entities" in reply.json["detail"]
+    assert "secret" not in reply.content.decode()
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_only_json_is_read(port, content_type):
+    reply = asked(port, {"text": "a"}, headers={"Content-Type": content_type})
+    assert reply.status == 415
+    assert "application/json" in reply.json["detail"]
+
+
+def test_compressed_bodies_are_not_unpacked(port):
+    bomb = gzip.compress(json.dumps({"text": "a" * 10**7}).encode())
+    assert len(bomb) < LIMITS.max_body_bytes
+    for encoding in ("gzip", "deflate", "br", "identity, gzip"):
+        reply = asked(port, bomb, headers={**JSON, "Content-Encoding": encoding})
+        assert reply.status == 415
+        assert "compressed" in reply.json["detail"]
+    body = b'{"text": "a"}'
+    assert asked(port, body, headers={**JSON, "Content-Encoding": "identity"}).status == 200
+
+
+def test_bodies_without_a_length_are_counted(port):
+    whole = [b'{"text"', b': "play ', b'jazz"}']
+    assert asked(port, whole, chunked=True).status == 200
+    reply = asked(port, itertools.repeat(b"a" * 1000), chunked=True)  # without an end
+    assert reply.status == 413
+    assert reply.headers["connection"] == "close"
+
+
+def test_a_length_above_the_limit_is_refused_before_the_body_is_there(port):
+    for length in (str(LIMITS.max_body_bytes + 1), "9" * 18):
+        reply = asked(port, b'{"text"', headers={**JSON, "Content-Length": length})
+        assert reply.status == 413
+    for length in ("-1", "1e3", "9" * 5000):  # the server's own refusals: no length at all
+        try:
+            reply = asked(port, b'{"text"', headers={**JSON, "Content-Length": length})
+        except (*CLOSED, KeyError):
+            continue
+        assert 400 <= reply.status < 500
+
+
+def test_a_body_that_takes_too_long_is_given_up(port):
+    reply = asked(port, b'{"text": "pl', headers={**JSON, "Content-Length": "100"})
+    assert reply.status == 408
+    assert "within 2 seconds" in reply.json["detail"]
+
+
+def test_other_paths_and_methods(port):
+    assert asked(port, path="/").status == 404
+    assert asked(port, path="/predict").status == 405
+    assert asked(port, path="/%ff%00/../predict").status == 404
+    assert asked(port, {"text": "a"}, path="/model").status == 405
+
+
+class FromServe:
+    """Stands for Serve's proxy behind the front door: says what it is told to say."""
+
+    def __init__(self, *messages):
+        self.messages = messages
+
+    async def __call__(self, scope, receive, send):
+        self.headers = scope["headers"]
+        await receive()
+        for message in self.messages:
+            await send(message)
+
+
+def plain(status: int) -> tuple:
+    content = b"in its own words"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(content))]
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": content},
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "retry"),
+    [
+        ((), 503, True),  # a replica that ended
+        (plain(408), 504, False),
+        (plain(503), 503, True),
+        (plain(429), 429, True),
+        (plain(404), 503, True),
+        (plain(500), 500, False),
+    ],
+)
+def test_what_serve_says_is_put_into_json(said, status, retry):
+    with Server(FrontDoor(FromServe(*said))) as port:
+        reply = asked(port, {"text": "a"})
+    assert reply.status == status
+    assert set(reply.json) == {"detail"}
+    assert ("retry-after" in reply.headers) == retry
+
+
+def test_requests_can_not_command_serve():
+    behind = FromServe(*plain(200))
+    hostile = {
+        "X-Request-Timeout-Seconds": "-1",
+        "X-Request-Disconnect-Disabled": "?1",
+        "Serve_Multiplexed_Model_Id": "other",
+        "X-Session-Id": "1",
+        "X-Request-Id": "\xff",
+        "Authorization": "secret",
+    }
+    with Server(FrontDoor(behind)) as port:
+        asked(port, {"text": "a"}, headers={**JSON, **hostile})
+    assert {name for name, _ in behind.headers} == {b"host", b"content-type", b"content-length"}
+
+
+def test_requests_are_answered_together_and_each_gets_its_own(answers):
+    jobs = [
+        Job(["play jazz", "in Paris"], {}),
+        Job(["a", "b"], {"tasks": ["topic"]}),
+        Job(["play"], {"tasks": ["nothing"]}),
+        Job(["x" * 90] * 3, {}),
+        Job(["c"], {"tasks": ["topic"]}),
+    ]
+    found = answer_together(answers, jobs)
+    assert isinstance(found.pop(2), ValueError)
+    jobs.pop(2)
+    for job, one in zip(jobs, found, strict=True):
+        assert_same(json.loads(one), {"answers": answers(job.texts, **job.arguments)})
+
+
+def test_a_request_that_nobody_waits_for_takes_no_more_time():
+    jobs = [Job(["a" * CALL_CHARACTERS] * 3, {}), Job(["b"], {}), Job(["c"], {})]
+    calls = []
+
+    def pipeline(texts):
+        calls.append([text[0] for text in texts])
+        jobs[0].dropped = jobs[2].dropped = True
+        return [{"text": text[0]} for text in texts]
+
+    found = answer_together(pipeline, jobs)
+    assert calls == [["a"], [], [], ["b"]]
+    assert json.loads(found[1]) == {"answers": [{"text": "b"}]}
+
+
+def test_an_answer_that_json_can_not_hold_is_an_error():
+    (found,) = answer_together(lambda texts: [{"score": float("nan")}], [Job(["a"], {})])
+    assert isinstance(found, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "model: Field required."),
+        ({"model": "x", "replicas": "0"}, "replicas: .* Found '0'."),
+        ({"model": "x", "backend": "jax"}, "backend: .* Found 'jax'."),
+        ({"model": "x", "replica": 1}, "replica: .* Found 1."),
+    ],
+)
+def test_options_are_checked_in_one_line(given, reason):
+    with pytest.raises(ValueError, match=reason):
+        ServiceOptions.of(given)
