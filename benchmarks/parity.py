@@ -3,15 +3,16 @@
     python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
-pipeline on torch, the folder loaded again by the typed API, ONNX in float32 and int8, OpenVINO,
-sentence-transformers (the embedding), and the stock pipelines (a head each). With `--model` those
-that give all answers are also held against the labels of the test split. Without it the heads are
-not trained, and pooling is `cls`, for which all encoder families have a sequence classification of
-their own.
+pipeline on torch, the folder loaded again by the typed API, the HTTP service, ONNX in float32 and
+int8, OpenVINO, sentence-transformers (the embedding), and the stock pipelines (a head each). With
+`--model` those that give all answers are also held against the labels of the test split. Without it
+the heads are not trained, and pooling is `cls`, for which all encoder families have a sequence
+classification of their own.
 """
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import machine
 from benchmarks.measuring import rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
+from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
 from data.label_alignment import join_words
 from export import onnx, openvino, parity, plain_heads, sentence_transformers
@@ -37,6 +39,7 @@ from modeling.decoding import tags_to_spans
 from run_multitask import fail
 
 OURS, TYPED, STOCK_BATCH = "pipeline, torch", "typed API, torch", 32
+SERVED = {"the service, 2 replicas": 2}
 GRAPHS = {
     "ONNX": (onnx, {}),
     "ONNX, int8": (onnx, {"int8": True}),
@@ -61,11 +64,11 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         fail(error)
     found: dict[str, dict[str, Any]] = {}
-    with TemporaryDirectory() as folder:
-        contestants = compare(model, tokenizer, work.texts, Path(folder), found)
+    with TemporaryDirectory() as folder, ExitStack() as services:
+        contestants = compare(model, tokenizer, work.texts, Path(folder), found, services)
         if options.model and "test" in work.rows:
             (test,) = work.rows["test"].values()
-            for name in (OURS, TYPED, *GRAPHS):
+            for name in (OURS, TYPED, *SERVED, *GRAPHS):
                 if name in contestants:
                     found[name] |= quality(contestants[name], list(test), model.config.tasks)
         times = run_all(
@@ -113,8 +116,10 @@ def compare(
     texts: list[str],
     folder: Path,
     found: dict[str, dict[str, Any]],
+    services: ExitStack,
 ) -> dict[str, Answer]:
-    """Write every form below `folder` and compare it; the differences go to `found`.
+    """Write every form below `folder` and compare it; the differences go to `found`, and what runs
+    to `services`.
 
     Returns:
         `dict[str, Answer]`: of each form that there is, what answers a list of texts.
@@ -127,6 +132,9 @@ def compare(
     contestants: dict[str, Answer] = {OURS: ours}
     forms = {
         TYPED: lambda path: typed(model, tokenizer, path, texts, expected),
+        **{name: lambda path, number=number: served(
+            number, model, tokenizer, path, texts, expected, services)
+           for name, number in SERVED.items()},
         **{name: lambda path, one=one: graph(one, model, tokenizer, path, texts, expected)
            for name, one in GRAPHS.items()},
         "sentence-transformers": lambda path: embedding(model, tokenizer, path, texts, expected),
@@ -177,19 +185,39 @@ def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any]
 
 def typed(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
     """All answers, by the saved folder and the typed API."""
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    save(model, tokenizer, path)
     predict = Predictor(path, device="cpu")
 
     def answer(texts: list[str]) -> list[dict]:
         return [asdict(one) for one in predict(texts)]
 
     answers = answer(texts)
+    return embedding_difference(answers, expected) | disagreements(answers, expected), answer
+
+
+def served(
+    replicas, model, tokenizer, path, texts, expected, services
+) -> tuple[dict[str, Any], Answer]:
+    """All answers, by the saved folder and HTTP, for several clients at once."""
+    save(model, tokenizer, path)
+    port, flags = free_port(), ["--replicas", str(replicas), "--threads", "1"]
+    services.enter_context(service(path, port, flags))
+    client = Client(port)
+
+    def answer(texts: list[str]) -> list[dict]:
+        return [one for some in client.all(parts(texts, TOGETHER)) for one in some]
+
+    answers = answer(texts)
+    return embedding_difference(answers, expected) | disagreements(answers, expected), answer
+
+
+def embedding_difference(answers: list[dict], expected: list[dict]) -> dict[str, float]:
+    """As `parity.differences`."""
     ours, theirs = (
         {"embedding": torch.tensor(np.array([one["embedding"] for one in all_]))}
         for all_ in (expected, answers)
     )
-    return parity.differences(ours, theirs) | disagreements(answers, expected), answer
+    return parity.differences(ours, theirs)
 
 
 def disagreements(answers: list[dict], expected: list[dict]) -> dict[str, float]:

@@ -11,26 +11,28 @@ answered. The clients take their part of the same cores.
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import local
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import machine
 from benchmarks.measuring import percentiles, rate, ratio, run_all
 from benchmarks.reporting import Table, times_as_json, write
-from benchmarks.workload import ROOT, Workload, load, options_parser, start
-from modeling import MultiTaskPipeline
+from benchmarks.workload import ROOT, load, options_parser, start
+from modeling import MultiTaskModel, MultiTaskPipeline
 from modeling.pipeline_multitask import save_pipeline_code
 
 OURS = "MultiTaskPipeline, in one process"
@@ -44,7 +46,6 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = options_parser(__file__, __doc__, rows=1000, rounds=3)
     parser.add_argument("--replicas", type=int, default=2, help="default: 2")
-    parser.add_argument("--port", type=int, default=8888, help="default: 8888")
     options = parser.parse_args(argv)
     start(options)
     work = load(options)
@@ -53,10 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads or options.replicas)
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
     with TemporaryDirectory() as folder:
-        save(work, model, Path(folder, "model"))
+        save(model, work.tokenizer, Path(folder, "model"))
         flags = ["--replicas", str(options.replicas), "--threads", "1"]
-        with service(Path(folder, "model"), options.port, flags):
-            ask = Client(options.port)
+        port = free_port()
+        with service(Path(folder, "model"), port, flags):
+            ask = Client(port)
 
             def contestants(texts: list[str]) -> dict[str, Callable[[], Any]]:
                 return {
@@ -104,11 +106,20 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def save(work: Workload, model: Any, folder: Path) -> None:
+def save(model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """What the service loads."""
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
-    work.tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def free_port() -> int:
+    """One below those that the system gives out by itself, as to Ray's processes."""
+    for port in range(20_000, 30_000):
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("No port is free.")
 
 
 @contextmanager

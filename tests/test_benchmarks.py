@@ -196,6 +196,7 @@ def test_latency(tiny):
 def test_parity(tiny, monkeypatch):
     # A graph takes many seconds to make; tests/test_export.py makes one.
     monkeypatch.setattr(parity, "GRAPHS", {})
+    monkeypatch.setattr(parity, "SERVED", {})  # nor does Ray start in less; see test_serving.py
     parity.main(tiny)
     found = results_of(tiny)
     stock = {"stock pipeline, topic", "stock pipeline, entities"}
