@@ -244,7 +244,7 @@ def assert_holds_nothing_of_this_machine(files: dict[str, bytes], *paths: Path) 
     """In no byte of any file is there a path, a name or a token of where it was made."""
     places = [ROOT, Path.cwd(), Path.home(), Path(sys.prefix), Path(tempfile.gettempdir()), *paths]
     secrets = [str(place).encode() for place in places]
-    secrets += [USER.encode(), b"hf_"]
+    secrets += [USER.encode(), TOKEN.encode()]
     # These may be any short word: of code, or two bytes of a number.
     names = {getpass.getuser(), socket.gethostname(), platform.node()}
     for name, content in files.items():
