@@ -34,7 +34,8 @@ def export(
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_graph(model, Path(scratch, "model.onnx"))
-        converted = openvino.convert_model(Path(scratch, "model.onnx"))
+        # Not by `convert_model`, which reports its use to Intel.
+        converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
     write_the_rest(model, tokenizer, _graph_class(), folder)
     graph = load(folder)
