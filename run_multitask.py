@@ -40,7 +40,7 @@ from inference.loading import load_pipeline, read_as
 from inference.parts import OtherAnswers, parts_in
 from inference.tables import Layout
 from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from training.arguments import RunArguments, parse_arguments
+from training.arguments import RunArguments
 from training.checkpoints import checkpoints, is_complete, newest_complete_checkpoint
 from training.compared_models import measure
 from training.comparison import Comparison, is_finished, mark_finished
@@ -59,6 +59,7 @@ from training.data_loading import (
 from training.freezing import check_freezing, parameter_counts
 from training.metrics import metric_names
 from training.model_loading import load_model
+from training.parsing import parse_arguments
 from training.processor import keep_freed_memory
 from training.report import can_plot, write_report
 from training.results import (

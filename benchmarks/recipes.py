@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import machine
 from benchmarks.reporting import Table, write
 from benchmarks.workload import ROOT
-from training.arguments import RunArguments, parse_arguments
+from training.arguments import RunArguments
+from training.parsing import parse_arguments
 
 NOTHING_TRAINED = "everything"
 # Only the last weights are evaluated, for choosing the best would cost evaluations.

@@ -30,9 +30,10 @@ from transformers.utils import logging as transformers_logging
 from data.label_alignment import join_words
 from modeling import MultiTaskModel
 from run_multitask import fail
-from training.arguments import MultiTaskTrainingArguments, RunArguments, parse_arguments
+from training.arguments import MultiTaskTrainingArguments, RunArguments
 from training.data_loading import join_datasets, load_rows, preprocess_rows
 from training.model_loading import load_model
+from training.parsing import parse_arguments
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = {True: "snips.yaml", False: "quickstart.yaml"}  # with a data_dir, and without one

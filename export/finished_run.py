@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from huggingface_hub import CardData, ModelCard, try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from training.arguments import read_yaml
 from training.comparison import MULTI, WITHOUT_EFFECT
+from training.parsing import read_yaml
 
 # What belongs to one machine or person, besides what has no effect on the model.
 LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")

@@ -11,10 +11,10 @@ import yaml
 from safetensors.torch import load_file
 
 import run_multitask
-from training.arguments import parse_arguments
 from training.checkpoints import mark_complete
 from training.compared_models import exact_match_together
 from training.comparison import Comparison, folder_name, is_finished
+from training.parsing import parse_arguments
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

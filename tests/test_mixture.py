@@ -13,9 +13,10 @@ import yaml
 from safetensors.torch import load_file
 
 import run_multitask
-from training.arguments import RunArguments, parse_arguments
+from training.arguments import RunArguments
 from training.data_loading import epoch_draws, join_datasets, load_rows, preprocess_rows
 from training.model_loading import load_model
+from training.parsing import parse_arguments
 from training.trainer import MultiTaskTrainer
 
 SIZES = {"words": 12, "topics": 24, "reviews": 4}

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .arguments import RunArguments, parse_arguments, resolve
+from .arguments import RunArguments
 from .data_loading import Rows, keep_only_task, load_rows
+from .parsing import parse_arguments, resolve
 
 MULTI, UNTRAINED = "multi", "untrained"
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training import arguments
-from training.arguments import DEFAULT_CONFIG, TaskArguments, parse_arguments
+from training import arguments, parsing
+from training.arguments import TaskArguments
+from training.parsing import DEFAULT_CONFIG, parse_arguments
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -196,7 +197,7 @@ def test_a_missing_file_is_named():
 
 def test_without_a_config_the_quickstart_runs(tmp_path, monkeypatch, capsys):
     assert DEFAULT_CONFIG == ROOT / "configs" / "quickstart.yaml"
-    monkeypatch.setattr(arguments, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
+    monkeypatch.setattr(parsing, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
     (tmp_path / "quickstart.yaml").write_text(BASE)
     assert parse_arguments([]).data.train_file == ["train.jsonl"]
     assert capsys.readouterr().out == "No config given: running configs/quickstart.yaml.\n"
