@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-
-pytest.importorskip("playwright", reason="needs playwright, of requirements-dev.txt")
-from playwright.sync_api import Page, Route, sync_playwright  # noqa: E402
+from playwright.sync_api import Page, Route, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 HERE = {"localhost", "127.0.0.1"}
