@@ -159,7 +159,7 @@ def results_of(options: list[str], *plots: str) -> dict:
 def test_training(tiny, slots_and_intents):
     training.main([*tiny, "--data_dir", slots_and_intents, "--epochs", "1", "--profile"])
     found = results_of(tiny, "speed")
-    contestants = {training.OURS, training.BARE, training.STOCK}
+    contestants = {training.OURS, training.PLAIN, training.BARE, training.STOCK}
     for key in ("times", "sentences_per_second", "matrix_flops", "quality", "padded_share"):
         assert found[key].keys() == contestants
     assert found["sentences"] == 20
