@@ -2,16 +2,17 @@
 
     python benchmarks/training.py [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
 
-The first and the bare loop train one model with all heads on the same batches; the bare loop is the
-shortest one that does the same arithmetic, so their ratio is what the Trainer costs. The Trainer also
-runs without holding the embedding, so their ratio is what that costs a step; the vectors that are
-held are computed once, before, which is not part of the time. Stock Trainers are what a user of
-transformers writes: one model per task, with the defaults of its `TrainingArguments`, collators and
-sampler; the time is the sum over the tasks. Batch size, learning rate, weight decay, warm-up and
-epochs are the same for all, and none evaluates, saves or reports. Each run is a process of its own,
-for how memory is kept is a matter of the whole process: ours keep it as `run_multitask.py` does,
-stock Trainers as the C library does. What is timed is the training call; data is tokenized, models
-are loaded and some rows were trained on by then. Each round has a seed of its own.
+The first and the bare loop train one model with all heads on the same batches; the bare loop is
+the shortest one that does the same arithmetic, so their ratio is what the Trainer costs. The
+Trainer also runs without holding the embedding, so their ratio is what that costs a step; the
+vectors that are held are computed once, before, which is not part of the time. Stock Trainers are
+what a user of transformers writes: one model per task, with the defaults of its
+`TrainingArguments`, collators and sampler; the time is the sum over the tasks. Batch size,
+learning rate, weight decay, warm-up and epochs are the same for all, and none evaluates, saves or
+reports. Each run is a process of its own, for how memory is kept is a matter of the whole
+process: ours keep it as `run_multitask.py` does, stock Trainers as the C library does. What is
+timed is the training call; data is tokenized, models are loaded and some rows were trained on by
+then. Each round has a seed of its own.
 
 A faster run that learns less is not faster: after each round the models are scored on the test
 split, all by the same code.
