@@ -53,8 +53,8 @@ class MultiTaskOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, given labels.
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): of the
-            encoder's last layer.
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): the
+            encoder's last layer's.
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
             vectors, of length 1 where the config says `normalize`.
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
