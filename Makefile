@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install backbone quickstart test test-slow check format docker clean
+.PHONY: help install backbone quickstart test test-slow check format docs docker clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,12 +38,15 @@ format: install ## Format the code, fixing what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install ## Build the guide into site/; a broken link ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 docker: ## Build the image and train the quickstart in it
 	docker build -t ml-apprentice .
 	docker run --rm ml-apprentice
 
-clean: ## Remove .venv and caches; runs/ and backbones/ stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove .venv, site/ and caches; runs/ and backbones/ stay
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp a step: pip runs again only when the requirements have changed.

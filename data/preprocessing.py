@@ -157,11 +157,11 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
         if task["type"] == "token_classification":
             for column in (name, f"{name}.tags", f"{name}.positions"):
                 features[column] = List(Value("int32"))
-        elif task["type"] == "sequence_classification":
+        elif task["type"] == "sentence_embedding":
+            features[name] = Value("float32")
+        else:
             single = task["problem_type"] == "single_label_classification"
             features[name] = Value("int32") if single else List(Value("float32"))
-        else:
-            features[name] = Value("float32")
     return Features(features)
 
 

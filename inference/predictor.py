@@ -57,7 +57,7 @@ class Answer:
 
     Attributes:
         text (`str`): what was asked about.
-        embedding (`np.ndarray` of shape `(hidden_size,)`, float32).
+        embedding (`np.ndarray` of shape `(hidden_size,)`): of float32.
         labels (`dict[str, Label]`): by sentence task.
         entities (`dict[str, list[Entity]]`): by token task, in the order of the text.
     """
@@ -166,7 +166,7 @@ class Predictor:
         """The answer for a text, or those for several.
 
         Args:
-            texts (`str` or `Iterable[str]`).
+            texts (`str` or `Iterable[str]`): one text, or several.
             **kwargs: `tasks`, `top_k`, `thresholds`, `prompt_name` and `batch_size` of
                 `MultiTaskPipeline`.
 

@@ -89,7 +89,7 @@ class Layout:
     def _columns(self, name: str, task: dict) -> list[tuple[str, pa.DataType]]:
         if task["type"] == "token_classification":
             return [(name, pa.list_(ENTITY))]
-        if task["type"] != "sequence_classification":
+        if task["type"] == "sentence_embedding":
             return []
         scores = pa.struct([(label, pa.float32()) for label in task["labels"]])
         if task["problem_type"] == "regression":
@@ -108,7 +108,7 @@ class Layout:
         for name, task in self.tasks.items():
             if task["type"] == "token_classification":
                 columns[name] = answer["entities"][name]
-            elif task["type"] == "sequence_classification":
+            elif task["type"] != "sentence_embedding":
                 columns |= self._labels(name, task, answer["labels"][name])
         if EMBEDDING not in self.without:
             columns["embedding"] = answer["embedding"]

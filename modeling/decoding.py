@@ -111,7 +111,7 @@ def likeliest_labels(
     each unit wherever those are such a sequence.
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, seq_len, num_labels)`).
+        logits (`torch.Tensor` of shape `(batch_size, seq_len, num_labels)`): of a token head.
         units (`torch.BoolTensor` of shape `(batch_size, seq_len)`): the tokens that stand for a
             unit; others are passed over.
         labels (`list[str]`): the task's, of which those that begin with `I-` are bound, where the

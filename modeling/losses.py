@@ -29,7 +29,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of class ids.
 
     Args:
-        logits (`torch.Tensor` of shape `(..., num_labels)`).
+        logits (`torch.Tensor` of shape `(..., num_labels)`): of a head.
         labels (`torch.LongTensor` of shape `(...)`): class ids, -100 where absent.
     """
     losses = F.cross_entropy(
@@ -45,7 +45,7 @@ def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     """Cross-entropy of independent yes-or-no labels.
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, num_labels)`).
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): of a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): 0 to 1, NaN where absent.
     """
     present = present_labels(labels)
@@ -59,7 +59,7 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Squared error of real values.
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, num_labels)`).
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): of a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where
             absent.
     """
@@ -104,7 +104,7 @@ def cosent(embeddings: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor)
     in sentence-transformers' CoSENTLoss (Su 2022, https://kexue.fm/archives/8847); for each pair.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`).
+        embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`): of the batch's texts.
         scores (`torch.FloatTensor` of shape `(num_texts,)`): of a pair, at its first text; NaN
             elsewhere.
         groups (`torch.LongTensor` of shape `(num_texts,)`): the pair that each text is of; the
@@ -128,7 +128,7 @@ def in_batch_negatives(
     sentence-transformers' MultipleNegativesRankingLoss.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`).
+        embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`): of the batch's texts.
         labels (`torch.FloatTensor` of shape `(num_texts,)`): 1 at the first text of a group; NaN
             elsewhere.
         groups (`torch.LongTensor` of shape `(num_texts,)`): the group that each text is of; the

@@ -53,8 +53,10 @@ class MultiTaskOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, given labels.
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`).
-        sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`).
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): the
+            encoder's last layer's.
+        sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
+            vectors, of length 1 where the config says `normalize`.
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
             `(batch_size, seq_len, num_labels)`.
         losses (`dict[str, torch.FloatTensor]`): per task, before weighting.
@@ -216,7 +218,7 @@ class MultiTaskModel(PreTrainedModel):
         """Encode once, answer every task.
 
         Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`).
+            input_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): token ids.
             attention_mask (`torch.Tensor` of shape `(batch_size, seq_len)`): 1 for tokens, 0 for
                 padding; all 1 where it is not given.
             token_type_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): passed on to

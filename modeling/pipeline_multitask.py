@@ -276,7 +276,7 @@ class MultiTaskPipeline(Pipeline):
         sentence_scores = {
             name: _scores(outputs[name], task).tolist()
             for name, task in tasks.items()
-            if task["type"] == "sequence_classification"
+            if task["type"] not in ("token_classification", "sentence_embedding")
         }
         token_tasks = {
             name: task for name, task in tasks.items() if task["type"] == "token_classification"

@@ -29,7 +29,7 @@ def pool(pooling: str, hidden_states: torch.Tensor, attention_mask: torch.Tensor
 
     Args:
         pooling (`str`): `cls`, `mean` or `max`.
-        hidden_states (`torch.Tensor` of shape `(batch_size, seq_len, hidden_size)`).
+        hidden_states (`torch.Tensor` of shape `(batch_size, seq_len, hidden_size)`): the encoder's.
         attention_mask (`torch.Tensor` of shape `(batch_size, seq_len)`): 1 for tokens, 0 for
             padding.
 

@@ -108,7 +108,7 @@ def parameter_counts(
     """How many parameters are trained, if only from a later epoch on, and how many there are.
 
     Args:
-        model (`MultiTaskModel`).
+        model (`MultiTaskModel`): the one to be trained.
         args (`MultiTaskTrainingArguments`, *optional*): of the training. By default those count as
             trained that require a gradient now.
     """

@@ -46,7 +46,7 @@ def cached_layers(
     it is gone when they are, however they end.
 
     Args:
-        model (`MultiTaskModel`).
+        model (`MultiTaskModel`): the one to be trained.
         num_layers (`int`): at least 1; those layers, and the embeddings, are frozen.
         dataset (`Dataset`): rows with `input_ids`, all that there are in training.
         padding_id (`int`): what the collator puts between them.
