@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install backbone quickstart test test-slow check format docs docker clean
+.PHONY: help install backbone quickstart demo notebook test test-slow check format docs docker clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ backbone: $(VENV)/.created ## Fetch the quickstart's encoder, unless it's there
 
 quickstart: $(VENV)/.installed backbone ## Train the small three-task model and show what it answers
 	$(BIN)/python run_multitask.py configs/quickstart.yaml
+
+notebook: $(VENV)/.installed-notebook backbone ## Open the walkthrough in Jupyter
+	$(BIN)/jupyter lab notebooks/multitask_walkthrough.ipynb
 
 test: install ## Run the tests
 	$(PYTEST) -n auto
@@ -57,6 +60,10 @@ $(VENV)/.created:
 
 $(VENV)/.installed: requirements.txt $(VENV)/.created
 	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-notebook: requirements-notebook.txt requirements-report.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-notebook.txt
 	@touch $@
 
 # After the runtime requirements, so that torch is there before anything that asks for some torch.
