@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+MODEL ?= runs/quickstart
 BIN := $(VENV)/bin
 # seqeval comes as source, which a pip older than 23.1 builds in a way that fails without this.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517
@@ -10,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install backbone quickstart test test-slow check format docker clean
+.PHONY: help install backbone quickstart demo test test-slow check format docker clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +23,9 @@ backbone: $(VENV)/.created ## Fetch the quickstart's encoder, unless it's there
 
 quickstart: $(VENV)/.installed backbone ## Train the small three-task model and show what it answers
 	$(BIN)/python run_multitask.py configs/quickstart.yaml
+
+demo: $(VENV)/.installed-demo ## Show a model's answers in a browser: MODEL=runs/mine, else the quickstart's
+	$(BIN)/python app.py --model $(MODEL)
 
 test: install ## Run the tests
 	$(PYTEST) -n auto
@@ -54,6 +58,10 @@ $(VENV)/.created:
 
 $(VENV)/.installed: requirements.txt $(VENV)/.created
 	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-demo: requirements-demo.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-demo.txt
 	@touch $@
 
 # After the runtime requirements, so that torch is there before anything that asks for some torch.
