@@ -132,7 +132,7 @@ def colouring(task: dict | None, name: str | None, answers: Answers) -> list[str
         return ["texts"] * len(answers)
     labels = [answer.labels[name] for answer in answers]
     if task["problem_type"] == "regression":
-        return [label.score for label in labels]
+        return [label.scores[task["labels"][0]] for label in labels]
     return [
         ", ".join(label.label) or NONE if isinstance(label.label, list) else label.label
         for label in labels

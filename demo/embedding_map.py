@@ -46,8 +46,8 @@ def figure(
         for label, rows in rows_of.items():
             if rows:
                 name = label if len(label) <= LONGEST_NAME else f"{label[:LONGEST_NAME]}..."
-                marker = {"color": colours.get(label, GREY)}
-                _add(chart, points, texts, answers, rows, marker, _plain(name))
+                colour = {"color": colours.get(label, GREY)}
+                _add(chart, points, texts, answers, rows, colour, _plain(name))
     else:
         marker = {
             "color": [answers[row] for row in shown],

@@ -41,6 +41,7 @@ CSS = """
 .marked { max-height: 400px; overflow-y: auto; }
 .marked .textfield { display: block; }
 .marked .token-container, .marked .token { display: inline; }
+.marked .token.highlighted { margin: 0; }
 .marked .token:not(.highlighted) { margin: 0; padding: 0; }
 .map .legendtext, .map .cbaxis text { fill: var(--body-text-color) !important; }
 .map .modebar-btn--logo, footer .divider { display: none; }
@@ -124,7 +125,7 @@ _asks_model: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "pri
 
 
 def _one_text(asking: Asking) -> None:
-    def answer(text: str) -> list:
+    def answered(text: str) -> list:
         try:
             found, nearest = asking.one(text)
         except ValueError as error:
@@ -136,7 +137,7 @@ def _one_text(asking: Asking) -> None:
             {sentence: max(0.0, cosine) for sentence, cosine in nearest.items()},
         ]
 
-    _, *given = answer(EXAMPLES[0])  # the page opens with answers
+    _, *given = answered(EXAMPLES[0])  # the page opens with answers
     values = iter(given)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -177,13 +178,13 @@ def _one_text(asking: Asking) -> None:
                 show_heading=False,
             )
     outputs = [alert, *marked, *labels, nearest]
-    gr.on([button.click, text.submit], answer, text, outputs, **_asks_model)
+    gr.on([button.click, text.submit], answered, text, outputs, **_asks_model)
     with examples:
         gr.Examples(
             [[one] for one in EXAMPLES],
             text,
             outputs,
-            answer,
+            answered,
             run_on_click=True,
             cache_examples=False,
             api_visibility="private",
@@ -196,14 +197,14 @@ def _marks(types: list[str]) -> dict[str, str]:
 
 
 def _two_texts(asking: Asking) -> None:
-    def compare(one: str, other: str) -> list:
+    def compared(one: str, other: str) -> list:
         try:
             cosine, answers = asking.two(one, other)
         except ValueError as error:
             return [_alert(str(error)), None, None]
         return [_alert(), f"{cosine:.2f}", of.side_by_side(asking.config, answers)]
 
-    _, cosine_value, table_value = compare(*PAIR)
+    _, cosine_value, table_value = compared(*PAIR)
     with gr.Row():
         first = gr.Textbox(PAIR[0], label="First text", lines=3, max_lines=8, min_width=300)
         second = gr.Textbox(PAIR[1], label="Second text", lines=3, max_lines=8, min_width=300)
@@ -222,7 +223,7 @@ def _two_texts(asking: Asking) -> None:
     outputs = [alert, cosine, table]
     gr.on(
         [button.click, first.submit, second.submit],
-        compare,
+        compared,
         [first, second],
         outputs,
         **_asks_model,
@@ -230,7 +231,7 @@ def _two_texts(asking: Asking) -> None:
 
 
 def _a_list(asking: Asking) -> None:
-    def answer(lines: str, upload: str | None, task: str | None):
+    def answered_list(lines: str, upload: str | None, task: str | None):
         try:
             texts = read_upload(Path(upload)) if upload else lines_of(lines)
             answers = asking.many(texts)
@@ -242,9 +243,9 @@ def _a_list(asking: Asking) -> None:
             "kept": of.kept_table(answers),
             "points": on_a_plane(answers.embeddings),
         }
-        return [_alert(), found, gr.Column(visible=True), "", *show(found, "", task)]
+        return [_alert(), found, gr.Column(visible=True), "", *filtered(found, "", task)]
 
-    def show(found: dict | None, wanted: str, task: str | None) -> list:
+    def filtered(found: dict | None, wanted: str, task: str | None) -> list:
         if found is None:
             return [gr.skip()] * 4
         table = found["shown"]
@@ -304,11 +305,11 @@ def _a_list(asking: Asking) -> None:
         chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
     shown = [count, table, chart, download]
     button.click(
-        answer, [lines, upload, task], [alert, found, results, wanted, *shown], **_asks_model
+        answered_list, [lines, upload, task], [alert, found, results, wanted, *shown], **_asks_model
     )
     gr.on(
-        [wanted.input, task.input],
-        show,
+        [wanted.change, task.input],
+        filtered,
         [found, wanted, task],
         shown,
         trigger_mode="always_last",
@@ -317,7 +318,7 @@ def _a_list(asking: Asking) -> None:
     )
 
 
-def _widths(answers: int) -> list[str]:
+def _widths(answers: int) -> list[str | int]:
     """Of the text and of each task's answer: they fill a wide page, and a narrow one scrolls."""
     return ["360px", *[f"{max(200, 840 // max(1, answers))}px"] * answers]
 

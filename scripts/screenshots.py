@@ -9,12 +9,13 @@ It needs playwright and chromium.
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 # What each is called, and the browser that sees it.
-BROWSERS = {
+BROWSERS: dict[str, dict[str, Any]] = {
     "demo.png": {"viewport": {"width": 1280, "height": 720}},
     "demo_phone.png": {
         "viewport": {"width": 390, "height": 844},
