@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+MODEL ?= runs/quickstart
 BIN := $(VENV)/bin
 # seqeval comes as source, which a pip older than 23.1 builds in a way that fails without this.
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --use-pep517
@@ -25,6 +26,9 @@ quickstart: $(VENV)/.installed backbone ## Train the small three-task model and 
 
 notebook: $(VENV)/.installed-notebook backbone ## Open the walkthrough in Jupyter
 	$(BIN)/jupyter lab notebooks/multitask_walkthrough.ipynb
+
+demo: $(VENV)/.installed-demo ## Show a model's answers in a browser: MODEL=runs/mine, else the quickstart's
+	$(BIN)/python app.py --model $(MODEL)
 
 test: install ## Run the tests
 	$(PYTEST) -n auto
@@ -64,6 +68,10 @@ $(VENV)/.installed: requirements.txt $(VENV)/.created
 
 $(VENV)/.installed-notebook: requirements-notebook.txt requirements-report.txt $(VENV)/.installed
 	$(PIP_INSTALL) -r requirements-notebook.txt
+	@touch $@
+
+$(VENV)/.installed-demo: requirements-demo.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-demo.txt
 	@touch $@
 
 # After the runtime requirements, so that torch is there before anything that asks for some torch.

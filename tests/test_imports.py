@@ -20,8 +20,8 @@ from training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
-    *("modeling", "data", "training", "export", "inference", "serving"),
-    *("run_multitask", "serve", "handler", "benchmarks", "scripts"),
+    *("modeling", "data", "training", "export", "inference", "serving", "demo"),
+    *("run_multitask", "serve", "app", "handler", "benchmarks", "scripts"),
 }
 ALLOWED = {
     "modeling": set(),
@@ -30,6 +30,8 @@ ALLOWED = {
     "export": {"modeling", "data", "training"},
     "inference": {"modeling", "data", "export"},
     "serving": {"modeling", "inference"},
+    "demo": {"data", "inference"},
+    "app": {"inference", "demo"},
 }
 WITHIN_MODELING = {
     "configuration_multitask": set(),
@@ -52,7 +54,7 @@ def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_packages_import_only_what_is_below_them(package):
-    for path in (ROOT / package).glob("*.py"):
+    for path in [*(ROOT / package).glob("*.py"), *ROOT.glob(f"{package}.py")]:
         for node in imports(path):
             if isinstance(node, ast.ImportFrom) and node.level:
                 continue
