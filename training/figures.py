@@ -81,7 +81,9 @@ def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: s
     shown = [shortened(label) for label in labels]
     places, edge = range(len(labels)), len(labels) - 0.5
     upright = max(map(len, shown)) > 5
-    axes.set_xticks(places, shown, rotation=45 if upright else 0, ha="right" if upright else None)
+    axes.set_xticks(
+        places, shown, rotation=45 if upright else 0, ha="right" if upright else "center"
+    )
     axes.set_yticks(places, shown)
     axes.set(xlim=(-0.5, edge), ylim=(edge, -0.5), xlabel="predicted", ylabel="expected")
     axes.set_title(title)
@@ -128,7 +130,9 @@ def draw_map(
     axes.set_title(title)
     axes.set_aspect("equal")
     axes.tick_params(labelbottom=False, labelleft=False, length=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, handletextpad=0.2, fontsize=8)
+    axes.grid(visible=False)
+    axes.spines[:].set(visible=True, alpha=0.3)
+    axes.get_figure().legend(loc="outside lower center", ncols=2, handletextpad=0.2, fontsize=8)
     return drawn
 
 

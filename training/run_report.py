@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial, wraps
@@ -319,7 +320,9 @@ class RunReport:
 
     def _example(self, place: int, marks: list[tuple[int, int, str]], says: str) -> dict[str, Any]:
         parts = marked(self._text(place), marks)
-        return {"parts": parts, "says": printable(says), "source": self._row(place)["source"]}
+        # The file's name and the line: a page may be passed on, the folders are this machine's.
+        source = re.split(r"[/\\]", self._row(place)["source"])[-1]
+        return {"parts": parts, "says": printable(says), "source": source}
 
     # Maps
 
