@@ -129,7 +129,7 @@ def run_once(run: RunArguments) -> None:
     trainer = make_trainer(run, model, tokenizer, splits, draws)
     measured = measured_splits(run, splits)
     wanted = trainer.is_world_process_zero() and wants_report(run)
-    page = RunReport(rows, splits, tokenizer, list(measured), wanted)
+    page = RunReport(rows, list(run.datasets), splits, tokenizer, list(measured), wanted)
     results: dict[str, float] = {}
     if run.training.do_train:
         page.see_embeddings(model, "before")
@@ -160,9 +160,9 @@ def run_once(run: RunArguments) -> None:
         answer(run, pipeline, texts)
     if trainer.is_world_process_zero():
         trained = ["model", "config.yaml"] if run.training.do_train else []
-        found = ["all_results.json", PAGE] if results else []
+        measures = ["all_results.json", PAGE] if results else []
         next_command = f"python app.py --model {output_dir}" if trained else ""
-        print_written(output_dir, [*trained, *found], next_command)
+        print_written(output_dir, [*trained, *measures], next_command)
         if publishes:
             push(run, model, tokenizer, results, token)
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from browser import browser_page, needs_chromium
-from conftest import results
+from conftest import ROWS, results
 
 import run_multitask
 from training import run_report
@@ -134,6 +134,29 @@ def test_a_resumed_run_shows_all_its_steps_and_an_evaluation_those_of_its_model(
     assert (tmp_path / "measured" / "report.html").is_file()
     assert not (tmp_path / "measured" / "config.yaml").exists()
     assert first["curves"] != resumed["curves"]
+
+
+def test_sentences_are_those_of_their_own_data_set(run, shown, tmp_path):
+    for name in ("one", "two"):
+        lines = [{"text": f"{name} {row['text']}", "topic": row["topic"]} for row in ROWS]
+        text = "".join(f"{json.dumps(row)}\n" for row in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    one, two = ({"train_file": str(tmp_path / f"{name}.jsonl")} for name in ("one", "two"))
+    run(
+        report=True,
+        train_file=None,
+        validation_file=None,
+        # The first has no validation split.
+        datasets={"first": one, "second": {**two, "validation_file": two["train_file"]}},
+    )
+    assert {text.split()[0] for text in shown[0]["texts"]} == {"two"}
+    quoted = [
+        "".join(text for text, _ in example["parts"])
+        for group in shown[0]["sentences"][0]["mistakes"]
+        for example in group["examples"]
+    ]
+    assert quoted
+    assert all(text.startswith("two ") for text in quoted)
 
 
 def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, caplog, capsys):

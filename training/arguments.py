@@ -253,6 +253,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
         default=False,
         metadata={"help": "Whether a new run may replace an earlier run's checkpoints."},
     )
+    run_name: str | None = field(
+        default=None,
+        metadata={"help": "Of the run in trackers. Default: its folder's name and the time."},
+    )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
     save_total_limit: int | None = field(

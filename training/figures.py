@@ -56,7 +56,7 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
         shape = MARKERS[number % len(MARKERS)] if len(points) <= 30 else ""
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(*zip(*points, strict=True), shape, ls="-", ms=4, color=colour, label=name)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="optimizer step", ylabel=label)
     axes.set_title(title)
     axes.legend()

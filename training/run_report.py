@@ -92,6 +92,7 @@ class RunReport:
 
     Args:
         rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set.
+        datasets (`list[str]`): all data sets, in the order of the column `dataset`.
         windows (`dict[str, Dataset]`): preprocessed ones by split.
         splits (`list[str]`): those that the run is measured on.
         wanted (`bool`): whether there is to be a page; else nothing is done.
@@ -100,13 +101,15 @@ class RunReport:
     def __init__(
         self,
         rows: dict[str, dict[str, Dataset]],
+        datasets: list[str],
         windows: dict[str, Dataset],
         tokenizer: PreTrainedTokenizerBase,
         splits: list[str],
         wanted: bool = True,
     ):
         self.split = next((one for one in ("validation", "test") if one in splits), None)
-        self.rows = list(rows[self.split].values()) if self.split else []
+        found = rows[self.split] if self.split else {}
+        self.rows = {datasets.index(name): part for name, part in found.items()}
         self.windows = windows[self.split] if self.split else None
         self.tokenizer = tokenizer
         self.wanted = wanted
