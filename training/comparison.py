@@ -75,7 +75,7 @@ class Comparison:
                 name = folder_name(task, seed)
                 runs[name] = make(name, seed=seed, only_task=task, **_best_metric(run, task))
         if any(task.type == "sentence_embedding" for task in run.tasks.values()):
-            runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False)
+            runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False, report=False)
         return cls(tasks, seeds, runs)
 
     def multi(self, seed: int) -> RunArguments:
