@@ -258,6 +258,8 @@ def assert_holds_nothing_of_this_machine(files: dict[str, bytes], *paths: Path) 
             assert b"is_local" not in content
         if name.endswith(".safetensors"):
             content = content[: 8 + int.from_bytes(content[:8], "little")]
+        if name.endswith(".png"):  # its texts come before what is compressed
+            content = content.partition(b"IDAT")[0]
         for word in names if not name.endswith(".py") else ():
             assert not re.search(rb"\b%s\b" % re.escape(word.encode()), content), (name, word)
 
