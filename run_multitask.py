@@ -11,9 +11,9 @@
     python run_multitask.py my.yaml --compare_single_task     # one model beside one per task
     python run_multitask.py --help                            # every key
 
-The run folder gets the model with its tokenizer and code, the resolved config.yaml, and
-all_results.json. Exit code 2: the config, the data or a file is not as it should be; one line says
-what. Anything else that ends the run is a defect and keeps its traceback.
+The run folder gets the model with its tokenizer and code, the resolved config.yaml,
+all_results.json and report.html. Exit code 2: the config, the data or a file is not as it should
+be; one line says what. Anything else that ends the run is a defect and keeps its traceback.
 """
 
 import copy
@@ -61,12 +61,20 @@ from training.metrics import metric_names
 from training.model_loading import load_model
 from training.parsing import parse_arguments
 from training.processor import keep_freed_memory
-from training.report import can_plot, write_report
+from training.report import PREFIXES, can_plot, write_report
 from training.results import (
     print_answers,
     print_inspection,
     print_results,
+    print_written,
     write_json,
+)
+from training.run_report import (
+    PAGE,
+    PICTURES,
+    RunReport,
+    read_history,
+    write_comparison_page,
 )
 from training.trainer import MultiTaskTrainer
 
@@ -111,24 +119,30 @@ def run_once(run: RunArguments) -> None:
 
     if run.training.do_inspect:
         if run.training.should_log:
-            report = inspect(run, rows, windows, bad + more_bad, tokenizer, model)
-            print_inspection(report, Path(run.training.output_dir) / "inspection.json")
+            found = inspect(run, rows, windows, bad + more_bad, tokenizer, model)
+            print_inspection(found, Path(run.training.output_dir) / "inspection.json")
         return
     # Publishing is ours, from a clean folder: the Trainer would push its pickles along, and write
     # the token into them.
     publishes, run.training.push_to_hub = run.training.push_to_hub, False
     token, run.training.hub_token = run.training.hub_token, None
     trainer = make_trainer(run, model, tokenizer, splits, draws)
+    measured = measured_splits(run, splits)
+    wanted = trainer.is_world_process_zero() and wants_report(run)
+    page = RunReport(rows, list(run.datasets), splits, tokenizer, list(measured), wanted)
     results: dict[str, float] = {}
     if run.training.do_train:
+        page.see_embeddings(model, "before")
         try:
             results |= train(run, trainer, checkpoint)
         except BadRows as error:  # met in data that is streamed
             fail(error)
-    if run.training.do_eval and "validation" in splits:
-        results |= trainer.evaluate(splits["validation"], metric_key_prefix="eval")
-    if run.training.do_test and "test" in splits:
-        results |= trainer.evaluate(splits["test"], metric_key_prefix="test")
+        page.see_history(trainer.state.log_history)
+    else:
+        page.see_history(read_history(run.model.model))
+    for split, prefix in measured.items():
+        results |= trainer.evaluate(splits[split], metric_key_prefix=prefix)
+        page.see_answers(trainer.answers, split)
     if results:
         results |= row_counts(run, rows)
     if trainer.is_world_process_zero():
@@ -136,13 +150,21 @@ def run_once(run: RunArguments) -> None:
         if results:  # else those of an earlier run stay
             write_json(results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
+        if results:
+            page.see_embeddings(model, "after")
+            page.write(model.config, results, output_dir)
     if run.data.examples or run.training.do_predict:
         if run.training.bf16:
             model = copy.deepcopy(model).to(torch.bfloat16)  # half the traffic of autocasting
         pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=model.device)
         answer(run, pipeline, texts)
-    if trainer.is_world_process_zero() and publishes:
-        push(run, model, tokenizer, results, token)
+    if trainer.is_world_process_zero():
+        trained = ["model", "config.yaml"] if run.training.do_train else []
+        measures = ["all_results.json", PAGE] if results else []
+        next_command = f"python app.py --model {output_dir}" if trained else ""
+        print_written(output_dir, [*trained, *measures], next_command)
+        if publishes:
+            push(run, model, tokenizer, results, token)
 
 
 def predict(run: RunArguments) -> None:
@@ -177,8 +199,11 @@ def compare(run: RunArguments) -> None:
         fail(error)
     if not can_plot():
         logger.warning(
-            "report.png is left out without matplotlib: pip install -r requirements-report.txt"
+            "report.png and report.html are left out without matplotlib: "
+            "pip install -r requirements-report.txt"
         )
+        for one in comparison.runs.values():
+            one.training.report = False
     run.training.distributed_state.wait_for_everyone()  # nobody writes while another still looks
     for number, (name, one) in enumerate(comparison.runs.items(), start=1):
         state = "is finished" if name in finished else f"in {one.training.output_dir}"
@@ -189,7 +214,11 @@ def compare(run: RunArguments) -> None:
     logger.info("Comparing the finished models.")
     report = measure(comparison)
     if run.training.process_index == 0:
-        write_report(report, Path(run.training.output_dir))
+        output_dir = Path(run.training.output_dir)
+        write_report(report, output_dir)
+        if run.training.report and can_plot():
+            write_comparison_page(report, list(comparison.runs), output_dir)
+        print_written(output_dir, ["report.md", "report.json", "report.png", PAGE])
 
 
 def set_up_logging(run: RunArguments) -> None:
@@ -272,6 +301,21 @@ def make_trainer(
     )
 
 
+def measured_splits(run: RunArguments, splits: dict[str, Dataset]) -> dict[str, str]:
+    """The splits that the run is measured on, and what their metrics begin with."""
+    asked = {"validation": run.training.do_eval, "test": run.training.do_test}
+    return {name: PREFIXES[name] for name, wanted in asked.items() if wanted and name in splits}
+
+
+def wants_report(run: RunArguments) -> bool:
+    """Whether report.html is to be written, and can be."""
+    if run.training.report and not can_plot():
+        logger.warning(
+            "report.html is left out without matplotlib: pip install -r requirements-report.txt"
+        )
+    return run.training.report and can_plot()
+
+
 def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> dict[str, float]:
     """Train, leave the best model in the run folder, and return how the training went."""
     output_dir = Path(run.training.output_dir)
@@ -282,7 +326,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
             for old in checkpoints(output_dir):
                 shutil.rmtree(old)
         # Beside the config of this run, those of an earlier one would be taken for its own.
-        (output_dir / "all_results.json").unlink(missing_ok=True)
+        for name in ("all_results.json", PAGE, *PICTURES):
+            (output_dir / name).unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
     trained, parameters = parameter_counts(trainer.model, run.training)
     if trained == 0:
@@ -369,6 +414,9 @@ def answer(
         )
     except (OtherAnswers, InputChanged, OSError) as error:
         fail(error)
+    if run.training.process_index == 0:
+        share = "answers" if run.training.world_size == 1 else "the first process's answers"
+        print(f"\nWrote {share} to {texts[2]}.")
 
 
 def push(

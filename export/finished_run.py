@@ -11,6 +11,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from training.comparison import MULTI, WITHOUT_EFFECT
 from training.parsing import read_yaml
+from training.run_report import PICTURES
 
 # What belongs to one machine or person, besides what has no effect on the model.
 LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")
@@ -41,6 +42,7 @@ class FinishedRun(NamedTuple):
         results (`dict[str, float]`): of all_results.json.
         report (`str`, *optional*): how it does beside single-task models, in Markdown.
         picture (`Path`, *optional*): of that report.
+        pictures (`list[Path]`): of the run itself, those of `PICTURES` that there are.
     """
 
     base: Base = Base()
@@ -49,6 +51,7 @@ class FinishedRun(NamedTuple):
     results: dict[str, float] = {}
     report: str | None = None
     picture: Path | None = None
+    pictures: list[Path] = []
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -88,6 +91,7 @@ def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) 
         },
         report=(place / "report.md").read_text(encoding="utf-8") if place else None,
         picture=picture if picture and picture.is_file() else None,
+        pictures=[folder / name for name in PICTURES if (folder / name).is_file()],
     )
 
 

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from modeling import MultiTaskConfig
+from training.run_report import CONFUSION, CURVES
 
 from .finished_run import Base, FinishedRun, is_hub_dataset
 
@@ -88,7 +89,9 @@ def model_card(
     )
     parts = [
         *_training_parts(run),
+        *_pictures(run, CURVES, "Losses and metrics over the steps of the training"),
         *_result_parts(scores, SPLITS[split]),
+        *_pictures(run, CONFUSION, "How often each label was taken for which"),
         *_report_parts(run),
         "## Limits",
         "\n".join(f"- {line}" for line in _limits(config, max_length, run.base, split, scores)),
@@ -181,6 +184,12 @@ def _training_parts(run: FinishedRun) -> list[str]:
     text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return ["## Training", " ".join(lines), f"{fence}yaml\n{text}{fence}"]
+
+
+def _pictures(run: FinishedRun, name: str, description: str) -> list[str]:
+    """The plot of that name, where the run has one."""
+    there = any(picture.name == name for picture in run.pictures)
+    return [f"![{description}]({name})"] if there else []
 
 
 # How well it does

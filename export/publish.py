@@ -41,8 +41,8 @@ def stage(
     if run.settings:
         text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-    if run.picture is not None:
-        shutil.copyfile(run.picture, folder / "report.png")
+    for picture in (*run.pictures, *([run.picture] if run.picture else [])):
+        shutil.copyfile(picture, folder / picture.name)
     shutil.copyfile(ROOT / "handler.py", folder / "handler.py")
     # An endpoint's container has some torch, and often an older transformers.
     needed = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()

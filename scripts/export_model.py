@@ -25,6 +25,13 @@ from transformers.utils import logging as transformers_logging
 from export.folders import load_finished, size_in_bytes, whole_folder
 
 FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
+# What is done next with what was exported.
+USES = {
+    "onnx": "python serve.py --model {target} --backend onnx",
+    "openvino": "python serve.py --model {target} --backend openvino",
+    "sentence-transformers": 'SentenceTransformer("{target}") of sentence-transformers',
+    "plain-heads": 'pipeline(model="{target}") of transformers',
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,9 +80,14 @@ def publish_model(options: argparse.Namespace) -> None:
     from export.finished_run import read_run
     from export.publish import publish
 
+    print(f"Loading {options.folder} and publishing it as {options.repo_id}", flush=True)
     run = read_run(Path(options.folder))
     url = publish(*load_finished(options.folder), options.repo_id, run)
     print(f"Published: {url}")
+    print(
+        f'Use it: pipeline("multitask", model="{options.repo_id}", trust_remote_code=True) of '
+        "transformers"
+    )
 
 
 def stage_model(options: argparse.Namespace) -> None:
@@ -88,6 +100,7 @@ def stage_model(options: argparse.Namespace) -> None:
         run = read_run(Path(options.folder))
         stage(*load_finished(options.folder), options.repo_id or target.name, run, folder)
     print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
+    print("Look at its README.md; the same command with --to hub publishes it.")
 
 
 def export_model(options: argparse.Namespace) -> None:
@@ -119,6 +132,7 @@ def export_model(options: argparse.Namespace) -> None:
     print("Largest differences, as shares of the largest value:")
     for name, one in largest.items():
         print(f"  {name}: {one:.2g}")
+    print(f"Use it: {USES[options.to].format(target=target)}")
 
 
 def default_output(options: argparse.Namespace) -> Path:

@@ -287,6 +287,7 @@ def run(tmp_path, backbone):
             "use_cpu": True,
             "bf16": False,
             "report_to": "none",
+            "report": False,
             "overwrite_output_dir": True,
             **config,
         }

@@ -174,7 +174,7 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
     path, folder = config(), tmp_path / "runs"
     compare(path, "--compare_seeds", "3", "4")
     assert sorted(one.name for one in folder.iterdir()) == sorted(
-        [*RUNS, "report.json", "report.md", "report.png"]
+        [*RUNS, "report.html", "report.json", "report.md", "report.png"]
     )
     report = read(folder / "report.json")
     results = {name: read(folder / name / "all_results.json") for name in RUNS}

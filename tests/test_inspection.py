@@ -120,10 +120,11 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
         f"    {problem}",
         "",
     ]
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "rows of validation whose text is in train too: 1",
         "",
         "The same as JSON: run/inspection.json",
+        "To train on it: the same command without --do_inspect.",
     ]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["inspection.json"]
 

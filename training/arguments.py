@@ -1,6 +1,7 @@
 """The keys of a run, as dataclasses; parsing.py reads them."""
 
 import math
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,13 @@ class MultiTaskTrainingArguments(TrainingArguments):
     compare_seeds: list[int] | None = field(
         default=None, metadata={"help": "Seeds of compare_single_task. Default: `seed` alone."}
     )
+    report: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether the run folder gets report.html: curves, mistakes with their "
+            "sentences, embeddings. It needs requirements-report.txt."
+        },
+    )
     bf16: bool | None = field(
         default=None,
         metadata={"help": "bfloat16 autocast. Default: where the processor multiplies it fast."},
@@ -244,6 +252,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
     overwrite_output_dir: bool = field(
         default=False,
         metadata={"help": "Whether a new run may replace an earlier run's checkpoints."},
+    )
+    run_name: str | None = field(
+        default=None,
+        metadata={"help": "Of the run in trackers. Default: its folder's name and the time."},
     )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
@@ -344,6 +356,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         super().__post_init__()
+        if self.run_name is None:
+            # A tracker is told twice, by training and by the evaluation after it: without a name
+            # each would be a run of its own. With the same name, two starts would be one.
+            self.run_name = f"{Path(self.output_dir).name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     @property
     def only_predicts(self) -> bool:

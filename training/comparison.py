@@ -27,7 +27,8 @@ LEFT_OUT = (
 # Keys that may differ between the run that is found and the one that is wanted.
 WITHOUT_EFFECT = (
     *LEFT_OUT,
-    *("disable_tqdm", "num_proc", "output_dir", "project", "report_to", "run_name"),
+    *("disable_tqdm", "num_proc", "output_dir", "project", "report", "report_to"),
+    "run_name",
     *("save_total_limit", "log_level", "log_level_replica", "log_on_each_node", "logging_dir"),
     *("logging_first_step", "logging_steps", "logging_strategy", "trackio_space_id"),
     *("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory"),
@@ -74,7 +75,7 @@ class Comparison:
                 name = folder_name(task, seed)
                 runs[name] = make(name, seed=seed, only_task=task, **_best_metric(run, task))
         if any(task.type == "sentence_embedding" for task in run.tasks.values()):
-            runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False)
+            runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False, report=False)
         return cls(tasks, seeds, runs)
 
     def multi(self, seed: int) -> RunArguments:

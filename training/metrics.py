@@ -150,6 +150,35 @@ def compute_metrics(
         `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
         several of them label.
     """
+    answers = row_answers(predictions, windows, tasks, sentence_windows)
+    return metrics_of(answers, tasks, datasets)
+
+
+class Answers(NamedTuple):
+    """Of one task: the labelled rows, and for each what was predicted and what was expected: a
+    class id, a list of 0 and 1 or of numbers, or the tags of its units."""
+
+    rows: np.ndarray
+    predicted: list
+    expected: list
+
+
+class RowAnswers(NamedTuple):
+    """Of a split: data set and number of each row, `np.ndarray` of shape `(num_rows,)`, as in the
+    columns `dataset` and `row`; and the answers of each task, whose rows are places in those."""
+
+    datasets: np.ndarray
+    rows: np.ndarray
+    by_task: dict[str, Answers]
+
+
+def row_answers(
+    predictions: dict[str, np.ndarray],
+    windows: Dataset,
+    tasks: dict[str, dict],
+    sentence_windows: str = "first",
+) -> RowAnswers:
+    """From predictions for windows to those for rows; arguments are those of `compute_metrics`."""
     keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
     order = np.lexsort(keys)
     windows = windows.select(order)
@@ -161,11 +190,18 @@ def compute_metrics(
         for name, task in tasks.items()
         if name in predictions
     }
-    results = _results(answers, tasks, np.ones(len(starts), dtype=bool))
+    return RowAnswers(sets[starts], rows[starts], answers)
+
+
+def metrics_of(
+    answers: RowAnswers, tasks: dict[str, dict], datasets: dict[str, list[str]] | None = None
+) -> dict[str, float]:
+    """As `compute_metrics`, of what `row_answers` gives."""
+    results = _results(answers.by_task, tasks, np.ones(len(answers.rows), dtype=bool))
     datasets = datasets or {}
     known = metric_names(tasks, datasets)
     for number, dataset in enumerate(datasets if len(datasets) > 1 else ()):
-        for key, value in _results(answers, tasks, sets[starts] == number).items():
+        for key, value in _results(answers.by_task, tasks, answers.datasets == number).items():
             if f"{dataset}_{key}" in known:
                 results[f"{dataset}_{key}"] = value
     return results
@@ -173,14 +209,6 @@ def compute_metrics(
 
 def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
     return sum(task in labelled for labelled in datasets.values()) > 1
-
-
-class Answers(NamedTuple):
-    """Of one task: the labelled rows, and for each what was predicted and what was expected."""
-
-    rows: np.ndarray
-    predicted: list
-    expected: list
 
 
 def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.ndarray) -> dict:

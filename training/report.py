@@ -7,9 +7,11 @@ standard errors are points of percent.
 import importlib.util
 import math
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .figures import draw_differences, save_png
 from .metrics import METRICS
 from .results import write_json, write_text
 
@@ -203,22 +205,35 @@ def _table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, line, *rows])
 
 
-def _metrics_table(report: dict[str, Any]) -> str:
+METRICS_HEADER = [
+    *("task", "metric", "multi-task", "single-task", "difference", "standard error"),
+]
+
+
+def metrics_rows(report: dict[str, Any]) -> list[tuple[bool, list[str]]]:
+    """Below `METRICS_HEADER`: whether it is the metric that decides of its task, and the cells."""
     named = [
-        (name, f"**{metric}**" if metric == task["main"] else metric, one)
+        (name, metric, metric == task["main"], one)
         for name, task in report["tasks"].items()
         for metric, one in task["metrics"].items()
     ]
     if report["exact_match"]:
-        named.append((WHOLE_ROWS, "**exact_match**", report["exact_match"]))
+        named.append((WHOLE_ROWS, "exact_match", True, report["exact_match"]))
     rows = []
-    for name, metric, one in named:
+    for name, metric, decides, one in named:
         means = [f"{100 * one[side]:.2f}" for side in ("multi", "single")]
         error = one["standard_error"]
         spread = "-" if error is None else f"{error:.2f}"
-        rows.append([name, metric, *means, f"{one['difference']:+.2f}", spread])
-    header = ["task", "metric", "multi-task", "single-task", "difference", "standard error"]
-    return _table(header, rows, texts=2)
+        rows.append((decides, [name, metric, *means, f"{one['difference']:+.2f}", spread]))
+    return rows
+
+
+def _metrics_table(report: dict[str, Any]) -> str:
+    rows = [
+        [name, f"**{metric}**" if decides else metric, *cells]
+        for decides, (name, metric, *cells) in metrics_rows(report)
+    ]
+    return _table(METRICS_HEADER, rows, texts=2)
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
@@ -299,21 +314,11 @@ def _spread(values: list[float], digits: int) -> str:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """The difference of each seed as a dot, their mean, and a bar of two standard errors."""
-    from matplotlib.figure import Figure  # of requirements-report.txt; it needs no screen
-
+    """The differences of all seeds as a picture; it needs requirements-report.txt."""
     found = compared(report)
-    figure = Figure(figsize=(8, 1.5 + 0.5 * len(found)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0, color="black", linewidth=1)
-    for place, one in enumerate(found.values()):
-        axes.plot(one["differences"], [place] * len(one["differences"]), "o", color="C0", alpha=0.5)
-        bar = 2 * one["standard_error"] if one["standard_error"] is not None else None
-        axes.errorbar(one["difference"], place, xerr=bar, fmt="D", color="C1", capsize=4)
-    axes.set_yticks(range(len(found)), list(found))
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set(
-        title="Dots: seeds. Diamonds: their mean, with two standard errors",
-        xlabel="multi-task - single-task, points (right of 0: multi-task is better)",
-    )
-    figure.savefig(path, dpi=120)
+    save_png([partial(draw_differences, found=found)], (1, 1), plot_size(found), path)
+
+
+def plot_size(found: dict[str, dict[str, Any]]) -> tuple[float, float]:
+    """Width and height, in inches, for what `compared` found."""
+    return 8, 1.5 + 0.5 * len(found)

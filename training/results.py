@@ -24,8 +24,11 @@ def write_text(text: str, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
-    """The metrics as a table: one line per metric, one column per split; shares in percent."""
+def results_rows(
+    results: dict[str, float], tasks: dict[str, dict]
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The titles of the splits that have results; and for each metric, those of tasks first, its
+    value in each of them, in percent, empty where there is none."""
     splits = [split for split in ("eval", "test") if f"{split}_score" in results]
     titles = {"eval": "validation", "test": "test"}
     keys: list[str] = []
@@ -34,14 +37,20 @@ def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
             metric = key.partition("_")[2]
             if (metric == name or metric.startswith(f"{name}_")) and metric not in keys:
                 keys.append(metric)
-    lines = [f"{'':28}" + "".join(f"{titles[split]:>12}" for split in splits)]
-    for key in keys:
-        cells = (results.get(f"{split}_{key}") for split in splits)
-        lines.append(
-            f"{key:28}"
-            + "".join(" " * 12 if cell is None else f"{100 * cell:12.2f}" for cell in cells)
-        )
-    return "\n".join(lines)
+    found = {key: [results.get(f"{split}_{key}") for split in splits] for key in keys}
+    return [titles[split] for split in splits], [
+        (key, ["" if value is None else f"{100 * value:.2f}" for value in values])
+        for key, values in found.items()
+    ]
+
+
+def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
+    """The metrics as a table: one line per metric, one column per split; shares in percent."""
+    titles, rows = results_rows(results, tasks)
+    return "\n".join(
+        f"{key:28}" + "".join(f"{cell:>12}" for cell in cells)
+        for key, cells in [("", titles), *rows]
+    )
 
 
 def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
@@ -50,12 +59,22 @@ def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
         print(f"\nResults (percent)\n{results_table(results, tasks)}")
 
 
+def print_written(folder: Path, names: list[str], next_command: str = "") -> None:
+    """Say what a run has left in its folder, of these names, and what to do next; `model` is the
+    model with all that belongs to it."""
+    there = [name for name in names if name == "model" or (folder / name).is_file()]
+    if there:
+        print(f"\nWrote {folder}: {', '.join(there)}.")
+    if next_command:
+        print(f"Try it: {next_command}")
+
+
 def print_inspection(report: dict, path: Path) -> None:
     """Show what is in the data, in colour on a terminal, and write the same as JSON."""
     wanted = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
     print(inspection_text(report, bool(wanted) and not os.environ.get("NO_COLOR")))
     write_json(report, path)
-    print(f"\nThe same as JSON: {path}")
+    print(f"\nThe same as JSON: {path}\nTo train on it: the same command without --do_inspect.")
 
 
 def print_answers(texts: list[str], answers: list[dict]) -> None:

@@ -35,7 +35,7 @@ from .freezing import (
 )
 from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
-from .metrics import compute_metrics
+from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
 
 
@@ -57,6 +57,9 @@ class MultiTaskTrainer(Trainer):
         draws (`list[int]`, *optional*): how many training rows of each make up an epoch. By default
             every row once.
 
+    Attributes:
+        answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
+
     Raises:
         ValueError: several GPUs in one process (use `accelerate launch`).
     """
@@ -77,6 +80,7 @@ class MultiTaskTrainer(Trainer):
             )
         self.loss_is_scaled_for_ga = True
         self.compute_metrics = self._metrics
+        self.answers: RowAnswers | None = None
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
@@ -343,13 +347,10 @@ class MultiTaskTrainer(Trainer):
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
         config = self.model.config
-        metrics = compute_metrics(
-            output.predictions,
-            self._evaluated_rows,
-            config.tasks,
-            sentence_windows=config.sentence_windows,
-            datasets=self.datasets,
+        self.answers = row_answers(
+            output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
         )
+        metrics = metrics_of(self.answers, config.tasks, self.datasets)
         return metrics | self._mean_losses(output.predictions)
 
     def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:

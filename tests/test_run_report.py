@@ -1,0 +1,238 @@
+"""report.html of runs: what it shows, that it shows texts as texts, and that it costs no run."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from browser import browser_page, needs_chromium
+from conftest import ROWS, results
+
+import run_multitask
+from training import run_report
+from training.embedding_map import make_map
+from training.metrics import Answers
+from training.report import make_report
+from training.run_report import confusion_of, marked, most_confused, render, series
+
+EVIL = '<script>document.title="taken"</script>'
+LABELS = [EVIL, r"$\frac{x}", "a&amp;\"'</script>"]
+TASKS = {
+    "kind": {"type": "sequence_classification"},
+    "parts": {"type": "token_classification"},
+    "tags": {"type": "sequence_classification", "problem_type": "multi_label_classification"},
+}
+DATA = [
+    {
+        "text": f"{EVIL} and </script> <img src=x onerror=alert({number})> {number}",
+        "kind": LABELS[number % 3],
+        "parts": [{"start": 1, "end": 7, "label": LABELS[number % 2]}],
+        "tags": LABELS[: number % 3],
+    }
+    for number in range(24)
+]
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list[dict]:
+    """What each page that is written is made of."""
+    found: list[dict] = []
+
+    def kept(content):
+        found.append(content)
+        return render(content)
+
+    monkeypatch.setattr(run_report, "render", kept)
+    return found
+
+
+# Whole runs
+
+
+@needs_chromium
+def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
+    folder = run(
+        tasks=TASKS,
+        train_file=DATA,
+        validation_file=DATA[:12],
+        test_file=DATA[12:],
+        report=True,
+        logging_steps=1,
+        num_train_epochs=2,
+    )
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    addresses = set(re.findall(r"https?:[^\s\"']*", text))
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, which nothing asks for
+    assert not re.search(r"<(link|img|iframe|object|embed)|@import|url\((?!#)", text)
+    assert str(folder.parent) not in text
+    assert len(text) < 300_000
+    (content,) = shown
+    found = results(folder)
+    counts = map(int, content["entities"][0]["rows"][-1][1:])
+    right, missed, spurious, *wrong = counts
+    assert right / (right + missed + sum(wrong)) == pytest.approx(found["eval_parts_recall"])
+    predicted = max(1, right + spurious + sum(wrong))
+    assert right / predicted == pytest.approx(found["eval_parts_precision"])
+    wrong, total = re.match(r"(\d+) of (\d+) ", content["sentences"][0]["says"]).groups()
+    assert 1 - int(wrong) / int(total) == pytest.approx(found["eval_kind_accuracy"])
+
+    for width, dark in ((1280, False), (360, True)):
+        with browser_page(width=width, dark=dark) as page:
+            page.on("dialog", lambda dialog: pytest.fail("a text of the data was run"))
+            page.goto((folder / "report.html").as_uri())
+            assert page.title() == "run"
+            headings = page.locator("h2").all_inner_texts()
+            assert headings == [
+                *("Results", "Training", "Labels of sentences", "Entities", "Embeddings"),
+            ]
+            assert all(page.locator("svg").evaluate_all("all => all.map(one => one.ariaLabel)"))
+            for details in page.locator("summary").all():
+                details.click()
+            quoted = page.locator("q").first.inner_text()
+            assert quoted.startswith(EVIL) and "<img src=x" in quoted
+            points = page.locator("#maps [data-text]")
+            assert points.count() == 2 * 12
+            hovered = points.first.locator("title").text_content()
+            assert hovered in {row["text"] for row in DATA[:12]}
+            points.first.dispatch_event("pointerenter")
+            assert page.locator(".under").inner_text() == hovered
+            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(wide) == 0
+            assert page.locator("svg text", has_text="script").count() > 0
+    for name in ("curves.png", "confusion.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+        assert str(folder.parent).encode() not in (folder / name).read_bytes()
+
+
+def test_a_resumed_run_shows_all_its_steps_and_an_evaluation_those_of_its_model(
+    run, shown, tmp_path
+):
+    run(report=True, logging_steps=1)
+    folder = run(
+        "--resume_from_checkpoint",
+        report=True,
+        logging_steps=1,
+        num_train_epochs=2,
+        overwrite_output_dir=False,
+    )
+    run(
+        report=True,
+        do_train=False,
+        model=str(folder),
+        output_dir=str(tmp_path / "measured"),
+    )
+    first, resumed, measured = shown
+    (steps,) = (
+        [point[0] for point in series(json.loads(file.read_text())["log_history"], "loss")]
+        for file in [folder / "trainer_state.json"]
+    )
+    assert steps == [1, 2, 3, 4]
+    assert [one["title"] for one in resumed["curves"]] == ["all tasks", "topic"]
+    assert "at step 4." in resumed["curves"][0]["plots"][0]
+    assert measured["curves"] == resumed["curves"]
+    assert [len(one["maps"]["tasks"][0]["plots"]) for one in shown] == [2, 2, 1]
+    assert (tmp_path / "measured" / "report.html").is_file()
+    assert not (tmp_path / "measured" / "config.yaml").exists()
+    assert first["curves"] != resumed["curves"]
+
+
+def test_sentences_are_those_of_their_own_data_set(run, shown, tmp_path):
+    for name in ("one", "two"):
+        lines = [{"text": f"{name} {row['text']}", "topic": row["topic"]} for row in ROWS]
+        text = "".join(f"{json.dumps(row)}\n" for row in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    one, two = ({"train_file": str(tmp_path / f"{name}.jsonl")} for name in ("one", "two"))
+    run(
+        report=True,
+        train_file=None,
+        validation_file=None,
+        # The first has no validation split.
+        datasets={"first": one, "second": {**two, "validation_file": two["train_file"]}},
+    )
+    assert {text.split()[0] for text in shown[0]["texts"]} == {"two"}
+    quoted = [
+        "".join(text for text, _ in example["parts"])
+        for group in shown[0]["sentences"][0]["mistakes"]
+        for example in group["examples"]
+    ]
+    assert quoted
+    assert all(text.startswith("two ") for text in quoted)
+
+
+def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(run_report, "render", lambda content: 1 / 0)
+    folder = run(report=True)
+    assert "No report.html: it could not be made." in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert "eval_topic_accuracy" in results(folder)
+    said = capsys.readouterr().out
+    assert f"Wrote {folder}: model, config.yaml, all_results.json.\n" in said
+    assert f"Try it: python app.py --model {folder}\n" in said
+
+    (folder / "report.html").write_text("of an earlier run")
+    monkeypatch.setattr(run_multitask, "can_plot", lambda: False)
+    caplog.clear()
+    run(report=True)
+    assert caplog.text.count("pip install -r requirements-report.txt") == 1
+    assert not (folder / "report.html").exists()
+    assert "eval_topic_accuracy" in results(folder)
+
+
+# Parts
+
+
+def test_marks_cut_a_text_at_their_borders():
+    assert marked("a new office", [(2, 5, "expected"), (2, 12, "predicted")]) == [
+        ("a ", ""),
+        ("new", "expected predicted"),
+        (" office", "predicted"),
+    ]
+    (before, *_, last) = marked("x" * 500, [(250, 251, "expected")])
+    assert (before, last) == (("…", ""), ("…", ""))
+    assert marked("short", []) == [("short", "")]
+
+
+def test_a_matrix_of_many_labels_shows_those_with_the_most_mistakes():
+    counts = np.diag(np.arange(30))
+    counts[3, 7] = 5
+    chosen = most_confused(counts)
+    assert len(chosen) == 20
+    assert {3, 7, 29, 28} <= set(chosen) and 0 not in chosen
+
+
+def test_confusions_are_counted_by_expected_and_predicted():
+    answers = Answers(np.arange(4), [0, 1, 1, 0], [0, 0, 1, 0])
+    assert confusion_of(answers, ["x", "y"]).tolist() == [[2, 1], [0, 1]]
+
+
+def test_a_map_of_two_clusters_keeps_them_apart_and_counts_neighbours():
+    vectors = np.eye(4)[[0, 0, 0, 1, 1, 1]]
+    found = make_map(vectors, np.array([0, 0, 0, 1, 1, 1]))
+    assert found.agreeing == 1
+    assert found.shown == pytest.approx(1)
+    assert np.ptp(found.points[:3, 0]) == pytest.approx(0)
+    distance = np.linalg.norm(found.points[0] - found.points[3])
+    assert distance == pytest.approx(np.sqrt(2))  # as far apart as the vectors are
+    assert make_map(vectors, np.array([0, 1, 2, 3, 4, 5])).agreeing == 0
+    assert not make_map(np.ones((3, 4)) / 2, np.zeros(3)).points.any()
+
+
+def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
+    found = {
+        "multi-seed0": {"test_kind_accuracy": 0.9, "test_kind_macro_f1": 0.8},
+        "kind-seed0": {"test_kind_accuracy": 0.7, "test_kind_macro_f1": 0.8},
+    }
+    task = {
+        "type": "sequence_classification",
+        "problem_type": "single_label_classification",
+        "labels": ["x", "y"],
+    }
+    report = make_report(found, {"kind": task}, [0], "test", [None])
+    (tmp_path / "kind-seed0").mkdir()
+    (tmp_path / "kind-seed0" / "report.html").touch()
+    run_report.write_comparison_page(report, list(found), tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert re.findall(r'href="([^"#]*)"', text.partition("<ul>")[2]).count("report.md") == 1
+    assert 'href="kind-seed0/report.html"' in text
+    assert "multi-seed0/report.html" not in text
+    assert "<td>accuracy *</td><td>90.00</td><td>70.00</td><td>+20.00</td>" in text

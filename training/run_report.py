@@ -1,0 +1,655 @@
+"""What a run looks like: report.html, one page that needs nothing else, and its plots as PNG.
+
+The page shows sentences of the data that the run was measured on: it stays in the run folder. The
+pictures (`PICTURES`) show labels and numbers only, and go with a model that is published.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import partial, wraps
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from data.label_alignment import word_ranges
+from data.preprocessing import text_and_words
+from modeling import MultiTaskConfig, MultiTaskModel
+from modeling.decoding import UNITS
+from modeling.windows import tokenize
+
+from .embedding_map import Map, embed_mapped, make_map, mapped_windows
+from .entity_errors import (
+    ERRORS,
+    RIGHT,
+    SPURIOUS,
+    Entity,
+    Pair,
+    count_kinds,
+    entities_of,
+    pair_entities,
+)
+from .figures import (
+    Draw,
+    Series,
+    confusion_size,
+    draw_confusion,
+    draw_curves,
+    draw_differences,
+    draw_map,
+    printable,
+    save_png,
+    svg,
+)
+from .metrics import METRICS, Answers, RowAnswers
+from .report import METRICS_HEADER, compared, metrics_rows, plot_size
+from .results import results_rows, write_text
+
+logger = logging.getLogger("run_multitask.report")
+
+PAGE = "report.html"
+CURVES, CONFUSION = "curves.png", "confusion.png"
+PICTURES = (CURVES, CONFUSION)
+SHOWN = 20  # sentences of each kind of mistake
+MOST_CONFUSIONS = 10  # pairs of labels with sentences
+MOST_LABELS = 20  # of a confusion matrix
+AROUND = 120  # characters that are shown before and after a mistake
+CURVE_SIZE = (4.4, 2.7)
+MAP_SIZE = (4.4, 4.9)
+WHOLE = "all tasks"
+
+
+def _never_fatal(method: Callable) -> Callable:
+    """Pictures are not worth a run: where they fail, a warning says so with the traceback, and the
+    run goes on without them."""
+
+    @wraps(method)
+    def guarded(self, *args, **kwargs):
+        if not self.wanted:
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            self.wanted = False
+            logger.warning("No %s: it could not be made. The run goes on.", PAGE, exc_info=True)
+
+    return guarded
+
+
+class RunReport:
+    """Gathers what the page shows while a run goes on, and writes it; in one process.
+
+    Mistakes and maps are those of the validation split, or else of the test split.
+
+    Args:
+        rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set.
+        datasets (`list[str]`): all data sets, in the order of the column `dataset`.
+        windows (`dict[str, Dataset]`): preprocessed ones by split.
+        splits (`list[str]`): those that the run is measured on.
+        wanted (`bool`): whether there is to be a page; else nothing is done.
+    """
+
+    def __init__(
+        self,
+        rows: dict[str, dict[str, Dataset]],
+        datasets: list[str],
+        windows: dict[str, Dataset],
+        tokenizer: PreTrainedTokenizerBase,
+        splits: list[str],
+        wanted: bool = True,
+    ):
+        self.split = next((one for one in ("validation", "test") if one in splits), None)
+        found = rows[self.split] if self.split else {}
+        self.rows = {datasets.index(name): part for name, part in found.items()}
+        self.windows = windows[self.split] if self.split else None
+        self.tokenizer = tokenizer
+        self.wanted = wanted
+        self.vectors: dict[str, dict[int, np.ndarray]] = {}
+        self.history: list[dict] = []
+        self.answers: RowAnswers | None = None
+
+    @_never_fatal
+    def see_embeddings(self, model: MultiTaskModel, when: str) -> None:
+        """The model's embeddings as they are now, `when` being `before` or `after` training."""
+        if self.windows is not None:
+            self.vectors[when] = embed_mapped(self.windows, model, self.tokenizer)
+
+    @_never_fatal
+    def see_history(self, history: list[dict]) -> None:
+        """What a Trainer logged while it trained the model."""
+        self.history = list(history)
+
+    @_never_fatal
+    def see_answers(self, answers: RowAnswers, split: str) -> None:
+        """What an evaluation of a split found."""
+        if split == self.split:
+            self.answers = answers
+
+    @_never_fatal
+    def write(self, config: MultiTaskConfig, results: dict[str, Any], folder: Path) -> None:
+        """Write the page and its pictures to the run folder."""
+        tasks = config.tasks
+        curves = self._curves(tasks)
+        by_task = self.answers.by_task if self.answers else {}
+        matrices = {
+            name: confusion_of(by_task[name], task["labels"])
+            for name, task in tasks.items()
+            if name in by_task and _is_single_label(task) and len(by_task[name].rows)
+        }
+        content = {
+            "title": folder.resolve().name,
+            "subtitle": _subtitle(tasks, results),
+            "results": _results(results, tasks),
+            "split": self.split,
+            "curves": _curve_plots(curves),
+            "sentences": self._sentences(tasks, by_task, matrices),
+            "entities": self._entities(config, by_task),
+            **self._maps(tasks),
+        }
+        write_text(render(content), folder / PAGE)
+        _write_pictures(curves, matrices, tasks, folder)
+
+    # Curves
+
+    def _curves(self, tasks: dict[str, dict]) -> dict[str, list[tuple[str, dict[str, Series]]]]:
+        """By title, what is drawn: the values' name, and their curves."""
+        drawn = {}
+        for name, task in {None: {}, **tasks}.items():
+            suffix = f"_{name}" if name else ""
+            metrics = {"score": "score", "exact_match": "exact_match"}
+            if name:
+                metric, _ = METRICS[task["type"]][task.get("problem_type")]
+                metrics = {one: f"{name}_{one}" for one in metric.names}
+            losses = {"training": f"loss{suffix}", "validation": f"eval_loss{suffix}"}
+            parts = {
+                "loss": {title: series(self.history, key) for title, key in losses.items()},
+                "percent": {
+                    title: [(step, 100 * one) for step, one in series(self.history, f"eval_{key}")]
+                    for title, key in metrics.items()
+                },
+            }
+            found = [
+                (label, {title: points for title, points in curves.items() if points})
+                for label, curves in parts.items()
+            ]
+            drawn[name or WHOLE] = [(label, curves) for label, curves in found if curves]
+        return {title: parts for title, parts in drawn.items() if parts}
+
+    # Labels of sentences
+
+    def _sentences(self, tasks: dict, by_task: dict[str, Answers], matrices: dict) -> list[dict]:
+        found = []
+        for name, task in tasks.items():
+            if name in matrices:
+                found.append(self._confusions(name, task["labels"], matrices[name], by_task[name]))
+            elif task.get("problem_type") == "multi_label_classification" and name in by_task:
+                found.append(_label_counts(name, task["labels"], by_task[name]))
+        return found
+
+    def _confusions(
+        self, name: str, labels: list[str], counts: np.ndarray, answers: Answers
+    ) -> dict[str, Any]:
+        wrong = int(counts.sum() - np.trace(counts))
+        says = f"{wrong:,} of {counts.sum():,} sentences have a wrong label."
+        chosen = most_confused(counts)
+        if len(chosen) < len(labels):
+            says += f" The {len(chosen)} of {len(labels)} labels with the most mistakes are shown."
+        pairs = Counter(
+            (expected, predicted)
+            for expected, predicted in zip(answers.expected, answers.predicted, strict=True)
+            if expected != predicted
+        )
+        groups = []
+        for (expected, predicted), count in pairs.most_common(MOST_CONFUSIONS):
+            places = [
+                row
+                for row, *both in zip(
+                    answers.rows, answers.expected, answers.predicted, strict=True
+                )
+                if both == [expected, predicted]
+            ]
+            title = f"{labels[expected]} taken for {labels[predicted]}"
+            examples = [self._example(place, [], "") for place in places[:SHOWN]]
+            groups.append({"title": title, "count": count, "examples": examples})
+        if len(pairs) > len(groups):
+            says += f" Below are the {len(groups)} most frequent of {len(pairs)} confusions."
+        return {
+            "title": name,
+            "says": says,
+            "header": [],
+            "rows": [],
+            "plot": svg(
+                partial(_draw_chosen, counts=counts, labels=labels, title=""),
+                confusion_size([labels[index] for index in chosen]),
+                f"confusion {name}",
+                f"Confusion matrix of {name}: {says} "
+                + " ".join(f"{one['title']}: {one['count']}." for one in groups),
+            ),
+            "mistakes": groups,
+        }
+
+    # Entities
+
+    def _entities(self, config: MultiTaskConfig, by_task: dict[str, Answers]) -> list[dict]:
+        return [
+            self._entity_errors(config, name, task, by_task[name])
+            for name, task in config.tasks.items()
+            if task["type"] == "token_classification" and len(by_task.get(name, ((),))[0])
+        ]
+
+    def _entity_errors(
+        self, config: MultiTaskConfig, name: str, task: dict, answers: Answers
+    ) -> dict[str, Any]:
+        pairs: list[tuple[int, Pair]] = [
+            (row, pair)
+            for row, predicted, expected in zip(*answers, strict=True)
+            for pair in pair_entities(entities_of(expected), entities_of(predicted))
+        ]
+        counts = count_kinds([pair for _, pair in pairs])
+        kinds = (RIGHT, *ERRORS)
+        total = {kind: sum(one[kind] for one in counts.values()) for kind in kinds}
+        groups = []
+        for kind, says in ERRORS.items():
+            of_kind = [(row, pair) for row, pair in pairs if pair.kind == kind]
+            examples = []
+            for row, pair in of_kind[:SHOWN]:
+                ranges = self._unit_ranges(row, task["labelling"], config)
+                examples.append(self._entity_example(row, pair, ranges))
+            if of_kind:
+                title = f"{kind} ({says})"
+                groups.append({"title": title, "count": len(of_kind), "examples": examples})
+        expected = sum(total.values()) - total[SPURIOUS]
+        return {
+            "title": name,
+            "says": f"{total[RIGHT]:,} of {expected:,} entities are right.",
+            "header": ["label", *kinds],
+            "rows": [
+                [label, *(f"{one[kind]:,}" for kind in kinds)]
+                for label, one in [*counts.items(), ("together", total)]
+            ],
+            "mistakes": groups,
+        }
+
+    def _entity_example(self, row: int, pair: Pair, ranges: list[tuple[int, int]]) -> dict:
+        text = self._text(row)
+
+        def place_of(entity: Entity | None) -> tuple[int, int] | None:
+            if entity is None or entity.end > len(ranges):  # of no word of its own
+                return None
+            return ranges[entity.start][0], ranges[entity.end - 1][1]
+
+        def said(entity: Entity | None) -> str:
+            if entity is None:
+                return "nothing"
+            place = place_of(entity)
+            there = f"“{text[slice(*place)]}”" if place else "(no word of its own)"
+            return f"{there} {entity.label}"
+
+        marks = [
+            (*place_of(one), mark)
+            for one, mark in ((pair.expected, "expected"), (pair.predicted, "predicted"))
+            if place_of(one)
+        ]
+        says = f"expected: {said(pair.expected)}; found: {said(pair.predicted)}"
+        return self._example(row, marks, says)
+
+    def _unit_ranges(
+        self, row: int, labelling: str, config: MultiTaskConfig
+    ) -> list[tuple[int, int]]:
+        """Where the units of a row are in its text, as data/preprocessing.py has found them."""
+        text, words = text_and_words(self._row(row))
+        if words is not None:
+            return words
+        prompt = (config.prompts or {}).get("default", "")
+        (tokenized,) = tokenize(self.tokenizer, [text], prompt, stride=config.stride)
+        return word_ranges(UNITS[labelling](text, tokenized.offsets), tokenized.offsets)
+
+    # Rows
+
+    def _row(self, place: int) -> dict:
+        return self.rows[self.answers.datasets[place]][int(self.answers.rows[place])]
+
+    def _text(self, place: int) -> str:
+        return text_and_words(self._row(place))[0]
+
+    def _example(self, place: int, marks: list[tuple[int, int, str]], says: str) -> dict[str, Any]:
+        parts = marked(self._text(place), marks)
+        # The file's name and the line: a page may be passed on, the folders are this machine's.
+        source = re.split(r"[/\\]", self._row(place)["source"])[-1]
+        return {"parts": parts, "says": printable(says), "source": source}
+
+    # Maps
+
+    def _maps(self, tasks: dict[str, dict]) -> dict[str, Any]:
+        chosen = mapped_windows(self.windows, tasks) if self.vectors else {}
+        if not chosen:
+            return {"maps": None, "texts": []}
+        order = sorted({int(place) for places in chosen.values() for place in places})
+        number = {place: index for index, place in enumerate(order)}
+        rows = self.windows.select(order).select_columns(["dataset", "row"])
+        texts = [
+            clipped(text_and_words(self.rows[one["dataset"]][one["row"]])[0], 2 * AROUND)
+            for one in rows
+        ]
+        found = []
+        for name, places in chosen.items():
+            labels = np.asarray(self.windows[name][:])[places]
+            maps = {
+                when: make_map(np.stack([vectors[int(place)] for place in places]), labels)
+                for when, vectors in self.vectors.items()
+            }
+            found.append(
+                {
+                    "title": name,
+                    "says": _said_of_maps(maps, len(places)),
+                    "plots": _map_plots(
+                        maps,
+                        name,
+                        [tasks[name]["labels"][label] for label in labels],
+                        [number[int(place)] for place in places],
+                    ),
+                }
+            )
+        says = (
+            f"Texts of the {self.split} split, coloured by the label they should get. A map has "
+            "the two directions in which its own vectors differ most (principal components): the "
+            "directions of two maps have nothing to do with each other, their scale is the same. "
+            "What is apart on a map is apart; what is near on it may be apart in the other "
+            "dimensions. So the nearest neighbours are counted in all of them."
+        )
+        return {"maps": {"says": says, "tasks": found}, "texts": texts}
+
+
+def _is_single_label(task: dict) -> bool:
+    of_sentences = task["type"] == "sequence_classification"
+    return of_sentences and task["problem_type"] == "single_label_classification"
+
+
+def _subtitle(tasks: dict[str, dict], results: dict[str, Any]) -> str:
+    said = [f"Tasks: {', '.join(tasks)}."]
+    for prefix, title in {"train": "training", "eval": "validation", "test": "test"}.items():
+        if f"{prefix}_samples" in results:
+            said.append(f"{results[f'{prefix}_samples']:,.0f} {title} rows.")
+    if "train_runtime" in results:
+        part = " (its last part)" if results.get("train_resumed") else ""
+        said.append(f"Training{part} took {_time(results['train_runtime'])}.")
+    return " ".join(said)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] | None:
+    titles, rows = results_rows(results, tasks)
+    if not titles:
+        return None
+    return {"header": ["metric", *titles], "rows": [[key, *cells] for key, cells in rows]}
+
+
+# Curves
+
+
+def read_history(folder: str | None) -> list[dict]:
+    """What was logged when the model of a folder was trained; nothing, where that is not known."""
+    path = Path(folder or "", "trainer_state.json")
+    if folder is None or not path.is_file():
+        return []
+    return json.loads(path.read_text(encoding="utf-8")).get("log_history", [])
+
+
+def series(history: list[dict], key: str) -> Series:
+    """The steps and values at which a Trainer logged something, but for NaN and infinity."""
+    points = [(one["step"], one[key]) for one in history if key in one and "step" in one]
+    return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _curve_plots(curves: dict[str, list[tuple[str, dict[str, Series]]]]) -> list[dict]:
+    return [
+        {
+            "title": title,
+            "plots": [
+                svg(
+                    partial(draw_curves, curves=drawn, title="", label=label),
+                    CURVE_SIZE,
+                    f"{label} {title}",
+                    f"{title}, {label}: {_said_of_curves(drawn)}",
+                )
+                for label, drawn in parts
+            ],
+        }
+        for title, parts in curves.items()
+    ]
+
+
+def _said_of_curves(curves: dict[str, Series]) -> str:
+    said = []
+    for name, points in curves.items():
+        (first, start), (last, end) = points[0], points[-1]
+        before = f"from {start:.4g} at step {first} to " if len(points) > 1 else ""
+        said.append(f"{name} {before}{end:.4g} at step {last}.")
+    return " ".join(said)
+
+
+# Labels of sentences
+
+
+def confusion_of(answers: Answers, labels: list[str]) -> np.ndarray:
+    """How often each label was predicted where each was expected: `np.ndarray` of int of shape
+    `(num_labels, num_labels)`, expected ones down."""
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(counts, (np.asarray(answers.expected), np.asarray(answers.predicted)), 1)
+    return counts
+
+
+def most_confused(counts: np.ndarray) -> list[int]:
+    """The labels that a matrix shows, in their order: all that occur or, of many, those with the
+    most mistakes, then with the most rows."""
+    rows = counts.sum(0) + counts.sum(1)
+    mistakes = rows - 2 * np.diag(counts)
+    order = np.lexsort([-rows, -mistakes])
+    return sorted(int(index) for index in order[:MOST_LABELS] if rows[index] or len(counts) <= 3)
+
+
+def _draw_chosen(axes, counts: np.ndarray, labels: list[str], title: str) -> None:
+    chosen = most_confused(counts)
+    draw_confusion(axes, counts[np.ix_(chosen, chosen)], [labels[one] for one in chosen], title)
+
+
+def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, Any]:
+    """Of a multi-label task, what became of each label."""
+    expected, predicted = (np.asarray(side, dtype=bool) for side in answers[:0:-1])
+    right, missed, spurious = (
+        (one & other).sum(0)
+        for one, other in (
+            (expected, predicted),
+            (expected, ~predicted),
+            (~expected, predicted),
+        )
+    )
+    wrong = int((expected != predicted).any(1).sum())
+    return {
+        "title": name,
+        "says": f"{wrong:,} of {len(expected):,} sentences have a label too many or too few.",
+        "plot": None,
+        "header": ["label", "right", "missed", "spurious"],
+        "rows": [list(row) for row in zip(labels, right, missed, spurious, strict=True)],
+        "mistakes": [],
+    }
+
+
+# Texts
+
+
+def marked(text: str, marks: list[tuple[int, int, str]]) -> list[tuple[str, str]]:
+    """A text, or what is around its marks, in parts, each with the names of all marks it is in.
+
+    Args:
+        marks (`list[tuple[int, int, str]]`): starts, ends and names; they may overlap.
+    """
+    first = max(0, min((start for start, _, _ in marks), default=0) - AROUND)
+    last = min(len(text), max((end for _, end, _ in marks), default=AROUND) + AROUND)
+    borders = sorted({first, last, *(one for start, end, _ in marks for one in (start, end))})
+    parts = [("…", "")] if first > 0 else []
+    for start, end in pairwise(borders):
+        names = [name for begin, stop, name in marks if begin <= start and end <= stop]
+        parts.append((printable(text[start:end]), " ".join(names)))
+    return parts + ([("…", "")] if last < len(text) else [])
+
+
+def clipped(text: str, length: int) -> str:
+    """The beginning of a long text."""
+    text = printable(text)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+# Maps
+
+
+def _said_of_maps(maps: dict[str, Map], count: int) -> str:
+    when = {"before": "before training", "after": "after it"} if len(maps) > 1 else {}
+    agreeing, shown = (
+        ", ".join(
+            f"{100 * one[part]:.0f} % {when.get(key, '')}".strip() for key, one in maps.items()
+        )
+        for part in (2, 1)
+    )
+    return (
+        f"{count:,} texts. Those whose nearest neighbour has the same label: {agreeing}. What the "
+        f"two directions show of all differences: {shown}."
+    )
+
+
+def _map_plots(maps: dict[str, Map], task: str, labels: list[str], numbers: list[int]) -> list[str]:
+    limit = 1.05 * max(float(np.abs(one.points).max()) for one in maps.values()) or 1.0
+    plots = []
+    for when, one in maps.items():
+        groups: dict[str, list[int]] = {}
+
+        def draw(axes, one=one, when=when, groups=groups) -> None:
+            title = f"{when} training" if len(maps) > 1 else ""
+            for gid, members in draw_map(axes, one.points, labels, title, limit):
+                groups[gid] = [numbers[member] for member in members]
+
+        description = (
+            f"Map of texts by {task}, {when} training; the nearest neighbour has the same label "
+            f"for {100 * one.agreeing:.0f} % of them."
+        )
+        plots.append(svg(draw, MAP_SIZE, f"map {task} {when}", description, groups))
+    return plots
+
+
+# A comparison
+
+
+def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
+    """Write the page of a comparison with single-task models, which links to those of its runs.
+
+    Args:
+        report (`dict[str, Any]`): of `training.report.make_report`.
+        runs (`list[str]`): the names of the runs' folders.
+        folder (`Path`): that they are in.
+    """
+    found = compared(report)
+    summary = " ".join(report["summary"])
+    content = {
+        "title": folder.resolve().name,
+        "subtitle": "One model of all tasks beside one model for each of them.",
+        "comparison": {
+            "summary": report["summary"],
+            "note": f"In percent, on the {report['split']} split; differences are points. The "
+            "metric with a * decides.",
+            "plot": svg(
+                partial(draw_differences, found=found),
+                plot_size(found),
+                "comparison",
+                f"Multi-task minus single-task, each seed and their means. {summary}",
+            )
+            if found
+            else None,
+            "header": METRICS_HEADER,
+            "rows": [
+                [name, f"{metric} *" if decides else metric, *cells]
+                for decides, (name, metric, *cells) in metrics_rows(report)
+            ],
+            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
+        },
+    }
+    write_text(render(content), folder / PAGE)
+
+
+# Files
+
+
+def render(content: dict[str, Any]) -> str:
+    """The page of what is given; all but the plots is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["sha256"] = _sha256
+    headings = {
+        "results": "Results",
+        "comparison": "Multi-task beside single-task",
+        "curves": "Training",
+        "sentences": "Labels of sentences",
+        "entities": "Entities",
+        "maps": "Embeddings",
+    }
+    content = dict.fromkeys((*headings, "split", "texts")) | content
+    sections = [(key, heading) for key, heading in headings.items() if content[key]]
+    return environment.get_template("run_report.html.jinja").render(content, sections=sections)
+
+
+def _write_pictures(
+    curves: dict[str, list[tuple[str, dict[str, Series]]]],
+    matrices: dict[str, np.ndarray],
+    tasks: dict[str, dict],
+    folder: Path,
+) -> None:
+    """The plots of a model card."""
+    draws: list[Draw] = []
+    for title, parts in curves.items():
+        by_label = dict(parts)
+        draws += [
+            partial(draw_curves, curves=by_label[label], title=title, label=label)
+            if label in by_label
+            else _draw_nothing
+            for label in ("loss", "percent")
+        ]
+    if draws:
+        width, height = CURVE_SIZE
+        shape = len(curves), 2
+        save_png(draws, shape, (2 * width, len(curves) * height), folder / CURVES)
+    if matrices:
+        draws = [
+            partial(_draw_chosen, counts=counts, labels=tasks[name]["labels"], title=name)
+            for name, counts in matrices.items()
+        ]
+        sizes = [
+            confusion_size([tasks[name]["labels"][one] for one in most_confused(counts)])
+            for name, counts in matrices.items()
+        ]
+        columns = min(len(draws), 3)
+        shape = math.ceil(len(draws) / columns), columns
+        width, height = (max(sides) for sides in zip(*sizes, strict=True))
+        save_png(draws, shape, (columns * width, shape[0] * height), folder / CONFUSION)
+
+
+def _draw_nothing(axes) -> None:
+    axes.set_axis_off()
+
+
+def _sha256(text: str) -> str:
+    """As a page's security policy names the one script that may run."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
