@@ -21,7 +21,7 @@ install: $(VENV)/.installed-dev ## Set up .venv with all that tests and checks n
 backbone: $(VENV)/.created ## Fetch the quickstart's encoder, unless it's there
 	$(BIN)/python scripts/get_backbone.py minilm
 
-quickstart: $(VENV)/.installed backbone ## Train the small three-task model and show what it answers
+quickstart: $(VENV)/.installed-report backbone ## Train the small three-task model and show what it answers
 	$(BIN)/python run_multitask.py configs/quickstart.yaml
 
 notebook: $(VENV)/.installed-notebook backbone ## Open the walkthrough in Jupyter
@@ -64,6 +64,10 @@ $(VENV)/.created:
 
 $(VENV)/.installed: requirements.txt $(VENV)/.created
 	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-report: requirements-report.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-report.txt
 	@touch $@
 
 $(VENV)/.installed-notebook: requirements-notebook.txt requirements-report.txt $(VENV)/.installed
