@@ -73,7 +73,6 @@ from training.run_report import (
     PAGE,
     PICTURES,
     RunReport,
-    read_history,
     write_comparison_page,
 )
 from training.trainer import MultiTaskTrainer
@@ -139,7 +138,7 @@ def run_once(run: RunArguments) -> None:
             fail(error)
         page.see_history(trainer.state.log_history)
     else:
-        page.see_history(read_history(run.model.model))
+        page.read_history(run.model.model)
     for split, prefix in measured.items():
         results |= trainer.evaluate(splits[split], metric_key_prefix=prefix)
         page.see_answers(trainer.answers, split)

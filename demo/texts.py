@@ -7,6 +7,7 @@ from data.readers import read_file
 MAX_CHARACTERS = 100_000  # of a text
 MAX_TEXTS, MAX_ALL_CHARACTERS = 1_000, 1_000_000  # of a list
 MAX_FILE_BYTES = 5_000_000
+LONGEST_REASON = 300  # characters: a file's header may have thousands of columns
 FORMATS = {".csv": "csv", ".txt": "text"}
 COLUMN = "text"
 
@@ -34,8 +35,10 @@ def checked_list(texts: list[str]) -> list[str]:
     """The texts themselves.
 
     Raises:
-        ValueError: there are none, one is empty or too long, or they are too many.
+        ValueError: it is no list, there are none, one is empty or too long, or they are too many.
     """
+    if not isinstance(texts, list):
+        raise ValueError(f"The texts should be a list. Found a {type(texts).__name__}.")
     if not texts:
         raise ValueError("There should be a text. Found none.")
     if len(texts) > MAX_TEXTS:
@@ -85,7 +88,8 @@ def read_upload(path: Path) -> list[str]:
                 raise ValueError(f"should have at most {MAX_TEXTS:,} texts. Found more.")
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise ValueError(f"{path.name}: {reason}") from None
+        cut = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+        raise ValueError(f"{path.name}: {cut}") from None
     return texts
 
 

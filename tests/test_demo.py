@@ -102,6 +102,8 @@ def test_texts_have_limits():
     ("texts", "message"),
     [
         ([], "There should be a text. Found none"),
+        ("abc", "The texts should be a list. Found a str"),
+        (5, "The texts should be a list. Found a int"),
         (["a"] * (MAX_TEXTS + 1), "at most 1,000 texts. Found 1,001"),
         (["a", ""], "Text 2 should not be empty"),
         (["a" * MAX_CHARACTERS] * (MAX_ALL_CHARACTERS // MAX_CHARACTERS + 1), "together"),
@@ -138,6 +140,7 @@ def test_files_are_texts(name, content, texts, tmp_path):
         ("a.csv", b"id;text\n1;a\n", "separated by commas.*Found id;text"),
         ("a.csv", b"text,id\na\n", "a.csv: line 2: should have 2 fields. Found 1"),
         ("a.csv", b"", "a.csv: has no rows"),
+        ("a.csv", b"," * 10_000, r"should have different names.*\.\.\.$"),
         ("a.csv", b"text\n\xff\xfe\n", "should be UTF-8"),
         ("a.txt", b"a\n" * (MAX_TEXTS + 1), "a.txt: should have at most 1,000 texts. Found more"),
         ("a.txt", b"a" * (MAX_FILE_BYTES + 1), "at most 5,000,000 bytes. Found 5,000,001"),
@@ -148,6 +151,7 @@ def test_bad_files_are_named_without_their_folder(name, content, message, tmp_pa
     with pytest.raises(ValueError, match=message) as found:
         read_upload(tmp_path / name)
     assert str(tmp_path) not in str(found.value)
+    assert len(str(found.value)) < 400
 
 
 # What is answered

@@ -11,6 +11,7 @@ from conftest import ROWS, results
 import run_multitask
 from training import run_report
 from training.embedding_map import make_map
+from training.figures import printable
 from training.metrics import Answers
 from training.report import make_report
 from training.run_report import confusion_of, marked, most_confused, render, series
@@ -178,7 +179,40 @@ def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, 
     assert "eval_topic_accuracy" in results(folder)
 
 
+def test_a_run_that_diverged_shows_its_curves_and_no_map(run, shown):
+    run(report=True, logging_steps=1, num_train_epochs=2, learning_rate=1e30)
+    assert shown[0]["curves"]
+    assert shown[0]["maps"] is None
+
+
+def test_tasks_without_a_label_in_the_split_cost_no_page(run, shown):
+    other = {"tags": ["p", "q"], "kind": "p", "parts": [{"start": 0, "end": 1, "label": "A"}]}
+    run(
+        report=True,
+        tasks={**TASKS, "topic": {"type": "sequence_classification"}},
+        train_file=[{**row, **other, "kind": "pq"[number % 2]} for number, row in enumerate(ROWS)],
+        validation_file=[{**row, **dict.fromkeys(other)} for row in ROWS],
+    )
+    assert [one["title"] for one in shown[0]["sentences"]] == ["topic"]
+    assert not shown[0]["entities"]
+
+
+def test_a_history_that_cannot_be_read_costs_no_evaluation(run, tmp_path, caplog):
+    folder = run()
+    (folder / "trainer_state.json").write_text("{")
+    measured = tmp_path / "measured"
+    run(report=True, do_train=False, model=str(folder), output_dir=str(measured))
+    assert "No report.html" in caplog.text
+    assert "eval_topic_accuracy" in results(measured)
+
+
 # Parts
+
+
+def test_letters_stay_joined_and_control_characters_go():
+    joined = "خانه\u200cها 👩\u200d👧 \u05d0\u200f"
+    assert printable(joined) == joined
+    assert printable("a\x00b\nc\x1b\ufffe\ud800") == "a�b c���"
 
 
 def test_marks_cut_a_text_at_their_borders():

@@ -14,6 +14,7 @@ spurious; every predicted one counts once, as anything but missed; and what is r
 precision and recall count as right.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from modeling.decoding import tags_to_spans
@@ -90,7 +91,7 @@ def _kind(one: Entity, other: Entity) -> str:
     return WRONG_BORDER if same_label else WRONG_BOTH
 
 
-def count_kinds(pairs: list[Pair]) -> dict[str, dict[str, int]]:
+def count_kinds(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
     """How many pairs of each kind there are, by label: the expected one, or else the predicted."""
     counts: dict[str, dict[str, int]] = {}
     for kind, expected, predicted in pairs:

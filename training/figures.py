@@ -38,6 +38,7 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
 LONGEST_LABEL = 24
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
 
 Series = list[tuple[float, float]]
@@ -164,8 +165,9 @@ def shortened(label: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text without control characters, which neither XML nor a reader knows what to do with."""
-    return "".join(one if one.isprintable() else " " if one.isspace() else "�" for one in text)
+    """A text without control characters, which neither XML nor a reader knows what to do with.
+    What joins letters or emoji, or sets their direction, stays."""
+    return CONTROL.sub(lambda one: " " if one[0].isspace() else "�", text)
 
 
 # Files

@@ -10,8 +10,8 @@ import json
 import logging
 import math
 import re
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from itertools import pairwise
 from pathlib import Path
@@ -120,13 +120,26 @@ class RunReport:
     @_never_fatal
     def see_embeddings(self, model: MultiTaskModel, when: str) -> None:
         """The model's embeddings as they are now, `when` being `before` or `after` training."""
-        if self.windows is not None:
-            self.vectors[when] = embed_mapped(self.windows, model, self.tokenizer)
+        if self.windows is None:
+            return
+        found = embed_mapped(self.windows, model, self.tokenizer)
+        if all(np.isfinite(vector).all() for vector in found.values()):
+            self.vectors[when] = found
+        else:  # training diverged: what was before is no map of this model
+            self.vectors = {}
 
     @_never_fatal
     def see_history(self, history: list[dict]) -> None:
         """What a Trainer logged while it trained the model."""
         self.history = list(history)
+
+    @_never_fatal
+    def read_history(self, folder: str | None) -> None:
+        """What was logged when the model of a folder was trained; nothing, where that is not
+        known."""
+        path = Path(folder or "", "trainer_state.json")
+        if folder and path.is_file():
+            self.history = json.loads(path.read_text(encoding="utf-8")).get("log_history", [])
 
     @_never_fatal
     def see_answers(self, answers: RowAnswers, split: str) -> None:
@@ -139,11 +152,12 @@ class RunReport:
         """Write the page and its pictures to the run folder."""
         tasks = config.tasks
         curves = self._curves(tasks)
-        by_task = self.answers.by_task if self.answers else {}
+        found = self.answers.by_task if self.answers else {}
+        by_task = {name: answers for name, answers in found.items() if len(answers.rows)}
         matrices = {
             name: confusion_of(by_task[name], task["labels"])
             for name, task in tasks.items()
-            if name in by_task and _is_single_label(task) and len(by_task[name].rows)
+            if name in by_task and _is_single_label(task)
         }
         content = {
             "title": folder.resolve().name,
@@ -203,25 +217,21 @@ class RunReport:
         chosen = most_confused(counts)
         if len(chosen) < len(labels):
             says += f" The {len(chosen)} of {len(labels)} labels with the most mistakes are shown."
-        pairs = Counter(
-            (expected, predicted)
-            for expected, predicted in zip(answers.expected, answers.predicted, strict=True)
-            if expected != predicted
-        )
-        groups = []
-        for (expected, predicted), count in pairs.most_common(MOST_CONFUSIONS):
-            places = [
-                row
-                for row, *both in zip(
-                    answers.rows, answers.expected, answers.predicted, strict=True
-                )
-                if both == [expected, predicted]
-            ]
-            title = f"{labels[expected]} taken for {labels[predicted]}"
-            examples = [self._example(place, [], "") for place in places[:SHOWN]]
-            groups.append({"title": title, "count": count, "examples": examples})
-        if len(pairs) > len(groups):
-            says += f" Below are the {len(groups)} most frequent of {len(pairs)} confusions."
+        confused: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, predicted, expected in zip(*answers, strict=True):
+            if expected != predicted:
+                confused[expected, predicted].append(row)
+        most_frequent = sorted(confused.items(), key=lambda one: -len(one[1]))[:MOST_CONFUSIONS]
+        groups = [
+            {
+                "title": f"{labels[expected]} taken for {labels[predicted]}",
+                "count": len(rows),
+                "examples": [self._example(row, [], "") for row in rows[:SHOWN]],
+            }
+            for (expected, predicted), rows in most_frequent
+        ]
+        if len(confused) > len(groups):
+            says += f" Below are the {len(groups)} most frequent of {len(confused)} confusions."
         return {
             "title": name,
             "says": says,
@@ -243,30 +253,33 @@ class RunReport:
         return [
             self._entity_errors(config, name, task, by_task[name])
             for name, task in config.tasks.items()
-            if task["type"] == "token_classification" and len(by_task.get(name, ((),))[0])
+            if task["type"] == "token_classification" and name in by_task
         ]
 
     def _entity_errors(
         self, config: MultiTaskConfig, name: str, task: dict, answers: Answers
     ) -> dict[str, Any]:
-        pairs: list[tuple[int, Pair]] = [
-            (row, pair)
-            for row, predicted, expected in zip(*answers, strict=True)
-            for pair in pair_entities(entities_of(expected), entities_of(predicted))
-        ]
-        counts = count_kinds([pair for _, pair in pairs])
         kinds = (RIGHT, *ERRORS)
+        first: dict[str, list[tuple[int, Pair]]] = {kind: [] for kind in kinds}
+
+        def pairs() -> Iterator[Pair]:  # of all rows they would fill the memory
+            for row, predicted, expected in zip(*answers, strict=True):
+                for pair in pair_entities(entities_of(expected), entities_of(predicted)):
+                    if len(first[pair.kind]) < SHOWN:
+                        first[pair.kind].append((row, pair))
+                    yield pair
+
+        counts = count_kinds(pairs())
         total = {kind: sum(one[kind] for one in counts.values()) for kind in kinds}
         groups = []
         for kind, says in ERRORS.items():
-            of_kind = [(row, pair) for row, pair in pairs if pair.kind == kind]
             examples = []
-            for row, pair in of_kind[:SHOWN]:
+            for row, pair in first[kind]:
                 ranges = self._unit_ranges(row, task["labelling"], config)
                 examples.append(self._entity_example(row, pair, ranges))
-            if of_kind:
+            if examples:
                 title = f"{kind} ({says})"
-                groups.append({"title": title, "count": len(of_kind), "examples": examples})
+                groups.append({"title": title, "count": total[kind], "examples": examples})
         expected = sum(total.values()) - total[SPURIOUS]
         return {
             "title": name,
@@ -397,14 +410,6 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
 
 
 # Curves
-
-
-def read_history(folder: str | None) -> list[dict]:
-    """What was logged when the model of a folder was trained; nothing, where that is not known."""
-    path = Path(folder or "", "trainer_state.json")
-    if folder is None or not path.is_file():
-        return []
-    return json.loads(path.read_text(encoding="utf-8")).get("log_history", [])
 
 
 def series(history: list[dict], key: str) -> Series:
