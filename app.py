@@ -76,7 +76,7 @@ def serve(model: str, host: str, port: int) -> None:
     from inference import Predictor
 
     print(f"Loading {model}", flush=True)
-    page = build(Predictor(model), Path(model).name)
+    page = build(Predictor(model), Path(model).resolve().name)
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
