@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,15 @@ def _one_line_errors(what: str) -> Iterator[None]:
         kind = ValueError if isinstance(error, ValueError) else OSError
         reason = str(error).strip().split("\n")[0]
         raise kind(f"Can't load {what}: {reason}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise an OSError for a folder that is not there but has models beside it: the Hub's client,
+    which would take it for an id, asks again for half a minute where there is no network."""
+    if len(folder.parts) > 1 and not folder.exists():
+        others = sorted(config.parent.name for config in folder.parent.glob("*/config.json"))
+        if others:
+            raise FileNotFoundError(f"No such folder. Beside it: {', '.join(others)}.")
 
 
 @dataclass
@@ -193,6 +203,7 @@ class MultiTaskModel(PreTrainedModel):
         describes. Of others an OSError or ValueError names the model, and no memory is taken."""
         with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
             if pretrained_model_name_or_path is not None:
+                _check_folder(Path(pretrained_model_name_or_path))
                 places = {key: kwargs[key] for key in PLACES if key in kwargs}
                 config = cls.config_class.from_pretrained(pretrained_model_name_or_path, **places)
                 shapes = stored_shapes(pretrained_model_name_or_path, **places)
