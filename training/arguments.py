@@ -258,7 +258,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
         metadata={"help": "Of the run in trackers. Default: its folder's name and the time."},
     )
     logging_steps: float = field(
-        default=0.05,
+        default=10,
         metadata={"help": "Steps between two losses in the log; below 1, a share of all steps."},
     )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
