@@ -361,7 +361,7 @@ def test_sentence_labels(tasks, row, message, refused, tmp_path):
         ({"tokens": [1, 2], "slots": ["O", "O"]},
          "'tokens' should be a list of words. Found [1, 2]."),
         ({"tokens": "[a", "slots": ["O"]}, "'tokens' should be JSON ("),
-        ({"slots": ["O"]}, "'tokens' should be a list of words. Found None."),
+        ({"slots": ["O"]}, "has no 'tokens'. Found: slots."),
     ],
 )  # fmt: skip
 def test_tags(row, message, refused, tmp_path):
