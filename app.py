@@ -71,11 +71,11 @@ def serve(model: str, host: str, port: int) -> None:
     Raises:
         ModuleNotFoundError, OSError, ValueError: what `Predictor` raises; the port can't be had.
     """
+    print(f"Loading {model}", flush=True)  # importing takes longest
     from demo.page import CSS, THEME, build
     from demo.texts import MAX_FILE_BYTES
     from inference import Predictor
 
-    print(f"Loading {model}", flush=True)
     page = build(Predictor(model), Path(model).resolve().name)
     _, url, _ = page.launch(
         server_name=host,

@@ -17,6 +17,7 @@ from .splitting import hash_of
 
 PERCENTILES = (50, 90, 99, 100)
 SHOWN_TOKENS = 60  # of a row
+SHOWN_BAD_ROWS = 20
 LINE = 100  # columns of the terminal
 COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, all but grey tones
 
@@ -197,7 +198,9 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
                 lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
         lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")
         lines.append(f"  bad rows: {len(found['bad_rows']):,}")
-        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:20]]
+        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:SHOWN_BAD_ROWS]]
+        if len(found["bad_rows"]) > SHOWN_BAD_ROWS:
+            lines.append(f"    and {len(found['bad_rows']) - SHOWN_BAD_ROWS:,} more")
         for example in found["first_rows"]:
             lines += _example_lines(example, colour)
     lines.append("")

@@ -14,7 +14,7 @@ from datasets import Dataset, Features, IterableDataset
 from .bad_rows import BadRows, shown
 from .caching import file_state, fingerprint, unweighted
 from .labels import check_label_maps, scheme_of, unify_labels, unify_row
-from .normalization import loaded_features, normalized_rows, words_of
+from .normalization import check_columns, loaded_features, normalized_rows, words_of
 from .readers import FORMATS, detect_format, find_files, named_classes, read_file
 from .splitting import split_off
 from .synthetic import load_synthetic
@@ -253,7 +253,8 @@ def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:
     if tokens_column is None and source.text_column is None and "tokens" in row:
         tokens_column = "tokens"
     column = tokens_column or (source.text_column or ["text"])[0]
-    value = row.get(column)
+    check_columns(row, [column])
+    value = row[column]
     if tokens_column is not None:
         return " ".join(words_of(value, column))
     if not isinstance(value, str):

@@ -121,6 +121,7 @@ def problem_row(
 
 def _normalize_row(row, source_columns, form, columns, tasks) -> dict:
     normal: dict[str, Any] = {"repairs": 0}
+    check_columns(row, source_columns)
     if form == "tokens":
         normal["tokens"] = words_of(row.get(source_columns[0]), source_columns[0])
     elif form == "text":
@@ -140,6 +141,14 @@ def _normalize_row(row, source_columns, form, columns, tasks) -> dict:
         normal[task_name] = label
         normal["repairs"] += repairs
     return normal
+
+
+def check_columns(row: dict, columns: list[str]) -> None:
+    """Raise a ValueError for the first of `columns` that a row does not have; those it has often
+    show one that is spelled otherwise."""
+    for column in columns:
+        if column not in row:
+            raise ValueError(f"has no {column!r}. Found: {', '.join(map(str, row)) or 'nothing'}.")
 
 
 def _text_of(value: Any, column: str) -> str:

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,14 @@ def _one_line_errors(what: str) -> Iterator[None]:
         kind = ValueError if isinstance(error, ValueError) else OSError
         reason = str(error).strip().split("\n")[0]
         raise kind(f"Can't load {what}: {reason}") from error
+
+
+def _beside(folder: Path) -> list[str]:
+    """The names of models beside a folder that is not there: it may be mistyped, and no id of the
+    Hub, for which it was taken."""
+    if len(folder.parts) < 2 or folder.exists():
+        return []
+    return sorted(config.parent.name for config in folder.parent.glob("*/config.json"))
 
 
 @dataclass
@@ -194,7 +203,17 @@ class MultiTaskModel(PreTrainedModel):
         with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
             if pretrained_model_name_or_path is not None:
                 places = {key: kwargs[key] for key in PLACES if key in kwargs}
-                config = cls.config_class.from_pretrained(pretrained_model_name_or_path, **places)
+                try:
+                    config = cls.config_class.from_pretrained(
+                        pretrained_model_name_or_path, **places
+                    )
+                except OSError as error:
+                    if others := _beside(Path(pretrained_model_name_or_path)):
+                        raise FileNotFoundError(
+                            "It is no folder, and was not to be had from the Hub. Beside it: "
+                            f"{', '.join(others)}."
+                        ) from error
+                    raise
                 shapes = stored_shapes(pretrained_model_name_or_path, **places)
                 check_encoder(config.encoder_config, shapes)
                 check_heads(config.tasks, config.hidden_size, shapes)

@@ -300,7 +300,8 @@ def test_data(config, message, refused):
     ("tasks", "row", "message"),
     [
         (CLASSES, {"text": " ", "topic": "x"}, "'text' should be a text. Found ' '."),
-        (CLASSES, {"topic": "x"}, "'text' should be a text. Found None."),
+        (CLASSES, {"topic": "x"}, "has no 'text'. Found: topic."),
+        (CLASSES, {"text": None, "topic": "x"}, "'text' should be a text. Found None."),
         (CLASSES, {"text": 7, "topic": "x"}, "'text' should be a text. Found 7."),
         (CLASSES, {"text": ["a"], "topic": "x"}, "'text' should be a text. Found ['a']."),
         (CLASSES, {"text": "a\ud800", "topic": "x"},
@@ -360,7 +361,7 @@ def test_sentence_labels(tasks, row, message, refused, tmp_path):
         ({"tokens": [1, 2], "slots": ["O", "O"]},
          "'tokens' should be a list of words. Found [1, 2]."),
         ({"tokens": "[a", "slots": ["O"]}, "'tokens' should be JSON ("),
-        ({"slots": ["O"]}, "'tokens' should be a list of words. Found None."),
+        ({"slots": ["O"]}, "has no 'tokens'. Found: slots."),
     ],
 )  # fmt: skip
 def test_tags(row, message, refused, tmp_path):
@@ -976,7 +977,9 @@ def test_a_run_that_is_refused_leaves_the_file_of_the_one_before(skipping, refus
 
 def test_inspection_lists_bad_rows_and_writes_none(configured, tmp_path, capsys):
     run_multitask.main([configured(train_file=[*TEXTS, BAD], do_inspect=True)])
-    assert "train.jsonl, line 3: 'text' should be a text. Found ' '." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "train.jsonl, line 3: 'text' should be a text. Found ' '." in said
+    assert said.endswith("\nBad rows end that run, unless `on_bad_row: skip` leaves them out.\n")
     assert not (tmp_path / "run" / "bad_rows.jsonl").exists()
 
 

@@ -120,11 +120,12 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
         f"    {problem}",
         "",
     ]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "rows of validation whose text is in train too: 1",
         "",
         "The same as JSON: run/inspection.json",
         "To train on it: the same command without --do_inspect.",
+        "Bad rows end that run, unless `on_bad_row: skip` leaves them out.",
     ]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["inspection.json"]
 

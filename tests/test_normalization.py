@@ -104,7 +104,7 @@ def test_a_row_without_the_column_is_a_bad_row_wherever_it_is():
         found = normalized(rows, TOPIC)
         assert len(found) == 3
         assert [row["problem"] for row in found if row["problem"]] == [
-            "'text' should be a text. Found None."
+            "has no 'text'. Found: txt, topic."
         ]
 
 

@@ -247,3 +247,9 @@ def test_bf16_follows_the_processor_unless_told(parse, monkeypatch):
         monkeypatch.setattr(arguments, "has_fast_bf16", lambda use_cpu, fast=fast: fast)
         assert parse().training.bf16 is fast
         assert parse("bf16: false\n").training.bf16 is False
+
+
+def test_a_model_that_only_answers_is_not_trained():
+    given = ["--model", "runs/mine", "--do_predict", "--predict_file", "a.txt"]
+    assert parse_arguments(given).training.only_predicts
+    assert parse_arguments([*given, "--do_train", "false"]).training.only_predicts

@@ -257,6 +257,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Of the run in trackers. Default: its folder's name and the time."},
     )
+    logging_steps: float = field(
+        default=10,
+        metadata={"help": "Steps between two losses in the log; below 1, a share of all steps."},
+    )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
     save_total_limit: int | None = field(

@@ -78,6 +78,8 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     given = read_yaml(path) if path else {}
     for keys, value in overrides:
         _set_nested(given, keys, value)
+    if path is None and "tasks" not in given:  # nothing is there that could be trained
+        given.setdefault("do_train", False)
     return resolve(given)
 
 

@@ -75,6 +75,8 @@ def print_inspection(report: dict, path: Path) -> None:
     print(inspection_text(report, bool(wanted) and not os.environ.get("NO_COLOR")))
     write_json(report, path)
     print(f"\nThe same as JSON: {path}\nTo train on it: the same command without --do_inspect.")
+    if any(found["bad_rows"] for found in report["splits"].values()):
+        print("Bad rows end that run, unless `on_bad_row: skip` leaves them out.")
 
 
 def print_answers(texts: list[str], answers: list[dict]) -> None:
