@@ -360,7 +360,7 @@ def test_command_publishes(hub, online, folder, tmp_path):
     command = [sys.executable, ROOT / "scripts" / "export_model.py", folder, "--to", "hub"]
     done = run_online([*command, "--repo_id", "owner/by-command"], online, tmp_path / "cache")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"Published: {hub.endpoint}/owner/by-command/commit/")
+    assert f"\nPublished: {hub.endpoint}/owner/by-command/commit/" in done.stdout
     files = hub.repositories["owner/by-command"].files()
     published = hub.repositories["owner/name"].files()
     assert sorted(files) == PUBLISHED

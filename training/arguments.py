@@ -1,7 +1,6 @@
 """The keys of a run, as dataclasses; parsing.py reads them."""
 
 import math
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -360,10 +359,6 @@ class MultiTaskTrainingArguments(TrainingArguments):
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         super().__post_init__()
-        if self.run_name is None:
-            # A tracker is told twice, by training and by the evaluation after it: without a name
-            # each would be a run of its own. With the same name, two starts would be one.
-            self.run_name = f"{Path(self.output_dir).name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     @property
     def only_predicts(self) -> bool:

@@ -1,5 +1,6 @@
 """The Trainer whose combined loss does not depend on how a step is split."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -72,6 +73,11 @@ class MultiTaskTrainer(Trainer):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        if self.args.run_name is None:
+            # A tracker is told twice, by training and by the evaluation after it: without a name
+            # each would be a run of its own. With the same name, two starts would be one.
+            started = time.strftime("%Y%m%d-%H%M%S")
+            self.args.run_name = f"{Path(self.args.output_dir).name}-{started}"
         self.datasets, self.draws = datasets, draws
         if self.args.n_gpu > 1:
             raise ValueError(
