@@ -80,6 +80,7 @@ def configured(tmp_path, backbone):
             "use_cpu": True,
             "bf16": False,
             "report_to": "none",
+            "report": False,
             "save_strategy": "no",
             "load_best_model_at_end": False,
         }

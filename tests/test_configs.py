@@ -24,6 +24,7 @@ SMALL = [
     "--bf16=false",
     "--disable_tqdm",
     "--report_to=none",
+    "--report=false",
 ]
 
 

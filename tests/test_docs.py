@@ -176,6 +176,7 @@ def test_the_new_task_type_of_the_guide_trains_and_answers(backbone, tmp_path):
         "num_train_epochs": 1,
         "use_cpu": True,
         "report_to": "none",
+        "report": False,
     }
     (clone / "my.yaml").write_text(yaml.safe_dump(config))
     done = subprocess.run(

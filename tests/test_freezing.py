@@ -518,6 +518,7 @@ def test_two_ranks_train_the_same_weights(backbone, tmp_path):
         "use_cpu": True,
         "bf16": False,
         "report_to": "none",
+        "report": False,
         "disable_tqdm": True,
     }
     cases = {

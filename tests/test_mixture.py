@@ -74,6 +74,7 @@ def config(backbone, tmp_path) -> Path:
         "use_cpu": True,
         "bf16": False,
         "report_to": "none",
+        "report": False,
         "disable_tqdm": True,
     }
     path = tmp_path / "config.yaml"

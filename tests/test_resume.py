@@ -47,6 +47,7 @@ def config(backbone, tmp_path) -> Path:
         "use_cpu": True,
         "bf16": False,
         "report_to": "none",
+        "report": False,
         "disable_tqdm": True,
     }
     path.write_text(yaml.safe_dump(run))
