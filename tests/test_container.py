@@ -4,8 +4,10 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from browser import browser_page, needs_chromium
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "entrypoint.sh"
@@ -207,3 +210,42 @@ def test_the_image_trains_by_default_and_runs_as_an_ordinary_user():
     assert stages()["app"].rindex("USER user") > stages()["app"].rindex("COPY")
     base = re.search(r"^ARG BASE=(\S+)", dockerfile(), re.MULTILINE)[1]
     assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_notebook_opens_in_a_browser_that_has_its_token(tmp_path, free_tcp_port):
+    for part in ("scripts", "notebooks"):  # what is open in Jupyter may be saved
+        shutil.copytree(ROOT / part, tmp_path / part)
+    script = tmp_path / "scripts" / SCRIPT.name
+    script.write_text(script.read_text().replace("8888", str(free_tcp_port)))
+    log = tmp_path / "log.txt"
+    environment = {
+        **os.environ,
+        **dict.fromkeys(["HOME", "TMPDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR"], str(tmp_path)),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    here = f"http://127.0.0.1:{free_tcp_port}/"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [script, "notebook", *["--allow-root"] * (os.geteuid() == 0)],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        give_up = time.monotonic() + 120
+        while not (found := re.search(rf"{here}\S*token=\w+", log.read_text())):
+            assert server.poll() is None and time.monotonic() < give_up, log.read_text()
+            time.sleep(0.2)
+        with browser_page() as page:
+            page.goto(found[0])
+            page.get_by_role("heading", name="Task 1").first.wait_for(timeout=120_000)
+            assert page.url.endswith("/notebooks/multitask_walkthrough.ipynb")
+        with browser_page() as page:
+            page.goto(f"{here}lab")
+            page.get_by_text("Token authentication is enabled").wait_for(timeout=60_000)
+            assert "login" in page.url
+    finally:
+        server.terminate()
+        server.wait(60)
