@@ -62,6 +62,7 @@ from training.model_loading import load_model
 from training.parsing import parse_arguments
 from training.processor import keep_freed_memory
 from training.report import PREFIXES, can_plot, write_report
+from training.report_page import PAGE, PICTURES, write_comparison_page
 from training.results import (
     print_answers,
     print_inspection,
@@ -69,12 +70,7 @@ from training.results import (
     print_written,
     write_json,
 )
-from training.run_report import (
-    PAGE,
-    PICTURES,
-    RunReport,
-    write_comparison_page,
-)
+from training.run_report import RunReport
 from training.trainer import MultiTaskTrainer
 
 logger = logging.getLogger("run_multitask")

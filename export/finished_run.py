@@ -11,7 +11,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from training.comparison import MULTI, WITHOUT_EFFECT
 from training.parsing import read_yaml
-from training.run_report import PICTURES
+from training.report_page import PICTURES
 
 # What belongs to one machine or person, besides what has no effect on the model.
 LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")

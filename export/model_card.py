@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from modeling import MultiTaskConfig
-from training.run_report import CONFUSION, CURVES
+from training.report_page import CONFUSION, CURVES
 
 from .finished_run import Base, FinishedRun, is_hub_dataset
 

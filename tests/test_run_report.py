@@ -13,8 +13,8 @@ from training import run_report
 from training.embedding_map import make_map
 from training.figures import printable
 from training.metrics import Answers
-from training.report import make_report
-from training.run_report import confusion_of, marked, most_confused, render, series
+from training.report_page import render
+from training.run_report import confusion_of, series
 
 EVIL = '<script>document.title="taken"</script>'
 LABELS = [EVIL, r"$\frac{x}", "a&amp;\"'</script>"]
@@ -215,25 +215,6 @@ def test_letters_stay_joined_and_control_characters_go():
     assert printable("a\x00b\nc\x1b\ufffe\ud800") == "a�b c���"
 
 
-def test_marks_cut_a_text_at_their_borders():
-    assert marked("a new office", [(2, 5, "expected"), (2, 12, "predicted")]) == [
-        ("a ", ""),
-        ("new", "expected predicted"),
-        (" office", "predicted"),
-    ]
-    (before, *_, last) = marked("x" * 500, [(250, 251, "expected")])
-    assert (before, last) == (("…", ""), ("…", ""))
-    assert marked("short", []) == [("short", "")]
-
-
-def test_a_matrix_of_many_labels_shows_those_with_the_most_mistakes():
-    counts = np.diag(np.arange(30))
-    counts[3, 7] = 5
-    chosen = most_confused(counts)
-    assert len(chosen) == 20
-    assert {3, 7, 29, 28} <= set(chosen) and 0 not in chosen
-
-
 def test_confusions_are_counted_by_expected_and_predicted():
     answers = Answers(np.arange(4), [0, 1, 1, 0], [0, 0, 1, 0])
     assert confusion_of(answers, ["x", "y"]).tolist() == [[2, 1], [0, 1]]
@@ -249,24 +230,3 @@ def test_a_map_of_two_clusters_keeps_them_apart_and_counts_neighbours():
     assert distance == pytest.approx(np.sqrt(2))  # as far apart as the vectors are
     assert make_map(vectors, np.array([0, 1, 2, 3, 4, 5])).agreeing == 0
     assert not make_map(np.ones((3, 4)) / 2, np.zeros(3)).points.any()
-
-
-def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
-    found = {
-        "multi-seed0": {"test_kind_accuracy": 0.9, "test_kind_macro_f1": 0.8},
-        "kind-seed0": {"test_kind_accuracy": 0.7, "test_kind_macro_f1": 0.8},
-    }
-    task = {
-        "type": "sequence_classification",
-        "problem_type": "single_label_classification",
-        "labels": ["x", "y"],
-    }
-    report = make_report(found, {"kind": task}, [0], "test", [None])
-    (tmp_path / "kind-seed0").mkdir()
-    (tmp_path / "kind-seed0" / "report.html").touch()
-    run_report.write_comparison_page(report, list(found), tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert re.findall(r'href="([^"#]*)"', text.partition("<ul>")[2]).count("report.md") == 1
-    assert 'href="kind-seed0/report.html"' in text
-    assert "multi-seed0/report.html" not in text
-    assert "<td>accuracy *</td><td>90.00</td><td>70.00</td><td>+20.00</td>" in text

@@ -1,19 +1,12 @@
-"""What a run looks like: report.html, one page that needs nothing else, and its plots as PNG.
+"""What the report of a run tells: gathered while the run goes on, and counted at its end."""
 
-The page shows sentences of the data that the run was measured on: it stays in the run folder. The
-pictures (`PICTURES`) show labels and numbers only, and go with a model that is published.
-"""
-
-import base64
-import hashlib
 import json
 import logging
 import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from itertools import pairwise
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +20,7 @@ from modeling import MultiTaskConfig, MultiTaskModel
 from modeling.decoding import UNITS
 from modeling.windows import tokenize
 
-from .embedding_map import Map, embed_mapped, make_map, mapped_windows
+from .embedding_map import embed_mapped, make_map, mapped_windows
 from .entity_errors import (
     ERRORS,
     RIGHT,
@@ -38,33 +31,27 @@ from .entity_errors import (
     entities_of,
     pair_entities,
 )
-from .figures import (
-    Draw,
-    Series,
-    confusion_size,
-    draw_confusion,
-    draw_curves,
-    draw_differences,
-    draw_map,
-    printable,
-    save_png,
-    svg,
-)
+from .figures import Series, printable
 from .metrics import METRICS, Answers, RowAnswers
-from .report import METRICS_HEADER, compared, metrics_rows, plot_size
+from .report_page import (
+    PAGE,
+    Curves,
+    clipped,
+    confusion_plot,
+    curve_plots,
+    map_plots,
+    marked,
+    most_confused,
+    render,
+    said_of_maps,
+    write_pictures,
+)
 from .results import results_rows, write_text
 
 logger = logging.getLogger("run_multitask.report")
 
-PAGE = "report.html"
-CURVES, CONFUSION = "curves.png", "confusion.png"
-PICTURES = (CURVES, CONFUSION)
 SHOWN = 20  # sentences of each kind of mistake
 MOST_CONFUSIONS = 10  # pairs of labels with sentences
-MOST_LABELS = 20  # of a confusion matrix
-AROUND = 120  # characters that are shown before and after a mistake
-CURVE_SIZE = (4.4, 2.7)
-MAP_SIZE = (4.4, 4.9)
 WHOLE = "all tasks"
 
 
@@ -164,18 +151,17 @@ class RunReport:
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
             "split": self.split,
-            "curves": _curve_plots(curves),
+            "curves": curve_plots(curves),
             "sentences": self._sentences(tasks, by_task, matrices),
             "entities": self._entities(config, by_task),
             **self._maps(tasks),
         }
         write_text(render(content), folder / PAGE)
-        _write_pictures(curves, matrices, tasks, folder)
+        write_pictures(curves, matrices, tasks, folder)
 
     # Curves
 
-    def _curves(self, tasks: dict[str, dict]) -> dict[str, list[tuple[str, dict[str, Series]]]]:
-        """By title, what is drawn: the values' name, and their curves."""
+    def _curves(self, tasks: dict[str, dict]) -> Curves:
         drawn = {}
         for name, task in {None: {}, **tasks}.items():
             suffix = f"_{name}" if name else ""
@@ -214,9 +200,9 @@ class RunReport:
     ) -> dict[str, Any]:
         wrong = int(counts.sum() - np.trace(counts))
         says = f"{wrong:,} of {counts.sum():,} sentences have a wrong label."
-        chosen = most_confused(counts)
-        if len(chosen) < len(labels):
-            says += f" The {len(chosen)} of {len(labels)} labels with the most mistakes are shown."
+        chosen = len(most_confused(counts))
+        if chosen < len(labels):
+            says += f" The {chosen} of {len(labels)} labels with the most mistakes are shown."
         confused: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row, predicted, expected in zip(*answers, strict=True):
             if expected != predicted:
@@ -237,12 +223,11 @@ class RunReport:
             "says": says,
             "header": [],
             "rows": [],
-            "plot": svg(
-                partial(_draw_chosen, counts=counts, labels=labels, title=""),
-                confusion_size([labels[index] for index in chosen]),
-                f"confusion {name}",
-                f"Confusion matrix of {name}: {says} "
-                + " ".join(f"{one['title']}: {one['count']}." for one in groups),
+            "plot": confusion_plot(
+                name,
+                counts,
+                labels,
+                " ".join([says, *(f"{one['title']}: {one['count']}." for one in groups)]),
             ),
             "mistakes": groups,
         }
@@ -349,10 +334,7 @@ class RunReport:
         order = sorted({int(place) for places in chosen.values() for place in places})
         number = {place: index for index, place in enumerate(order)}
         rows = self.windows.select(order).select_columns(["dataset", "row"])
-        texts = [
-            clipped(text_and_words(self.rows[one["dataset"]][one["row"]])[0], 2 * AROUND)
-            for one in rows
-        ]
+        texts = [clipped(text_and_words(self.rows[one["dataset"]][one["row"]])[0]) for one in rows]
         found = []
         for name, places in chosen.items():
             labels = np.asarray(self.windows[name][:])[places]
@@ -363,8 +345,8 @@ class RunReport:
             found.append(
                 {
                     "title": name,
-                    "says": _said_of_maps(maps, len(places)),
-                    "plots": _map_plots(
+                    "says": said_of_maps(maps, len(places)),
+                    "plots": map_plots(
                         maps,
                         name,
                         [tasks[name]["labels"][label] for label in labels],
@@ -409,43 +391,10 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     return {"header": ["metric", *titles], "rows": [[key, *cells] for key, cells in rows]}
 
 
-# Curves
-
-
 def series(history: list[dict], key: str) -> Series:
     """The steps and values at which a Trainer logged something, but for NaN and infinity."""
     points = [(one["step"], one[key]) for one in history if key in one and "step" in one]
     return [(step, value) for step, value in points if math.isfinite(value)]
-
-
-def _curve_plots(curves: dict[str, list[tuple[str, dict[str, Series]]]]) -> list[dict]:
-    return [
-        {
-            "title": title,
-            "plots": [
-                svg(
-                    partial(draw_curves, curves=drawn, title="", label=label),
-                    CURVE_SIZE,
-                    f"{label} {title}",
-                    f"{title}, {label}: {_said_of_curves(drawn)}",
-                )
-                for label, drawn in parts
-            ],
-        }
-        for title, parts in curves.items()
-    ]
-
-
-def _said_of_curves(curves: dict[str, Series]) -> str:
-    said = []
-    for name, points in curves.items():
-        (first, start), (last, end) = points[0], points[-1]
-        before = f"from {start:.4g} at step {first} to " if len(points) > 1 else ""
-        said.append(f"{name} {before}{end:.4g} at step {last}.")
-    return " ".join(said)
-
-
-# Labels of sentences
 
 
 def confusion_of(answers: Answers, labels: list[str]) -> np.ndarray:
@@ -454,20 +403,6 @@ def confusion_of(answers: Answers, labels: list[str]) -> np.ndarray:
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(counts, (np.asarray(answers.expected), np.asarray(answers.predicted)), 1)
     return counts
-
-
-def most_confused(counts: np.ndarray) -> list[int]:
-    """The labels that a matrix shows, in their order: all that occur or, of many, those with the
-    most mistakes, then with the most rows."""
-    rows = counts.sum(0) + counts.sum(1)
-    mistakes = rows - 2 * np.diag(counts)
-    order = np.lexsort([-rows, -mistakes])
-    return sorted(int(index) for index in order[:MOST_LABELS] if rows[index] or len(counts) <= 3)
-
-
-def _draw_chosen(axes, counts: np.ndarray, labels: list[str], title: str) -> None:
-    chosen = most_confused(counts)
-    draw_confusion(axes, counts[np.ix_(chosen, chosen)], [labels[one] for one in chosen], title)
 
 
 def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, Any]:
@@ -490,171 +425,3 @@ def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, A
         "rows": [list(row) for row in zip(labels, right, missed, spurious, strict=True)],
         "mistakes": [],
     }
-
-
-# Texts
-
-
-def marked(text: str, marks: list[tuple[int, int, str]]) -> list[tuple[str, str]]:
-    """A text, or what is around its marks, in parts, each with the names of all marks it is in.
-
-    Args:
-        marks (`list[tuple[int, int, str]]`): starts, ends and names; they may overlap.
-    """
-    first = max(0, min((start for start, _, _ in marks), default=0) - AROUND)
-    last = min(len(text), max((end for _, end, _ in marks), default=AROUND) + AROUND)
-    borders = sorted({first, last, *(one for start, end, _ in marks for one in (start, end))})
-    parts = [("…", "")] if first > 0 else []
-    for start, end in pairwise(borders):
-        names = [name for begin, stop, name in marks if begin <= start and end <= stop]
-        parts.append((printable(text[start:end]), " ".join(names)))
-    return parts + ([("…", "")] if last < len(text) else [])
-
-
-def clipped(text: str, length: int) -> str:
-    """The beginning of a long text."""
-    text = printable(text)
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-# Maps
-
-
-def _said_of_maps(maps: dict[str, Map], count: int) -> str:
-    when = {"before": "before training", "after": "after it"} if len(maps) > 1 else {}
-    agreeing, shown = (
-        ", ".join(
-            f"{100 * one[part]:.0f} % {when.get(key, '')}".strip() for key, one in maps.items()
-        )
-        for part in (2, 1)
-    )
-    return (
-        f"{count:,} texts. Those whose nearest neighbour has the same label: {agreeing}. What the "
-        f"two directions show of all differences: {shown}."
-    )
-
-
-def _map_plots(maps: dict[str, Map], task: str, labels: list[str], numbers: list[int]) -> list[str]:
-    limit = 1.05 * max(float(np.abs(one.points).max()) for one in maps.values()) or 1.0
-    plots = []
-    for when, one in maps.items():
-        groups: dict[str, list[int]] = {}
-
-        def draw(axes, one=one, when=when, groups=groups) -> None:
-            title = f"{when} training" if len(maps) > 1 else ""
-            for gid, members in draw_map(axes, one.points, labels, title, limit):
-                groups[gid] = [numbers[member] for member in members]
-
-        description = (
-            f"Map of texts by {task}, {when} training; the nearest neighbour has the same label "
-            f"for {100 * one.agreeing:.0f} % of them."
-        )
-        plots.append(svg(draw, MAP_SIZE, f"map {task} {when}", description, groups))
-    return plots
-
-
-# A comparison
-
-
-def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
-    """Write the page of a comparison with single-task models, which links to those of its runs.
-
-    Args:
-        report (`dict[str, Any]`): of `training.report.make_report`.
-        runs (`list[str]`): the names of the runs' folders.
-        folder (`Path`): that they are in.
-    """
-    found = compared(report)
-    summary = " ".join(report["summary"])
-    content = {
-        "title": folder.resolve().name,
-        "subtitle": "One model of all tasks beside one model for each of them.",
-        "comparison": {
-            "summary": report["summary"],
-            "note": f"In percent, on the {report['split']} split; differences are points. The "
-            "metric with a * decides.",
-            "plot": svg(
-                partial(draw_differences, found=found),
-                plot_size(found),
-                "comparison",
-                f"Multi-task minus single-task, each seed and their means. {summary}",
-            )
-            if found
-            else None,
-            "header": METRICS_HEADER,
-            "rows": [
-                [name, f"{metric} *" if decides else metric, *cells]
-                for decides, (name, metric, *cells) in metrics_rows(report)
-            ],
-            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
-        },
-    }
-    write_text(render(content), folder / PAGE)
-
-
-# Files
-
-
-def render(content: dict[str, Any]) -> str:
-    """The page of what is given; all but the plots is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["sha256"] = _sha256
-    headings = {
-        "results": "Results",
-        "comparison": "Multi-task beside single-task",
-        "curves": "Training",
-        "sentences": "Labels of sentences",
-        "entities": "Entities",
-        "maps": "Embeddings",
-    }
-    content = dict.fromkeys((*headings, "split", "texts")) | content
-    sections = [(key, heading) for key, heading in headings.items() if content[key]]
-    return environment.get_template("run_report.html.jinja").render(content, sections=sections)
-
-
-def _write_pictures(
-    curves: dict[str, list[tuple[str, dict[str, Series]]]],
-    matrices: dict[str, np.ndarray],
-    tasks: dict[str, dict],
-    folder: Path,
-) -> None:
-    """The plots of a model card."""
-    draws: list[Draw] = []
-    for title, parts in curves.items():
-        by_label = dict(parts)
-        draws += [
-            partial(draw_curves, curves=by_label[label], title=title, label=label)
-            if label in by_label
-            else _draw_nothing
-            for label in ("loss", "percent")
-        ]
-    if draws:
-        width, height = CURVE_SIZE
-        shape = len(curves), 2
-        save_png(draws, shape, (2 * width, len(curves) * height), folder / CURVES)
-    if matrices:
-        draws = [
-            partial(_draw_chosen, counts=counts, labels=tasks[name]["labels"], title=name)
-            for name, counts in matrices.items()
-        ]
-        sizes = [
-            confusion_size([tasks[name]["labels"][one] for one in most_confused(counts)])
-            for name, counts in matrices.items()
-        ]
-        columns = min(len(draws), 3)
-        shape = math.ceil(len(draws) / columns), columns
-        width, height = (max(sides) for sides in zip(*sizes, strict=True))
-        save_png(draws, shape, (columns * width, shape[0] * height), folder / CONFUSION)
-
-
-def _draw_nothing(axes) -> None:
-    axes.set_axis_off()
-
-
-def _sha256(text: str) -> str:
-    """As a page's security policy names the one script that may run."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
