@@ -109,6 +109,44 @@ def test_what_is_right_is_what_precision_and_recall_count(both):
     assert sum(total.values()) - total[MISSED] == len(predicted)
 
 
+def plainly_paired(expected: list[Entity], predicted: list[Entity]) -> set[tuple]:
+    """By the definition: the nearest of all that overlap are a pair, then those of the rest."""
+    left, unused, pairs = [*expected], [*predicted], set()
+
+    def distance(pair: tuple[Entity, Entity]) -> tuple:
+        shared = set.intersection(*(set(range(one.start, one.end)) for one in pair))
+        return pair[0][:2] != pair[1][:2], pair[0].label != pair[1].label, -len(shared), *pair
+
+    while overlapping := [
+        (one, other)
+        for one in left
+        for other in unused
+        if one.start < other.end and other.start < one.end
+    ]:
+        one, other = min(overlapping, key=distance)
+        left.remove(one)
+        unused.remove(other)
+        pairs.add((one, other))
+    return pairs | {(one, None) for one in left} | {(None, other) for other in unused}
+
+
+@settings(deadline=None)
+@given(BOTH)
+def test_pairs_are_those_of_the_plain_definition(both):
+    expected, predicted = map(entities_of, both)
+    pairs = pair_entities(expected, predicted)
+    assert {pair[1:] for pair in pairs} == plainly_paired(expected, predicted)
+
+
+def test_thousands_of_entities_in_a_row_cost_no_product_of_them():
+    expected = entities_of(["B-X"] * 20_000)
+    predicted = entities_of(["B-X", "B-Y"] * 10_000)
+    assert [pair.kind for pair in pair_entities(expected, predicted)] == [
+        RIGHT,
+        WRONG_TYPE,
+    ] * 10_000
+
+
 @settings(deadline=None)
 @given(BOTH)
 def test_what_is_left_over_overlaps_nothing_that_is_left_over(both):

@@ -60,12 +60,14 @@ def pair_entities(expected: list[Entity], predicted: list[Entity]) -> list[Pair]
     Args:
         expected, predicted (`list[Entity]`): neither with entities that overlap.
     """
-    overlapping = [
-        (one, other)
+    # By unit, so that a row of thousands of entities costs no product of the two sides.
+    found = {unit: other for other in predicted for unit in range(other.start, other.end)}
+    overlapping = {
+        (one, found[unit])
         for one in expected
-        for other in predicted
-        if one.start < other.end and other.start < one.end
-    ]
+        for unit in range(one.start, one.end)
+        if unit in found
+    }
     pairs = []
     left, unused = set(expected), set(predicted)
     for one, other in sorted(overlapping, key=_how_near):
