@@ -219,6 +219,14 @@ def test_every_config_parses(path):
     assert run.training.output_dir.startswith("runs/")
 
 
+def test_a_run_is_told_by_what_was_set_and_what_it_starts_from(parse):
+    run = parse("pooling: cls\nseed: 3\n", "--pooling", "max", "--seed", "null")
+    assert run.resolved() == yaml.safe_load(BASE) | {"pooling": "max"}
+    del run.given["encoder"]
+    assert run.resolved()["encoder"] == "some/encoder"
+    assert "encoder" not in parse("encoder: null\n", "--model", "a/model").resolved()
+
+
 def test_a_saved_run_starts_again(parse, tmp_path):
     run = parse(
         "learning_rate: 3e-5\nexamples: [é, b]\nprompt: 'query: '\nlr_scheduler_kwargs: {a: 1}\n"

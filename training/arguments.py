@@ -1,7 +1,7 @@
 """The keys of a run, as dataclasses; parsing.py reads them."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -408,8 +408,9 @@ class RunArguments:
     given: dict[str, Any]
 
     def resolved(self) -> dict[str, Any]:
-        """The keys that start the run again."""
-        resolved = {**asdict(self.model), **asdict(self.data), **self.given}
+        """The keys that start the run again: those that were set, and what it starts from."""
+        start = {} if self.model.model else {"encoder": self.model.encoder}
+        resolved = start | self.given
         for key in ("hub_token", "resume_from_checkpoint", "overwrite_output_dir"):
             resolved.pop(key, None)  # a secret, and what belongs to one start only
         return {key: value for key, value in resolved.items() if value is not None}
