@@ -9,6 +9,7 @@ that the stock pipelines know. Nothing here tokenizes, trains, or decodes.
 """
 
 import inspect
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -345,6 +346,9 @@ class MultiTaskModel(PreTrainedModel):
         `AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification`."""
         self.config.auto_map = dict(AUTO_MAP)
         super().save_pretrained(save_directory, **kwargs)
+        # safetensors writes for the owner alone; the other files follow the umask.
+        for weights in Path(save_directory).glob("model*.safetensors"):
+            shutil.copymode(Path(save_directory, "config.json"), weights)
 
 
 class _OneTaskModel(MultiTaskModel):

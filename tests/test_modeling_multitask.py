@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -269,6 +270,15 @@ def test_labels_may_be_any_text(make_model, tmp_path):
     make_model(tasks=tasks).save_pretrained(tmp_path)
     assert MultiTaskModel.from_pretrained(tmp_path).config.tasks["kind"]["labels"] == labels
     assert json.loads((tmp_path / "config.json").read_text())["tasks"]["kind"]["labels"] == labels
+
+
+def test_weights_may_be_read_by_whom_the_other_files_may_be(make_model, tmp_path):
+    before = os.umask(0o022)
+    try:
+        make_model().save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 
 def test_saved_weights_are_the_models_own(make_model, tmp_path):
