@@ -1,6 +1,7 @@
 """What is in the data: counts that show mistakes before they cost a training, and first rows as the
 model will see them."""
 
+import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from .splitting import hash_of
 
 PERCENTILES = (50, 90, 99, 100)
 SHOWN_TOKENS = 60  # of a row
-SHOWN_BAD_ROWS = 20
+SHOWN_LINES = 20  # of bad rows, and of labels met once
 LINE = 100  # columns of the terminal
 COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, all but grey tones
 
@@ -98,14 +99,49 @@ def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
         return {key: float(getattr(values, key)()) for key in ("min", "mean", "max") if len(values)}
     counts: Counter[str] = Counter()
     for label in labels:
-        if isinstance(label, str):
-            counts[label] += 1
-        elif task["type"] != "token_classification":
-            counts.update(label)
-        else:
-            counts.update(one["label"] for one in label if isinstance(one, dict))
-            counts.update(one[2:] for one in label if isinstance(one, str) and one[0] == "B")
+        counts.update(_labels_of(label, task))
     return dict(counts.most_common())
+
+
+def _labels_of(label: str | list, task: dict) -> list[str]:
+    """Of one row; entities by type."""
+    if isinstance(label, str):
+        return [label]
+    if task["type"] != "token_classification":
+        return label
+    return [
+        *(one["label"] for one in label if isinstance(one, dict)),
+        *(one[2:] for one in label if isinstance(one, str) and one[0] == "B"),
+    ]
+
+
+def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
+    """A line for each label that occurs once, where others of its task occur more often: it may be
+    a typo of one of them.
+
+    Args:
+        parts (`list[Dataset]`): the training rows of each data set.
+        tasks (`dict[str, dict]`): as in the model's config.
+    """
+    lines = []
+    for name, task in tasks.items():
+        if task.get("problem_type") == "regression" or task["type"] == "sentence_embedding":
+            continue
+        counts: Counter[str] = Counter()
+        sources: dict[str, str] = {}
+        for rows in parts:
+            if name in rows.column_names:
+                for label, source in zip(rows[name], rows["source"], strict=True):
+                    for one in _labels_of(label or [], task):
+                        counts[one] += 1
+                        sources[one] = source
+        often = [label for label, count in counts.items() if count > 1]
+        for label, count in counts.items():
+            if count == 1 and often:
+                near = difflib.get_close_matches(label, often, n=1)
+                hint = f" Is it {near[0]!r}?" if near else ""
+                lines.append(f"{name}: {label!r} occurs only once, in {sources[label]}.{hint}")
+    return lines
 
 
 def find_leaks(splits: dict[str, list[Dataset]]) -> dict[str, int]:
@@ -176,7 +212,8 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
     """The report of a run's data for a terminal.
 
     Args:
-        report (`dict[str, Any]`): `splits`, name to what `inspect_split` gives, and `leaks`.
+        report (`dict[str, Any]`): `splits`, name to what `inspect_split` gives, `leaks`, and
+            `labels_met_once`.
         colour (`bool`): whether entities are coloured, by ANSI codes.
     """
     lines = []
@@ -198,12 +235,16 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
                 lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
         lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")
         lines.append(f"  bad rows: {len(found['bad_rows']):,}")
-        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:SHOWN_BAD_ROWS]]
-        if len(found["bad_rows"]) > SHOWN_BAD_ROWS:
-            lines.append(f"    and {len(found['bad_rows']) - SHOWN_BAD_ROWS:,} more")
+        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:SHOWN_LINES]]
+        if len(found["bad_rows"]) > SHOWN_LINES:
+            lines.append(f"    and {len(found['bad_rows']) - SHOWN_LINES:,} more")
         for example in found["first_rows"]:
             lines += _example_lines(example, colour)
     lines.append("")
+    once = report["labels_met_once"]
+    lines += [_visible(line) for line in once[:SHOWN_LINES]]
+    if len(once) > SHOWN_LINES:
+        lines.append(f"and {len(once) - SHOWN_LINES:,} more labels that occur only once")
     for pair, count in report["leaks"].items():
         left, right = pair.split(", ")
         lines.append(f"rows of {right} whose text is in {left} too: {count:,}")

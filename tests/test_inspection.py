@@ -167,6 +167,21 @@ def test_labels_of_every_kind_are_counted(inspect):
     assert "  widened spans: 1" in lines
 
 
+def test_labels_that_occur_once_may_be_typos(inspect):
+    rows = [ANN, THE, ANN, {**THE, "topic": "sprots"}, {**ANN, "topic": "chess"}]
+    rows.append({**THE, "entities": ["B-LOCC", "O"], "topic": None})
+    tasks = {name: {"type": task["type"]} for name, task in TASKS.items()}
+    lines, report = inspect(rows, [{**THE, "topic": "chess"}], tasks=tasks)
+    found = [
+        "topic: 'tech' occurs only once, in data/train.jsonl, line 2.",
+        "topic: 'sprots' occurs only once, in data/train.jsonl, line 4. Is it 'sports'?",
+        "topic: 'chess' occurs only once, in data/train.jsonl, line 5.",
+        "entities: 'LOCC' occurs only once, in data/train.jsonl, line 6. Is it 'LOC'?",
+    ]
+    assert report["labels_met_once"] == found
+    assert block(lines, found[0], 4) == found
+
+
 def test_what_truncation_loses_is_counted(inspect):
     long = {"tokens": ["the"] * 20, "topic": "tech", "entities": ["B-LOC", *["O"] * 18, "B-LOC"]}
     _, report = inspect([ANN, long], max_length=12, long_texts="truncate")
@@ -357,6 +372,7 @@ REPORT = {
         }
     },
     "leaks": {},
+    "labels_met_once": [],
 }
 
 

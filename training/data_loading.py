@@ -13,7 +13,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from data.bad_rows import as_skipped, good_rows
-from data.inspection import find_leaks, inspect_split
+from data.inspection import find_leaks, inspect_split, labels_met_once
 from data.labels import check_label_maps, unify_labels
 from data.loading import (
     SPLITS,
@@ -215,7 +215,8 @@ def inspect(
     tokenizer: PreTrainedTokenizerBase,
     model: MultiTaskModel,
 ) -> dict:
-    """What is in the data, see data/inspection.py: `splits`, by title, and `leaks`."""
+    """What is in the data, see data/inspection.py: `splits`, by title, `leaks`, and
+    `labels_met_once`."""
     splits = {}
     for split, parts in rows.items():
         for name, part in parts.items():
@@ -238,6 +239,9 @@ def inspect(
     return {
         "splits": splits,
         "leaks": find_leaks({split: list(parts.values()) for split, parts in rows.items()}),
+        "labels_met_once": labels_met_once(
+            list(rows.get("train", {}).values()), model.config.tasks
+        ),
     }
 
 
