@@ -122,6 +122,7 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
         },
         per_device_train_batch_size=4,
         mixing="temperature",
+        report=False,
         **dict.fromkeys(("dataset", "train_size", "validation_size", "test_size")),
     )
     compare(path)
