@@ -41,7 +41,12 @@ from inference.parts import OtherAnswers, parts_in
 from inference.tables import Layout
 from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from training.arguments import RunArguments
-from training.checkpoints import checkpoints, is_complete, newest_complete_checkpoint
+from training.checkpoints import (
+    best_was_chosen_by,
+    checkpoints,
+    is_complete,
+    newest_complete_checkpoint,
+)
 from training.compared_models import measure
 from training.comparison import Comparison, is_finished, mark_finished
 from training.data_loading import (
@@ -239,18 +244,26 @@ def find_checkpoint(run: RunArguments) -> str | None:
                 "--resume_from_checkpoint, replace it by --overwrite_output_dir, or name another."
             )
         return None
-    if asked not in ("true", "True"):
-        if not Path(asked).is_dir():
+    if asked in ("true", "True"):
+        found = newest_complete_checkpoint(output_dir)
+    else:
+        found = Path(asked)
+        if not found.is_dir():
             raise FileNotFoundError(f"No checkpoint {asked}.")
-        if not is_complete(Path(asked)):
+        if not is_complete(found):
             raise ValueError(f"Checkpoint {asked} should be whole. Found one that broke off.")
-        return asked
-    newest = newest_complete_checkpoint(output_dir)
-    if newest is None:
+    if found is None:
         logger.warning(
             "No complete checkpoint in %s: training starts from the beginning.", output_dir
         )
-    return str(newest) if newest else None
+        return None
+    metric = run.training.metric_for_best_model
+    if metric is not None and not best_was_chosen_by(found, metric.removeprefix("eval_")):
+        raise ValueError(
+            f"metric_for_best_model should be that of the run which {found} belongs to, whose best "
+            f"checkpoint was chosen by it. Found {metric!r}."
+        )
+    return str(found)
 
 
 def check_best_metric(

@@ -69,7 +69,7 @@ def logged_losses(folder: Path) -> list[tuple]:
 
 
 @pytest.mark.parametrize(("where", "step", "kept"), [("step", 5, [3]), ("checkpoint", 9, [6, 9])])
-def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, tmp_path):
+def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_multitask.main([str(config), "--output_dir", str(whole)])
     killed = subprocess.run(
@@ -86,7 +86,11 @@ def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, 
     steps = [int(path.name.rsplit("-", 1)[1]) for path in checkpoints(broken)]
     assert steps[-len(kept) :] == kept
     assert newest_complete_checkpoint(broken).name == f"checkpoint-{kept[0]}"
-    run_multitask.main([str(config), "--output_dir", str(broken), "--resume_from_checkpoint"])
+    go_on = [str(config), "--output_dir", str(broken), "--resume_from_checkpoint"]
+    with pytest.raises(SystemExit, match="2"):
+        run_multitask.main([*go_on, "--metric_for_best_model", "topic_accuracy"])
+    assert f"the run which {broken}/checkpoint-{kept[0]} belongs to" in capsys.readouterr().err
+    run_multitask.main(go_on)
     assert_same_run(whole, broken)
 
 

@@ -8,6 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from transformers.trainer_callback import TrainerState
+
 MARKER = "complete"
 
 
@@ -40,3 +42,12 @@ def newest_complete_checkpoint(output_dir: Path) -> Path | None:
     """The newest checkpoint that is whole, None where there is none."""
     complete = [path for path in checkpoints(output_dir) if is_complete(path)]
     return complete[-1] if complete else None
+
+
+def best_was_chosen_by(folder: Path, metric: str) -> bool:
+    """Whether it was by this metric, such as `score`, that the best checkpoint up to a whole one
+    was chosen; also where none was chosen yet."""
+    state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
+    at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
+    found = [log.get(f"eval_{metric}") for log in at_best]
+    return state.best_metric is None or state.best_metric in found
