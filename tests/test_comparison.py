@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors.torch import load_file
+from transformers.trainer_callback import TrainerState
 
 import run_multitask
 from training.checkpoints import mark_complete
@@ -314,6 +315,7 @@ def test_a_run_that_broke_off_goes_on_from_its_newest_whole_checkpoint(plan, tmp
     folder = tmp_path / "runs" / "multi-seed3"
     for step in (5, 10):
         (folder / f"checkpoint-{step}").mkdir(parents=True)
+    TrainerState().save_to_json(str(folder / "checkpoint-5" / "trainer_state.json"))
     mark_complete(folder / "checkpoint-5")
     run.save(folder / "config.yaml")
     assert not is_finished(run)
