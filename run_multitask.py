@@ -11,7 +11,7 @@
     python run_multitask.py my.yaml --compare_single_task     # one model beside one per task
     python run_multitask.py --help                            # every key
 
-The run folder gets the model with its tokenizer and code, the resolved config.yaml,
+The run folder gets the model with its tokenizer and code, config.yaml with the keys that were set,
 all_results.json and report.html. Exit code 2: the config, the data or a file is not as it should
 be; one line says what. Anything else that ends the run is a defect and keeps its traceback.
 """

@@ -136,9 +136,10 @@ def said_of_maps(maps: dict[str, Map], count: int) -> str:
     when = {"before": "before training", "after": "after it"} if len(maps) > 1 else {}
     agreeing, shown = (
         ", ".join(
-            f"{100 * one[part]:.0f} % {when.get(key, '')}".strip() for key, one in maps.items()
+            f"{100 * getattr(one, share):.0f} % {when.get(key, '')}".strip()
+            for key, one in maps.items()
         )
-        for part in (2, 1)
+        for share in ("agreeing", "shown")
     )
     return (
         f"{count:,} texts. Those whose nearest neighbour has the same label: {agreeing}. What the "
