@@ -441,7 +441,7 @@ def push(
             model,
             tokenizer,
             run.training.hub_model_id or output_dir.name,
-            finished_run(run.resolved(), results, output_dir),
+            finished_run(run.set_keys(), results, output_dir),
             revision=run.training.hub_revision,
             private=run.training.hub_private_repo,
             token=token,

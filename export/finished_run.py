@@ -69,7 +69,7 @@ def read_run(folder: Path) -> FinishedRun:
 
 
 def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) -> FinishedRun:
-    """A run of these keys (see `RunArguments.resolved`) and results, in that folder.
+    """A run of these keys (see `RunArguments.set_keys`) and results, in that folder.
 
     The report is that of the folder or, if it is `multi-seed<n>`, of the comparison it is a part
     of.

@@ -221,10 +221,10 @@ def test_every_config_parses(path):
 
 def test_a_run_is_told_by_what_was_set_and_what_it_starts_from(parse):
     run = parse("pooling: cls\nseed: 3\n", "--pooling", "max", "--seed", "null")
-    assert run.resolved() == yaml.safe_load(BASE) | {"pooling": "max"}
+    assert run.set_keys() == yaml.safe_load(BASE) | {"pooling": "max"}
     del run.given["encoder"]
-    assert run.resolved()["encoder"] == "some/encoder"
-    assert "encoder" not in parse("encoder: null\n", "--model", "a/model").resolved()
+    assert run.set_keys()["encoder"] == "some/encoder"
+    assert "encoder" not in parse("encoder: null\n", "--model", "a/model").set_keys()
 
 
 def test_a_saved_run_starts_again(parse, tmp_path):

@@ -407,14 +407,14 @@ class RunArguments:
     datasets: dict[str, DataSource]
     given: dict[str, Any]
 
-    def resolved(self) -> dict[str, Any]:
+    def set_keys(self) -> dict[str, Any]:
         """The keys that start the run again: those that were set, and what it starts from."""
         start = {} if self.model.model else {"encoder": self.model.encoder}
-        resolved = start | self.given
+        keys = start | self.given
         for key in ("hub_token", "resume_from_checkpoint", "overwrite_output_dir"):
-            resolved.pop(key, None)  # a secret, and what belongs to one start only
-        return {key: value for key, value in resolved.items() if value is not None}
+            keys.pop(key, None)  # a secret, and what belongs to one start only
+        return {key: value for key, value in keys.items() if value is not None}
 
     def save(self, path: Path) -> None:
         """Write the run as one YAML file that starts it again."""
-        path.write_text(yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True))
+        path.write_text(yaml.safe_dump(self.set_keys(), sort_keys=False, allow_unicode=True))
