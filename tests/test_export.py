@@ -120,7 +120,9 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert list(target.parent.iterdir()) == []
     with whole_folder(target) as folder:
         (folder / "file").write_text("x")
+        (folder / "file").chmod(0o600)
         assert not target.exists()
+    assert (target / "file").stat().st_mode & 0o777 == target.stat().st_mode & 0o666
     assert [path.name for path in target.parent.iterdir()] == ["one"]
     with pytest.raises(ValueError, match=r"one is already there\. Remove it"), whole_folder(target):
         pass
