@@ -73,6 +73,7 @@ from training.results import (
     print_inspection,
     print_results,
     print_written,
+    training_results,
     write_json,
 )
 from training.run_report import RunReport
@@ -112,7 +113,7 @@ def run_once(run: RunArguments) -> None:
             windows, more_bad = preprocess_rows(run, rows, tokenizer, model)
             splits = join_datasets(run, windows, tokenizer, model)
             draws = epoch_draws(run, splits)
-        if run.training.do_train and not run.training.do_inspect:
+        if not run.training.do_inspect:
             write_bad_rows(run, bad + more_bad)
     except (ValueError, OSError) as error:
         fail(error)
@@ -148,7 +149,7 @@ def run_once(run: RunArguments) -> None:
     if trainer.is_world_process_zero():
         output_dir = Path(run.training.output_dir)
         if results:  # else those of an earlier run stay
-            write_json(results, output_dir / "all_results.json")
+            write_json(training_results(run) | results, output_dir / "all_results.json")
         print_results(results, model.config.tasks)
         if results:
             page.see_embeddings(model, "after")
@@ -407,7 +408,8 @@ def answer(
 ) -> None:
     """Show the answers for `examples`, and write those for `predict_file`."""
     if run.data.examples and run.training.process_index == 0:
-        print_answers(run.data.examples, pipeline(run.data.examples))
+        answers = pipeline(run.data.examples)
+        print_answers(run.data.examples, answers, pipeline.model.config.tasks)
     if texts is None:
         return
     try:

@@ -229,6 +229,8 @@ def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
 
 
 def _numbers(label: Any) -> list[float]:
+    if isinstance(label, str) and label.lstrip().startswith("["):
+        label = _parsed(label)
     try:
         numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
     except (TypeError, ValueError, OverflowError):

@@ -145,14 +145,18 @@ def _may_be_on_hub(name: str) -> bool:
     return not Path(name).exists()
 
 
-def base_of(keys: dict[str, Any]) -> Base:
-    """What a run of these keys began with: what its card says, and no guesses."""
-    name = keys.get("model") or keys.get("encoder")
+def base_of(keys: dict[str, Any], passed: frozenset[Path] = frozenset()) -> Base:
+    """What a run of these keys began with: what its card says, and no guesses. Run folders that
+    were `passed` on the way there are not entered again: a model may be trained further in its own.
+    """
+    model = keys.get("model")
+    begins_with_model = model is not None and Path(model).resolve() not in passed
+    name = model if begins_with_model else keys.get("encoder")
     if name is None:
         return Base()
     folder = Path(name)
     if (folder / "config.yaml").is_file():  # a run's model, which began with another
-        return base_of(read_yaml(folder / "config.yaml"))
+        return base_of(read_yaml(folder / "config.yaml"), passed | {folder.resolve()})
     if folder.exists():
         card = _card(folder / "README.md")
         repo_id = card.get("base_model") if card else None

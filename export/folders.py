@@ -64,7 +64,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         folder = Path(scratch, target.name)
         folder.mkdir()
         yield folder
-        # safetensors writes for the owner alone; the other files follow the umask, as the folder does.
+        # safetensors writes for the owner alone; the other files follow the umask, as folders do.
         readable = folder.stat().st_mode & 0o666
         for path in folder.rglob("*"):
             if path.is_file():

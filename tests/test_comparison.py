@@ -100,6 +100,31 @@ def test_the_runs_differ_in_task_seed_and_folder_only(plan):
     assert {str(run.data) for run in comparison.runs.values()} == {str(comparison.multi(3).data)}
 
 
+def test_each_model_is_chosen_by_the_metric_of_all_where_it_has_it(plan):
+    tasks = TASKS | {
+        "entities_size": {"type": "sequence_classification", "problem_type": "regression"}
+    }
+    for metric, expected in [
+        ("exact_match", ["exact_match"] * 3 + ["score"]),
+        ("eval_loss_topic", ["eval_loss_topic", "eval_loss_topic", "score", "score"]),
+        (
+            "entities_size_spearman",
+            ["entities_size_spearman", "score", "score", "entities_size_spearman"],
+        ),
+    ]:
+        runs = plan(tasks=tasks, metric_for_best_model=metric).runs.values()
+        assert [run.training.metric_for_best_model for run in runs] == expected
+        better = [metric_.startswith("eval_loss") for metric_ in expected]
+        assert [not run.training.greater_is_better for run in runs] == better
+
+
+def test_a_single_task_model_has_no_frozen_heads_of_others(plan):
+    runs = plan(freeze=["embeddings", "heads.topic"]).runs.values()
+    frozen = [["embeddings", "heads.topic"], ["embeddings", "heads.topic"], ["embeddings"]]
+    assert [run.training.freeze for run in runs] == frozen
+    assert [run.training.freeze for run in plan(freeze=["heads.topic"]).runs.values()][-1] is None
+
+
 def test_sentence_embeddings_have_no_model_of_their_own(plan):
     tasks = {"vector": {"type": "sentence_embedding"}, "topic": TASKS["topic"]}
     comparison = plan(tasks=tasks)

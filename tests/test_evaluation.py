@@ -3,10 +3,12 @@
 Runs on synthetic rows, and on the data sets in the folder that MULTITASK_DATA names.
 """
 
+import copy
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from seqeval.metrics import f1_score
@@ -18,7 +20,7 @@ from data.labels import collect_labels
 from data.loading import DatasetArguments, load_splits
 from data.preprocessing import preprocess
 from data.synthetic import load_synthetic
-from modeling import MultiTaskConfig, MultiTaskModel
+from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from modeling.decoding import UNITS
 from modeling.windows import tokenize
 from training.arguments import MultiTaskTrainingArguments
@@ -137,6 +139,50 @@ def test_f1_is_that_of_seqeval_on_the_raw_tags(
     expected = f1_score(list(tags), [predicted(model, tokenizer, one, labels) for one in words])
     assert found == expected
     assert found > 0  # of answers that are all wrong, equality would say nothing
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_entity_across_windows_is_one(workers, make_model, tokenizer, tmp_path):
+    labels = ["B-name", "I-name", "O"]
+    model = make_model(tasks={"tags": {"type": "token_classification", "labels": labels}})
+    with torch.no_grad():
+        model.heads["tags"].classifier.weight.zero_()
+        model.heads["tags"].classifier.bias.copy_(torch.tensor([0.0, 1.0, -1.0]))
+    words = ["anna"] * 40
+    file = tmp_path / "test.jsonl"
+    file.write_text(json.dumps({"tokens": words, "tags": ["B-name"] + ["I-name"] * 39}) + "\n")
+    source = DatasetArguments(test_file=[str(file)])
+    splits, _ = load_splits({"tags": {"type": "token_classification"}}, source)
+    windows = preprocess(
+        splits["test"], tokenizer, model.config.tasks, tokenize, UNITS, max_length=16
+    )
+    (test,), _ = good_rows([("test", windows)], "refuse")
+    assert len(test) > 3
+    trainer = MultiTaskTrainer(
+        model=model,
+        args=MultiTaskTrainingArguments(
+            output_dir=str(tmp_path / "run"),
+            per_device_eval_batch_size=2,
+            dataloader_num_workers=workers,
+            use_cpu=True,
+            bf16=False,
+            do_eval=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        processing_class=tokenizer,
+    )
+    assert trainer.evaluate(test)["eval_tags_f1"] == 1.0
+    predictions = trainer.predict(test).predictions["tags"]
+    ids = predictions[np.array(test["window"][:]) > 0]
+    assert labels.index("B-name") not in ids[ids >= 0]
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = 16
+    pipe = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    (entity,) = pipe(" ".join(words))["entities"]["tags"]
+    assert entity["text"] == " ".join(words)
 
 
 def token_wise_model(config: MultiTaskConfig, vocabulary: int) -> MultiTaskModel:

@@ -174,6 +174,7 @@ def test_several_labels(value, expected):
         (4, [4.0]),
         ("2.5", [2.5]),
         ([1, "2"], [1.0, 2.0]),
+        ("[0.5, 1]", [0.5, 1.0]),
         (None, None),
         ("", None),
         ("many", "'stars' should be a number. Found 'many'."),

@@ -494,6 +494,9 @@ def test_what_a_run_began_with(backbone, tmp_path):
     first.mkdir()
     (first / "config.yaml").write_text(f"encoder: {tmp_path}")
     assert base_of({"encoder": "else", "model": str(first)}) == known
+    # Trained further in its own folder, whose config.yaml was replaced by that of this run.
+    (first / "config.yaml").write_text(f"encoder: {tmp_path}\nmodel: {first}/")
+    assert base_of({"encoder": "else", "model": str(first)}) == known
     (tmp_path / "README.md").write_text(card.format("[a/b, c/d]"))
     assert base_of({"encoder": str(tmp_path)}) == known._replace(repo_id=None)
     (tmp_path / "README.md").write_text("---\n: [\n---\n")

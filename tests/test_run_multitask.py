@@ -87,3 +87,78 @@ def test_a_checkpoint_that_broke_off_is_not_gone_on_with(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run("--resume_from_checkpoint", str(tmp_path / "checkpoint-3"))
     assert "checkpoint-3 should be whole. Found one that broke off." in capsys.readouterr().err
+
+
+def test_the_smallest_loss_of_a_task_is_its_best(run):
+    folder = run(
+        num_train_epochs=3,
+        learning_rate=1e-3,
+        metric_for_best_model="loss_topic",
+        save_total_limit=3,
+    )
+    newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    state = json.loads((newest / "trainer_state.json").read_text())
+    losses = [log["eval_loss_topic"] for log in state["log_history"] if "eval_loss_topic" in log]
+    assert len(set(losses)) > 1
+    assert state["best_metric"] == min(losses)
+
+
+def test_positive_pairs_alone_are_chosen_by_their_loss(run):
+    pairs = [{"question": row["text"], "answer": row["topic"]} for row in ROWS]
+    keys = {
+        "tasks": {"embedding": {"type": "sentence_embedding", "loss": "in_batch_negatives"}},
+        "text_column": ["question", "answer"],
+        "train_file": pairs,
+        "validation_file": pairs,
+    }
+    assert results(run(**keys))["eval_loss"] > 0
+    run("--resume_from_checkpoint", "--num_train_epochs", "2", **keys, overwrite_output_dir=False)
+
+
+def test_bad_rows_of_an_evaluation_are_counted_and_kept_apart(run, tmp_path, caplog):
+    bad = [*ROWS, {"text": 1, "topic": "x"}]
+    folder = run(train_file=bad, on_bad_row="skip", num_train_epochs=1)
+    trained = (folder / "bad_rows.jsonl").read_text()
+    before = results(folder)
+    run(
+        model=str(folder),
+        encoder=None,
+        do_train=False,
+        on_bad_row="skip",
+        validation_file=[*bad, {"text": 2, "topic": "x"}],
+    )
+    assert "Skipped 2 bad rows" in caplog.text
+    assert (folder / "bad_rows.jsonl").read_text() == trained
+    assert len((folder / "bad_rows_of_evaluation.jsonl").read_text().splitlines()) == 2
+    after = results(folder)
+    assert {key: after[key] for key in before if key.startswith("train_")} == {
+        key: value for key, value in before.items() if key.startswith("train_")
+    }
+
+
+def test_what_is_said_of_a_finished_model_holds(run, tmp_path):
+    folder = run(prompt="search: ", head_dropout=0.2)
+    again = tmp_path / "again"
+    run(model=str(folder), encoder=None, output_dir=str(again), pooling="cls", normalize=True)
+    config = json.loads((again / "config.json").read_text())
+    assert (config["pooling"], config["normalize"]) == ("cls", True)
+    assert (config["prompts"], config["head_dropout"]) == ({"default": "search: "}, 0.2)
+    run(model=str(folder), encoder=None, output_dir=str(again), prompt="query: ")
+    config = json.loads((again / "config.json").read_text())
+    assert (config["pooling"], config["prompts"]) == ("mean", {"default": "query: "})
+
+
+def test_examples_of_several_labels_are_shown(run, capsys):
+    rows = [{"text": row["text"], "kinds": ["one", "two"][: i % 3]} for i, row in enumerate(ROWS)]
+    kinds = {"type": "sequence_classification", "problem_type": "multi_label_classification"}
+    sizes = {"type": "sequence_classification", "problem_type": "regression", "labels": ["a", "b"]}
+    rows = [{**row, "sizes": [0.1, 0.2]} for row in rows]
+    run(
+        tasks={"kinds": kinds, "sizes": sizes},
+        train_file=rows,
+        validation_file=rows,
+        examples=["What is it?"],
+    )
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if line.startswith("  sizes ")]
+    assert line.count("(") == 2

@@ -271,6 +271,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
     metric_for_best_model: str | None = field(
         default="score", metadata={"help": "What `best` means; score is the mean over tasks."}
     )
+    greater_is_better: bool | None = field(
+        default=None,
+        metadata={"help": "Whether more of it is better. Default: unless it is a loss."},
+    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a new best."}
     )
@@ -358,6 +362,10 @@ class MultiTaskTrainingArguments(TrainingArguments):
         for key, expected in NOT_SUPPORTED.items():
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
+        if self.greater_is_better is None and (self.metric_for_best_model or "").removeprefix(
+            "eval_"
+        ).startswith("loss_"):
+            self.greater_is_better = False  # transformers knows losses by their last letters
         super().__post_init__()
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from .arguments import RunArguments
 from .data_loading import Rows, keep_only_task, load_rows
+from .metrics import is_ranked, metric_names
 from .parsing import parse_arguments, resolve
 
 MULTI, UNTRAINED = "multi", "untrained"
@@ -73,7 +74,8 @@ class Comparison:
             runs[folder_name(MULTI, seed)] = make(folder_name(MULTI, seed), seed=seed)
             for task in tasks:
                 name = folder_name(task, seed)
-                runs[name] = make(name, seed=seed, only_task=task, **_best_metric(run, task))
+                keys = {**_best_metric(run, task), **_own_freezing(run, task)}
+                runs[name] = make(name, seed=seed, only_task=task, **keys)
         if any(task.type == "sentence_embedding" for task in run.tasks.values()):
             runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False, report=False)
         return cls(tasks, seeds, runs)
@@ -149,9 +151,20 @@ def _check(run: RunArguments, tasks: list[str], seeds: list[int]) -> None:
 def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
     """What `best` means to a single-task model: the same, unless that is about other tasks."""
     metric = (run.training.metric_for_best_model or "score").removeprefix("eval_")
-    if metric in ("score", "loss", f"loss_{task}") or metric.startswith(f"{task}_"):
+    problem_type = run.tasks[task].problem_type or "single_label_classification"
+    alone = {"type": run.tasks[task].type, "problem_type": problem_type}
+    own = metric_names({task: alone}, {})
+    if metric in own and not (metric == "exact_match" and is_ranked(alone)):
         return {}
     return {"metric_for_best_model": "score", "greater_is_better": None}
+
+
+def _own_freezing(run: RunArguments, task: str) -> dict[str, Any]:
+    """What of `freeze` a model of that task alone has: not the heads of others."""
+    if run.training.freeze is None:
+        return {}
+    others = {f"heads.{name}" for name in run.tasks if name != task}
+    return {"freeze": [part for part in run.training.freeze if part not in others] or None}
 
 
 def is_finished(run: RunArguments) -> bool:

@@ -29,7 +29,7 @@ from modeling.decoding import UNITS
 from modeling.windows import tokenize
 
 from .arguments import DataSource, RunArguments
-from .metrics import metric_names
+from .metrics import is_ranked, metric_names
 from .retention import add_targets
 
 logger = logging.getLogger("run_multitask.data")
@@ -339,11 +339,15 @@ def evaluated_metrics(
     known = {task for names in found.values() for task in names}
     tasks = {name: task for name, task in tasks.items() if name in known}
     of_tasks = metric_names(tasks, {})
-    absent = tuple(f"{name}_" for name in labelled if not found.get(name))
+    absent = [f"{name}_" for name in labelled if not found.get(name)]
+    # Values in an order are never just right; and without labels nothing is.
+    judged = {name for name, task in tasks.items() if not is_ranked(task)}
+    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
+    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
     return [
         name
         for name in metric_names(tasks, labelled)
-        if name in of_tasks or not name.startswith(absent)
+        if (name in of_tasks or not name.startswith(tuple(absent))) and name not in without
     ]
 
 
@@ -402,8 +406,8 @@ def _good_rows(
 
 
 def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Begin bad_rows.jsonl anew with what is skipped before training, and say how many rows it is.
-    What an earlier run skipped goes."""
+    """Begin the file of bad rows anew with what is skipped before training or evaluation, and say
+    how many rows it is. What an earlier run of the same kind skipped goes."""
     if not run.training.should_save:
         return
     path = _bad_rows_file(run)
@@ -414,7 +418,9 @@ def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
 
 
 def _bad_rows_file(run: RunArguments) -> Path:
-    return Path(run.training.output_dir) / "bad_rows.jsonl"
+    # A measuring run of a finished model leaves what training skipped.
+    name = "bad_rows.jsonl" if run.training.do_train else "bad_rows_of_evaluation.jsonl"
+    return Path(run.training.output_dir) / name
 
 
 def _append_bad_rows(path: Path, skipped: list[dict]) -> None:

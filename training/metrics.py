@@ -102,6 +102,12 @@ METRICS: dict[str, dict[str | None, tuple[type[_OfflineMetric], str]]] = {
 }
 
 
+def is_ranked(task: dict) -> bool:
+    """Whether a task's answers are judged by their order, and so are neither right nor wrong."""
+    metric, _ = METRICS[task["type"]][task.get("problem_type")]
+    return metric is SpearmanMetric
+
+
 def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list[str]:
     """What an evaluation of all tasks gives, without the prefix of the split.
 
@@ -226,7 +232,7 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
         main.append((values[main_value], task["weight"]))
-        if metric is not SpearmanMetric:
+        if not is_ranked(task):
             judged[rows[chosen]] = True
             right[rows[chosen]] &= [
                 one == other for one, other in zip(predicted, expected, strict=True)

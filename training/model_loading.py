@@ -3,6 +3,7 @@
 Nothing is trained here; what can't be loaded is one clear OSError or ValueError.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,29 +47,25 @@ def load_model(
         raise FileNotFoundError(
             f"No encoder {encoder}. To fetch it: python scripts/get_backbone.py {encoder.name}"
         )
-    fields: dict[str, Any] = {
-        "normalize": run.model.normalize,
-        "head_dropout": run.model.head_dropout,
-    }
-    if run.model.prompt:
-        fields["prompts"] = {"default": run.model.prompt}
     model = MultiTaskModel.from_backbone(
         run.model.encoder,
         tasks=tasks,
-        pooling=run.model.pooling,
         revision=run.model.revision,
         dtype="float32",  # the weights that training adds small steps to
         attn_implementation=run.model.attn_implementation,
         encoder_dropout=run.model.encoder_dropout,
-        **fields,
-        **_window_fields(run),
+        **_fields(run, ("pooling", "normalize", "head_dropout")),
     )
     return _load_tokenizer(run.model.encoder, run.model.revision, model, run), model
 
 
-def _window_fields(run: RunArguments) -> dict[str, Any]:
-    """How the model reads long texts, as far as the run says it."""
-    given = {"stride": run.data.stride, "sentence_windows": run.data.sentence_windows}
+def _fields(run: RunArguments, keys: Iterable[str]) -> dict[str, Any]:
+    """Of the model's config these keys, and what else the run says: how long texts are read, and
+    what stands before each."""
+    given: dict[str, Any] = {key: getattr(run.model, key) for key in keys}
+    given |= {"stride": run.data.stride, "sentence_windows": run.data.sentence_windows}
+    if run.model.prompt:
+        given["prompts"] = {"default": run.model.prompt}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -108,7 +105,13 @@ def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
 def _load_finished(
     run: RunArguments, tasks: dict[str, dict]
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **_window_fields(run))
+    known = _load_finished_config(run.model.model)
+    # What the run does not say stays as it was.
+    given = {"pooling", "normalize", "head_dropout"} & run.given.keys()
+    fields = _fields(run, given)
+    if "prompts" in fields:
+        fields["prompts"] = {**(known.prompts or {}), **fields["prompts"]}
+    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
     if run.model.encoder_dropout is not None:
         config.set_encoder_dropout(run.model.encoder_dropout)
     model, report = MultiTaskModel.from_pretrained(
@@ -118,8 +121,7 @@ def _load_finished(
         attn_implementation=run.model.attn_implementation,
         output_loading_info=True,
     )
-    known = _load_finished_config(run.model.model).tasks
-    new = tuple(f"heads.{name}." for name in tasks if name not in known)
+    new = tuple(f"heads.{name}." for name in tasks if name not in known.tasks)
     lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
     if lost:
         raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")

@@ -97,6 +97,12 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     if model.only_task is not None:
         _check_choice("only_task", model.only_task, tuple(tasks))
     datasets = _parse_datasets(given.get("datasets"), data, tasks)
+    scored = any(
+        _default_column(name, task) is not None and task.loss != "in_batch_negatives"
+        for name, task in tasks.items()
+    )
+    if given.get("metric_for_best_model") is None and not scored:  # then there is no score
+        training.metric_for_best_model, training.greater_is_better = "loss", False
     return RunArguments(model, data, training, tasks, datasets, given)
 
 

@@ -65,6 +65,8 @@ class MultiTaskTrainer(Trainer):
         ValueError: several GPUs in one process (use `accelerate launch`).
     """
 
+    data_collator: Any  # a MultiTaskCollator; wrapped while loaders for evaluation are made
+
     def __init__(
         self,
         *args,
@@ -291,9 +293,23 @@ class MultiTaskTrainer(Trainer):
         lengths = np.asarray(dataset["length"][:])
         # With persistent workers the base class would give out the loader of another split.
         self.__dict__.pop("_eval_dataloaders", None)
-        loader = super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
-        loader.collate_fn = partial(_evaluated, loader.collate_fn)
-        return loader
+        with self._telling_windows():
+            return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
+
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        with self._telling_windows():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _telling_windows(self) -> Iterator[None]:
+        """Loaders that are made inside also say which texts go on where a window ended. (Once a
+        loader is prepared, its collator can't be exchanged.)"""
+        collate = self.data_collator
+        self.data_collator = partial(_evaluated, collate)
+        try:
+            yield
+        finally:
+            self.data_collator = collate
 
     # Evaluation
 
