@@ -113,24 +113,15 @@ def test_f1_is_that_of_seqeval_on_the_raw_tags(
     }
     (train, test), _ = good_rows(list(windows.items()), "refuse")
     model = token_wise_model(config, max(tokenizer.get_vocab().values()) + 1)
-    trainer = MultiTaskTrainer(
-        model=model,
-        args=MultiTaskTrainingArguments(
-            output_dir=str(tmp_path / "run"),
-            max_steps=STEPS,
-            learning_rate=1e-2,
-            per_device_train_batch_size=32,
-            per_device_eval_batch_size=64,
-            use_cpu=True,
-            bf16=False,
-            do_eval=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        data_collator=MultiTaskCollator(tokenizer, config.tasks),
-        train_dataset=train,
-        processing_class=tokenizer,
+    trainer = make_trainer(
+        model,
+        tokenizer,
+        tmp_path,
+        train,
+        max_steps=STEPS,
+        learning_rate=1e-2,
+        per_device_train_batch_size=32,
+        per_device_eval_batch_size=64,
     )
     trainer.train()
     found = trainer.evaluate(test)[f"eval_{column}_f1"]
@@ -158,21 +149,8 @@ def test_an_entity_across_windows_is_one(workers, make_model, tokenizer, tmp_pat
     )
     (test,), _ = good_rows([("test", windows)], "refuse")
     assert len(test) > 3
-    trainer = MultiTaskTrainer(
-        model=model,
-        args=MultiTaskTrainingArguments(
-            output_dir=str(tmp_path / "run"),
-            per_device_eval_batch_size=2,
-            dataloader_num_workers=workers,
-            use_cpu=True,
-            bf16=False,
-            do_eval=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
-        processing_class=tokenizer,
+    trainer = make_trainer(
+        model, tokenizer, tmp_path, per_device_eval_batch_size=2, dataloader_num_workers=workers
     )
     assert trainer.evaluate(test)["eval_tags_f1"] == 1.0
     predictions = trainer.predict(test).predictions["tags"]
@@ -183,6 +161,25 @@ def test_an_entity_across_windows_is_one(workers, make_model, tokenizer, tmp_pat
     pipe = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
     (entity,) = pipe(" ".join(words))["entities"]["tags"]
     assert entity["text"] == " ".join(words)
+
+
+def make_trainer(model, tokenizer, tmp_path, train=None, **arguments) -> MultiTaskTrainer:
+    return MultiTaskTrainer(
+        model=model,
+        args=MultiTaskTrainingArguments(
+            output_dir=str(tmp_path / "run"),
+            use_cpu=True,
+            bf16=False,
+            do_eval=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **arguments,
+        ),
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        train_dataset=train,
+        processing_class=tokenizer,
+    )
 
 
 def token_wise_model(config: MultiTaskConfig, vocabulary: int) -> MultiTaskModel:

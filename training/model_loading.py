@@ -40,7 +40,7 @@ def load_model(
         labels = collect_labels(_training_rows(run, rows), tasks)
         tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     if finished:
-        return _load_finished(run, tasks)
+        return _load_finished(run, tasks, finished)
 
     encoder = Path(run.model.encoder)
     if not encoder.exists() and encoder.parts[0] == "backbones":
@@ -103,9 +103,8 @@ def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
 
 
 def _load_finished(
-    run: RunArguments, tasks: dict[str, dict]
+    run: RunArguments, tasks: dict[str, dict], known: MultiTaskConfig
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    known = _load_finished_config(run.model.model)
     # What the run does not say stays as it was.
     given = {"pooling", "normalize", "head_dropout"} & run.given.keys()
     fields = _fields(run, given)
