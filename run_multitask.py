@@ -34,6 +34,7 @@ from data.collator import MultiTaskCollator
 from data.loading import read_texts
 from export.finished_run import finished_run
 from export.publish import publish
+from inference import Predictor
 from inference.files import answer_files
 from inference.inputs import InputChanged, Inputs, look_through
 from inference.loading import load_pipeline, read_as
@@ -69,7 +70,6 @@ from training.processor import keep_freed_memory
 from training.report import PREFIXES, can_plot, write_report
 from training.report_page import PAGE, PICTURES, write_comparison_page
 from training.results import (
-    print_answers,
     print_inspection,
     print_results,
     print_written,
@@ -408,8 +408,8 @@ def answer(
 ) -> None:
     """Show the answers for `examples`, and write those for `predict_file`."""
     if run.data.examples and run.training.process_index == 0:
-        answers = pipeline(run.data.examples)
-        print_answers(run.data.examples, answers, pipeline.model.config.tasks)
+        for one in Predictor(pipeline)(run.data.examples):
+            print(f"\n{one}")
     if texts is None:
         return
     try:

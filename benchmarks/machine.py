@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from training.processor import has_fast_bf16
+
 SAMPLE_SECONDS = 0.02  # below, the clock and the threads' start would be part of what is measured
 SAMPLES = 5
 TOKENS = (64, 256, 1024, 4096)
@@ -112,9 +114,7 @@ def limits(encoder: torch.nn.Module) -> dict[str, Any]:
     itself: it is measured at the smallest size only.
     """
     shapes = matrix_shapes(encoder)
-    capabilities = torch.cpu.get_capabilities()
-    fast = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-    bf16 = {} if fast else {"tokens": TOKENS[:1], "samples": 1}
+    bf16 = {} if has_fast_bf16(use_cpu=True) else {"tokens": TOKENS[:1], "samples": 1}
     return {
         "fp32": matrix_peak(shapes),
         "bf16": matrix_peak(shapes, torch.bfloat16, **bf16),

@@ -37,25 +37,12 @@ def title_of(name: str, task: dict) -> str:
 
 def bars(task: dict, label: Label) -> dict[str, float] | str:
     """For `gr.Label`: a probability for each label, or of a regression its values."""
-    return short(task, label) if task["problem_type"] == "regression" else label.scores
-
-
-def short(task: dict, label: Label) -> str:
-    """What a sentence task answers, in a few words."""
-    if task["problem_type"] == "regression":
-        if len(label.scores) == 1:
-            return f"{label.score:.2f}"
-        return ", ".join(f"{name} {value:.2f}" for name, value in label.scores.items())
-    labels = [label.label] if isinstance(label.label, str) else label.label or []
-    scores = label.score if isinstance(label.score, list) else [label.score]
-    return (
-        ", ".join(f"{one} ({score:.2f})" for one, score in zip(labels, scores, strict=True)) or NONE
-    )
+    return str(label) if task["problem_type"] == "regression" else label.scores
 
 
 def short_entities(entities: list[Entity]) -> str:
     """What a token task answers, in a few words."""
-    return ", ".join(f"{one.text} [{one.label}]" for one in entities) or NONE
+    return ", ".join(map(str, entities)) or NONE
 
 
 def marked(text: str, entities: list[Entity]) -> list[tuple[str, str | None]]:
@@ -71,8 +58,8 @@ def marked(text: str, entities: list[Entity]) -> list[tuple[str, str | None]]:
 def side_by_side(config: Any, answers: Answers) -> list[list[str]]:
     """A row per task: its name, and what it answers for each text."""
     rows = [
-        [name, *(short(task, answer.labels[name]) for answer in answers)]
-        for name, task in tasks_of(config, "sequence_classification").items()
+        [name, *(str(answer.labels[name]) for answer in answers)]
+        for name in tasks_of(config, "sequence_classification")
     ]
     rows += [
         [name, *(short_entities(answer.entities[name]) for answer in answers)]

@@ -29,15 +29,21 @@ class Label:
 
     Attributes:
         label (`str`, `list[str]` or `None`): the likeliest label, None below its threshold; of a
-            multi-label task those that apply.
+            multi-label task those that apply; of a regression the value's name, or all of them.
         score (`float` or `list[float]`): its probability in 0 to 1, or theirs; of a regression the
-            value.
+            value, or all of them.
         scores (`dict[str, float]`): of all labels, or of the `top_k` highest.
     """
 
     label: str | list[str] | None
     score: float | list[float]
     scores: dict[str, float]
+
+    def __str__(self) -> str:
+        labels = self.label if isinstance(self.label, list) else [self.label]
+        scores = self.score if isinstance(self.score, list) else [self.score]
+        pairs = zip(labels, scores, strict=True)
+        return ", ".join(f"{label or 'none'} ({score:.2f})" for label, score in pairs) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,9 @@ class Entity:
     text: str
     label: str
     score: float
+
+    def __str__(self) -> str:
+        return f"{self.text} [{self.label}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,12 @@ class Answer:
         )
 
     def __str__(self) -> str:
-        lines = [self.text]
-        lines += [f"  {name}: {_shown(one)}" for name, one in self.labels.items()]
-        for name, found in self.entities.items():
-            shown = ", ".join(f"{one.text} [{one.label}]" for one in found)
-            lines.append(f"  {name}: {shown or 'none'}")
-        return "\n".join(lines)
+        shown = {name: str(one) for name, one in self.labels.items()}
+        shown |= {name: ", ".join(map(str, found)) for name, found in self.entities.items()}
+        shown["embedding"] = f"{len(self.embedding)} numbers"
+        return "\n".join(
+            [self.text, *(f"  {name:12} {one or 'none'}" for name, one in shown.items())]
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: the text once per token task with its entities marked, and the labels."""
@@ -93,9 +102,7 @@ class Answer:
             f"<b>{escape(name)}</b>: {_marked(self.text, found)}"
             for name, found in self.entities.items()
         ] or [escape(self.text)]
-        lines += [
-            f"<b>{escape(name)}</b>: {escape(_shown(one))}" for name, one in self.labels.items()
-        ]
+        lines += [f"<b>{escape(name)}</b>: {escape(str(one))}" for name, one in self.labels.items()]
         return "".join(f'<div style="white-space: pre-wrap">{line}</div>' for line in lines)
 
 
@@ -191,13 +198,6 @@ class Predictor:
 
         for answer in self.pipeline(reading(), **kwargs):
             yield Answer.of(read.popleft(), answer)
-
-
-def _shown(one: Label) -> str:
-    labels = one.label if isinstance(one.label, list) else [one.label]
-    scores = one.score if isinstance(one.score, list) else [one.score]
-    pairs = zip(labels, scores, strict=True)
-    return ", ".join(f"{label or 'none'} ({score:.2f})" for label, score in pairs) or "none"
 
 
 def _marked(text: str, entities: list[Entity]) -> str:

@@ -74,7 +74,8 @@ class MultiTaskPipeline(Pipeline):
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
         "entities": {task: [{"start", "end", "text", "label", "score"}]}}`.
         Scores are probabilities in 0 to 1 (of a regression: the values). `label` is the likeliest
-        one, and of a multi-label task the list of those above 0.5. For entities
+        one, of a multi-label task the list of those above 0.5, and of a regression its value's name
+        or the list of all. For entities
         `text == input[start:end]`, and the score is the mean over the entity's words (its tokens,
         where the task's `labelling` is `all`).
         A text gives one answer, a list or tuple a list of answers, and any other iterable (a
@@ -342,7 +343,12 @@ def _sentence_label(values: list[float], name: str, task: dict, limits: Limits) 
     labels = task["labels"]
     scores = dict(zip(labels, values, strict=True))
     if task["problem_type"] == "regression":
-        return {"label": labels[0], "score": values[0], "scores": scores}
+        one = len(labels) == 1
+        return {
+            "label": labels[0] if one else labels,
+            "score": values[0] if one else values,
+            "scores": scores,
+        }
     shown = scores
     if limits.top_k is not None:
         highest = sorted(labels, key=scores.__getitem__, reverse=True)[: limits.top_k]

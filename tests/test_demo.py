@@ -157,18 +157,14 @@ def test_bad_files_are_named_without_their_folder(name, content, message, tmp_pa
 # What is answered
 
 
-def test_labels_in_a_few_words():
+def test_bars_are_of_probabilities():
     single = {"problem_type": "single_label_classification", "labels": ["a", "b"]}
     label = Label("a", 0.75, {"a": 0.75, "b": 0.25})
-    assert of.short(single, label) == "a (0.75)" and of.bars(single, label) == label.scores
+    assert of.bars(single, label) == label.scores
     several = {"problem_type": "multi_label_classification", "labels": list("abcdef")}
-    assert of.short(several, Label(["a", "b"], [0.9, 0.6], {})) == "a (0.90), b (0.60)"
-    assert of.short(several, Label([], [], {})) == "none"
     assert of.title_of("tags", several) == "tags (any number apply, the likeliest of 6)"
     value = {"problem_type": "regression", "labels": ["stars"]}
-    assert of.bars(value, Label("stars", 3.14159, {"stars": 3.14159})) == "3.14"
-    values = {"problem_type": "regression", "labels": ["joy", "fear"]}
-    assert of.short(values, Label("joy", 1.0, {"joy": 1.0, "fear": -2.0})) == "joy 1.00, fear -2.00"
+    assert of.bars(value, Label("stars", 3.14159, {"stars": 3.14159})) == "stars (3.14)"
 
 
 def test_marked_text_is_the_whole_text():

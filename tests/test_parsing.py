@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from training import arguments, parsing
 from training.arguments import TaskArguments
 from training.parsing import DEFAULT_CONFIG, parse_arguments
+from training.processor import has_fast_bf16
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -255,6 +257,26 @@ def test_bf16_follows_the_processor_unless_told(parse, monkeypatch):
         monkeypatch.setattr(arguments, "has_fast_bf16", lambda use_cpu, fast=fast: fast)
         assert parse().training.bf16 is fast
         assert parse("bf16: false\n").training.bf16 is False
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
+def test_bf16_without_a_gpu_needs_no_word_of_the_processor(parse):
+    training = parse("use_cpu: false\nbf16: true\n").training
+    assert (training.use_cpu, training.bf16) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [
+        ({"avx512_f": True, "amx_bf16": False, "avx512_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_processors_that_multiply_bf16(capabilities, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_fast_bf16(use_cpu=True) is fast
 
 
 def test_a_model_that_only_answers_is_not_trained():

@@ -547,8 +547,8 @@ def test_multi_label_and_regression_tasks(make_model, tokenizer):
     assert labels["tags"]["score"] == pytest.approx([0.880797])
     assert labels["tags"]["scores"] == pytest.approx({"new": 0.5, "old": 0.880797, "odd": 0.119203})
     assert labels["stars"] == {
-        "label": "food",
-        "score": 4.5,
+        "label": ["food", "service"],
+        "score": [4.5, -1.0],
         "scores": {"food": 4.5, "service": -1.0},
     }
 

@@ -8,7 +8,7 @@ from conftest import TASKS
 
 from export import onnx
 from export.folders import whole_folder
-from inference import Entity, Label, Predictor, load_pipeline
+from inference import Answer, Entity, Label, Predictor, load_pipeline
 from modeling import MultiTaskPipeline
 from modeling.pipeline_multitask import save_pipeline_code
 
@@ -56,6 +56,35 @@ def test_answers_are_the_pipelines(predict):
     assert answers.embeddings.shape == (3, 16)
     assert str(predict(TEXTS[0])) == str(answers[0])
     assert list(predict.config.tasks) == ["topic", "entities", "embedding", "tags"]
+
+
+def test_answers_in_words():
+    answer = Answer(
+        text="Anna saw Rome.",
+        embedding=np.zeros(4, dtype=np.float32),
+        labels={
+            "topic": Label("a", 0.75, {"a": 0.75, "b": 0.25}),
+            "unsure": Label(None, 0.4, {}),
+            "tags": Label(["a", "b"], [0.9, 0.6], {}),
+            "no_tags": Label([], [], {}),
+            "moods": Label(["joy", "fear"], [1.0, -2.0], {"joy": 1.0, "fear": -2.0}),
+        },
+        entities={
+            "entities": [Entity(0, 4, "Anna", "PER", 0.9), Entity(9, 13, "Rome", "LOC", 0.8)],
+            "slots": [],
+        },
+    )
+    assert str(answer).splitlines() == [
+        "Anna saw Rome.",
+        "  topic        a (0.75)",
+        "  unsure       none (0.40)",
+        "  tags         a (0.90), b (0.60)",
+        "  no_tags      none",
+        "  moods        joy (1.00), fear (-2.00)",
+        "  entities     Anna [PER], Rome [LOC]",
+        "  slots        none",
+        "  embedding    4 numbers",
+    ]
 
 
 def test_asked_for_less(predict):

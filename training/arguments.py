@@ -339,6 +339,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
         for key in ("do_eval", "do_test"):
             if getattr(self, key) is None:
                 setattr(self, key, self.do_train or not self.do_predict)
+        if not torch.accelerator.is_available():
+            self.use_cpu = True  # unsaid, bf16 would be refused
         if self.bf16 is None:
             self.bf16 = has_fast_bf16(self.use_cpu)
         if self.use_cpu or not torch.cuda.is_available():

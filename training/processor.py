@@ -14,7 +14,8 @@ def has_fast_bf16(use_cpu: bool) -> bool:
     """Whether this machine's GPU, or processor, multiplies bfloat16 matrices in hardware."""
     if torch.cuda.is_available() and not use_cpu:
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def keep_freed_memory() -> None:

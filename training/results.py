@@ -91,25 +91,3 @@ def training_results(run: RunArguments) -> dict[str, Any]:
         return {}
     results = json.loads(path.read_text(encoding="utf-8"))
     return {key: value for key, value in results.items() if key.startswith("train_")}
-
-
-def print_answers(texts: list[str], answers: list[dict], tasks: dict[str, dict]) -> None:
-    """Show each text with its labels and entities."""
-    for text, answer in zip(texts, answers, strict=True):
-        print(f"\n{text}")
-        for task, label in answer["labels"].items():
-            print(f"  {task:12} {_shown_label(label, tasks[task]['problem_type']) or 'none'}")
-        for task, entities in answer["entities"].items():
-            shown = ", ".join(f"{entity['text']} [{entity['label']}]" for entity in entities)
-            print(f"  {task:12} {shown or 'none'}")
-        print(f"  {'embedding':12} {len(answer['embedding'])} numbers")
-
-
-def _shown_label(label: dict, problem_type: str) -> str:
-    if problem_type == "regression":
-        scores = label["scores"]
-    elif problem_type == "multi_label_classification":
-        scores = dict(zip(label["label"], label["score"], strict=True))
-    else:
-        scores = {label["label"]: label["score"]}
-    return ", ".join(f"{name} ({score:.2f})" for name, score in scores.items())
