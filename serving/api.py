@@ -38,8 +38,8 @@ class Arguments(BaseModel):
 
 class Label(BaseModel):
     label: str | list[str] | None = Field(
-        description="the likeliest; of a multi-label task, or a regression of several values, a list; "
-        "null below the threshold"
+        description="the likeliest; a list of a multi-label task and of a regression of several "
+        "values; null below the threshold"
     )
     score: float | list[float]
     scores: dict[str, float]
