@@ -184,6 +184,15 @@ def test_models_are_added_up(report):
     assert "A run that was resumed knows the time of its last part only" in text
 
 
+def test_one_single_task_model_is_not_added_up(report):
+    one = {"parameters": 1000, "bytes": 4_000_000, "steps": 10, "seconds": 60.4}
+    report["models"] = {"multi": one, "slots": one}
+    report["speed"] = {"texts": 50, "multi": [20.0], "single": [10.0]}
+    text = report_text(report)
+    assert "together" not in text
+    assert "10 (10 to 10) by the single-task one. Ratio: 2.00 (2.00 to 2.00)." in text
+
+
 # Files
 
 

@@ -289,7 +289,8 @@ def _models_parts(report: dict[str, Any]) -> list[str]:
         for found in [[one[key] for one in singles]]
     }
     rows = [[name, *cells(one)] for name, one in report["models"].items()]
-    rows.append(["single-task models together", *cells(total)])
+    if len(singles) > 1:
+        rows.append(["single-task models together", *cells(total)])
     header = ["model", "parameters", "MB on disk", "optimizer steps", "training, s"]
     parts = [_table(header, rows)]
     if total["seconds"] is None or multi["seconds"] is None:
@@ -300,11 +301,14 @@ def _models_parts(report: dict[str, Any]) -> list[str]:
 def _speed_line(report: dict[str, Any]) -> str:
     speed, count = report["speed"], len(report["models"]) - 1
     ratios = [one / other for one, other in zip(speed["multi"], speed["single"], strict=True)]
+    others = (
+        f"{count} single-task models one after the other" if count > 1 else "the single-task one"
+    )
     return (
         f"All answers for {speed['texts']} texts of the {report['split']} split, medians of "
         f"{len(ratios)} rounds (lowest to highest), in turns: {_spread(speed['multi'], 0)} "
-        f"sentences per second by the multi-task model, {_spread(speed['single'], 0)} by {count} "
-        f"single-task models one after the other. Ratio: {_spread(ratios, 2)}."
+        f"sentences per second by the multi-task model, {_spread(speed['single'], 0)} by {others}. "
+        f"Ratio: {_spread(ratios, 2)}."
     )
 
 
