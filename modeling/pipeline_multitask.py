@@ -75,9 +75,8 @@ class MultiTaskPipeline(Pipeline):
         "entities": {task: [{"start", "end", "text", "label", "score"}]}}`.
         Scores are probabilities in 0 to 1 (of a regression: the values). `label` is the likeliest
         one, of a multi-label task the list of those above 0.5, and of a regression its value's name
-        or the list of all. For entities
-        `text == input[start:end]`, and the score is the mean over the entity's words (its tokens,
-        where the task's `labelling` is `all`).
+        or the list of all. For entities `text == input[start:end]`, and the score is the mean over
+        the entity's words (its tokens, where the task's `labelling` is `all`).
         A text gives one answer, a list or tuple a list of answers, and any other iterable (a
         generator, a column of a data set) an iterator, which holds some thousand texts at a time.
 
@@ -343,12 +342,9 @@ def _sentence_label(values: list[float], name: str, task: dict, limits: Limits) 
     labels = task["labels"]
     scores = dict(zip(labels, values, strict=True))
     if task["problem_type"] == "regression":
-        one = len(labels) == 1
-        return {
-            "label": labels[0] if one else labels,
-            "score": values[0] if one else values,
-            "scores": scores,
-        }
+        if len(labels) == 1:
+            return {"label": labels[0], "score": values[0], "scores": scores}
+        return {"label": list(labels), "score": values, "scores": scores}
     shown = scores
     if limits.top_k is not None:
         highest = sorted(labels, key=scores.__getitem__, reverse=True)[: limits.top_k]
