@@ -29,8 +29,6 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine, training
 from benchmarks.measuring import (
     Memory,
@@ -52,8 +50,8 @@ from benchmarks.workload import (
     run_arguments,
     start,
 )
-from modeling import MultiTaskModel, MultiTaskPipeline
-from training.processor import keep_freed_memory
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.processor import keep_freed_memory
 
 HEADS = (1, 2, 4, 8, 16, 32, 64)
 LABELS = (2, 10, 100, 1000, 10_000)

@@ -16,12 +16,9 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import machine
 from benchmarks.flops import inference_flops
@@ -35,8 +32,8 @@ from benchmarks.workload import (
     start,
     stock_pipelines,
 )
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.windows import tokenize
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.windows import tokenize
 
 OURS, FORWARD = "MultiTaskPipeline", "its forward passes alone"
 TOKENIZING, EMBEDDING = "its tokenization alone", "sentence-transformers (embedding only)"

@@ -10,19 +10,16 @@ thread, and with as many as torch takes.
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine
 from benchmarks.measuring import Spread, percentiles, ratio, run_all, summed
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import load, options_parser, start, stock_pipelines
-from modeling import MultiTaskPipeline
+from multitask_encoder.modeling import MultiTaskPipeline
 
 OURS, FORWARD, STOCK = "MultiTaskPipeline", "its forward pass alone", "three stock pipelines"
 LENGTHS = {"short": 5, "median": 50, "long": 95}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from training.processor import has_fast_bf16
+from multitask_encoder.processor import has_fast_bf16
 
 SAMPLE_SECONDS = 0.02  # below, the clock and the threads' start would be part of what is measured
 SAMPLES = 5

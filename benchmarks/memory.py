@@ -20,8 +20,6 @@ from pathlib import Path
 from datasets import load_from_disk
 from transformers import AutoTokenizer, Pipeline, PreTrainedTokenizerBase, pipeline
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine, training
 from benchmarks.measuring import Memory, Spread, in_fresh_process, turns
 from benchmarks.reporting import Table, plot_bars, write
@@ -34,8 +32,8 @@ from benchmarks.workload import (
     start,
     stock_pipelines,
 )
-from modeling import MultiTaskModel, MultiTaskPipeline
-from training.processor import keep_freed_memory
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.processor import keep_freed_memory
 
 LOOK_EVERY = 0.02  # seconds: a step of training is some times longer
 BATCH_SIZE = 32

@@ -23,20 +23,18 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine
 from benchmarks.measuring import rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
-from data.label_alignment import join_words
-from export import onnx, openvino, parity, plain_heads, sentence_transformers
-from export.folders import load_finished, size_in_bytes
-from inference import Predictor
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.decoding import tags_to_spans
-from run_multitask import fail
+from multitask_encoder.cli.run import fail
+from multitask_encoder.data.label_alignment import join_words
+from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
+from multitask_encoder.export.folders import load_finished, size_in_bytes
+from multitask_encoder.inference import Predictor
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.decoding import tags_to_spans
 
 OURS, TYPED, STOCK_BATCH = "pipeline, torch", "typed API, torch", 32
 SERVED = {"the service, 2 replicas": 2}

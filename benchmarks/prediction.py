@@ -10,13 +10,10 @@ size of the answers.
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.measuring import Memory, in_fresh_process
 from benchmarks.tokenization import write_rows
@@ -56,13 +53,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Answer the file; seconds and bytes."""
-    from data.loading import DatasetArguments, read_texts
-    from inference.files import answer_files
-    from inference.inputs import look_through
-    from inference.loading import load_pipeline
-    from inference.parts import parts_in
-    from inference.tables import Layout
-    from training.processor import keep_freed_memory
+    from multitask_encoder.data.loading import DatasetArguments, read_texts
+    from multitask_encoder.inference.files import answer_files
+    from multitask_encoder.inference.inputs import look_through
+    from multitask_encoder.inference.loading import load_pipeline
+    from multitask_encoder.inference.parts import parts_in
+    from multitask_encoder.inference.tables import Layout
+    from multitask_encoder.processor import keep_freed_memory
 
     keep_freed_memory()
     pipeline = load_pipeline(options.model, options.backend)

@@ -20,13 +20,11 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine
 from benchmarks.reporting import Table, write
 from benchmarks.workload import ROOT
-from training.arguments import RunArguments
-from training.parsing import parse_arguments
+from multitask_encoder.arguments.parsing import parse_arguments
+from multitask_encoder.arguments.run_arguments import RunArguments
 
 NOTHING_TRAINED = "everything"
 # Only the last weights are evaluated, for choosing the best would cost evaluations.

@@ -26,14 +26,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine
 from benchmarks.measuring import percentiles, rate, ratio, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 OURS = "MultiTaskPipeline, in one process"
 CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256

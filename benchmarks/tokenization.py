@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks.measuring import Memory
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def write_rows(path: Path, rows: int) -> None:
-    from data.synthetic import load_synthetic
+    from multitask_encoder.data.synthetic import load_synthetic
 
     with path.open("w", encoding="utf-8") as file:
         for seed, start in enumerate(range(0, rows, MADE_AT_ONCE)):
@@ -72,13 +70,13 @@ def prepare(path: Path, options: argparse.Namespace) -> None:
     import datasets
     from transformers import AutoTokenizer
 
-    from data.bad_rows import good_rows
-    from data.labels import collect_labels
-    from data.loading import DatasetArguments, load_splits
-    from data.preprocessing import preprocess
-    from modeling.configuration_multitask import MultiTaskConfig
-    from modeling.decoding import UNITS
-    from modeling.windows import tokenize
+    from multitask_encoder.data.bad_rows import good_rows
+    from multitask_encoder.data.labels import collect_labels
+    from multitask_encoder.data.loading import DatasetArguments, load_splits
+    from multitask_encoder.data.preprocessing import preprocess
+    from multitask_encoder.modeling.configuration_multitask import MultiTaskConfig
+    from multitask_encoder.modeling.decoding import UNITS
+    from multitask_encoder.modeling.windows import tokenize
 
     datasets.disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)

@@ -23,7 +23,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,6 @@ from transformers import (
     set_seed,
 )
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import machine
 from benchmarks.flops import training_flops
 from benchmarks.measuring import (
@@ -58,13 +55,13 @@ from benchmarks.measuring import (
 from benchmarks.profiling import write_profile
 from benchmarks.reporting import Table, plot_bars, speed_table, times_as_json, write
 from benchmarks.workload import Workload, load, options_parser, padded_share, start
-from data.collator import MultiTaskCollator
-from data.sampler import LengthGroupedBatchSampler
-from modeling import MultiTaskModel
-from training.embedding_rows import only_used_rows
-from training.metrics import METRICS, compute_metrics
-from training.processor import keep_freed_memory
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.sampler import LengthGroupedBatchSampler
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.processor import keep_freed_memory
+from multitask_encoder.training.embedding_rows import only_used_rows
+from multitask_encoder.training.metrics import METRICS, compute_metrics
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 OURS, BARE, STOCK = "MultiTaskTrainer", "bare loop", "stock Trainers"
 PLAIN = "MultiTaskTrainer, embedding not held"

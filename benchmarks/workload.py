@@ -27,13 +27,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from data.label_alignment import join_words
-from modeling import MultiTaskModel
-from run_multitask import fail
-from training.arguments import MultiTaskTrainingArguments, RunArguments
-from training.data_loading import join_datasets, load_rows, preprocess_rows
-from training.model_loading import load_model
-from training.parsing import parse_arguments
+from multitask_encoder.arguments.parsing import parse_arguments
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
+from multitask_encoder.cli.run import fail
+from multitask_encoder.data.label_alignment import join_words
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.training.model_loading import load_model
+from multitask_encoder.training.prepare_data import join_datasets, load_rows, preprocess_rows
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = {True: "snips.yaml", False: "quickstart.yaml"}  # with a data_dir, and without one

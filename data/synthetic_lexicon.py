@@ -1,4 +1,4 @@
-"""Words and sentence patterns of the synthetic corpus; `data.synthetic` puts them together.
+"""Words and sentence patterns of the synthetic corpus; `synthetic.py` puts them together.
 
 A pattern is text with slots in braces. A slot written in capitals is an entity (`{PER}`, `{ORG}`,
 `{LOC}`; `{NAME}` is a person without a title). Any other slot is drawn from the list of that name.

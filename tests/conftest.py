@@ -25,17 +25,17 @@ from transformers import (
     set_seed,
 )
 
-import run_multitask
-from data.bad_rows import good_rows
-from data.collator import MultiTaskCollator
-from data.labels import collect_labels
-from data.loading import DatasetArguments, load_splits
-from data.preprocessing import preprocess
-from modeling import MultiTaskModel
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
-from training.arguments import MultiTaskTrainingArguments
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.data.bad_rows import good_rows
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 logging.disable_progress_bar()
 

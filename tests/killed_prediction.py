@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 
-import run_multitask
-from inference.tables import JsonlFile
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.inference.tables import JsonlFile
 
 rows, original = int(sys.argv[1]), JsonlFile.write
 written = 0

@@ -10,7 +10,7 @@ import sys
 
 from transformers import Trainer
 
-import run_multitask
+from multitask_encoder.cli import run as run_multitask
 
 
 def kill(self: Trainer) -> None:

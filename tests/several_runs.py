@@ -5,7 +5,7 @@ python several_runs.py CONFIG CONFIG ...
 
 import sys
 
-import run_multitask
+from multitask_encoder.cli import run as run_multitask
 
 for config in sys.argv[1:]:
     run_multitask.main([config])

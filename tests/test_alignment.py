@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
-from data.preprocessing import preprocess
-from modeling.decoding import UNITS, tags_to_spans
-from modeling.windows import TokenizedText, tokenize
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.modeling.decoding import UNITS, tags_to_spans
+from multitask_encoder.modeling.windows import TokenizedText, tokenize
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 LABELLINGS = ["first", "all"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from datasets import ClassLabel, Features, Value
 
-import run_multitask
+from multitask_encoder.cli import run as run_multitask
 
 CLASSES = {"topic": {"type": "sequence_classification"}}
 MULTI = {"topic": {**CLASSES["topic"], "problem_type": "multi_label_classification"}}
@@ -1108,7 +1108,7 @@ def test_unknown_encoder(name, refused):
 def test_a_backbone_that_is_not_there_names_the_script(refused):
     line = refused(encoder="backbones/nosuch")
     assert "backbones/nosuch" in line
-    assert "scripts/get_backbone.py" in line
+    assert "multitask-encoder get-backbone" in line
 
 
 @pytest.mark.parametrize("name", ["no/such", "/no/such/folder"])

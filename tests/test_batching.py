@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling.batching import length_batches
+from multitask_encoder.modeling.batching import length_batches
 
 
 def test_longest_go_first_and_half_full_batches_take_no_shorter_ones():

@@ -7,12 +7,12 @@ import os
 import pytest
 from datasets import Dataset, Features, Value
 
-from data import caching, loading, preprocessing
-from data.caching import file_state, fingerprint
-from data.loading import DatasetArguments, load_splits
-from data.preprocessing import preprocess
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
+from multitask_encoder.data import caching, loading, preprocessing
+from multitask_encoder.data.caching import file_state, fingerprint
+from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
 
 TOPIC = {"topic": {"type": "sequence_classification"}}
 TASK = {**TOPIC["topic"], "labels": ["x", "y"], "problem_type": "single_label_classification"}

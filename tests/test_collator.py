@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from data.collator import MultiTaskCollator
+from multitask_encoder.data.collator import MultiTaskCollator
 
 NAN = float("nan")
 TASKS = {

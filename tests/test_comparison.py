@@ -11,11 +11,11 @@ import yaml
 from safetensors.torch import load_file
 from transformers.trainer_callback import TrainerState
 
-import run_multitask
-from training.checkpoints import mark_complete
-from training.compared_models import exact_match_together
-from training.comparison import Comparison, folder_name, is_finished
-from training.parsing import parse_arguments
+from multitask_encoder.arguments.parsing import parse_arguments
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.comparison.measuring import exact_match_together
+from multitask_encoder.comparison.runs import Comparison, folder_name, is_finished
+from multitask_encoder.training.checkpoints import mark_complete
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -267,14 +267,14 @@ def test_a_run_started_by_itself_is_one_of_them(config, plan, tmp_path):
 
 def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, monkeypatch):
     made = []
-    monkeypatch.setattr("training.report.can_plot", lambda: False)
+    monkeypatch.setattr("multitask_encoder.comparison.report.can_plot", lambda: False)
     monkeypatch.setattr("run_multitask.can_plot", lambda: False)
     monkeypatch.setattr("run_multitask.run_once", lambda run: made.append(caplog.text))
     report = {"split": "test", "seeds": [3], "summary": [], "tasks": {}, "exact_match": None}
     monkeypatch.setattr("run_multitask.measure", lambda comparison: {**report, "embedding": {}})
     compare(config())
     assert len(made) == 3
-    assert "pip install -r requirements-report.txt" in made[0]
+    assert "pip install 'multitask-encoder[report]'" in made[0]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
         "report.json",
         "report.md",

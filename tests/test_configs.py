@@ -10,8 +10,8 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
-import run_multitask
-from modeling import MultiTaskModel
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.modeling import MultiTaskModel
 
 ROOT = Path(__file__).parent.parent
 SMALL = [

@@ -3,7 +3,7 @@
 import pytest
 from conftest import TASKS, encoder_config
 
-from modeling import MultiTaskConfig
+from multitask_encoder.modeling import MultiTaskConfig
 
 KIND = {"type": "sequence_classification", "labels": ["a", "b"]}
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from data.label_alignment import first_tokens, word_ranges, words_of_tokens
-from modeling.decoding import (
+from multitask_encoder.data.label_alignment import first_tokens, word_ranges, words_of_tokens
+from multitask_encoder.modeling.decoding import (
     likeliest_labels,
     strip_offsets,
     tags_to_spans,

@@ -22,12 +22,12 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 
-import app
-from demo import answers as of
-from demo.embedding_map import COLOURS, figure, on_a_plane
-from demo.page import NEAREST, Asking, build
-from demo.sentences import EXAMPLES, LIST, PAIR, STORED
-from demo.texts import (
+from multitask_encoder.cli import demo as app
+from multitask_encoder.demo import answers as of
+from multitask_encoder.demo.embedding_map import COLOURS, figure, on_a_plane
+from multitask_encoder.demo.page import NEAREST, Asking, build
+from multitask_encoder.demo.sentences import EXAMPLES, LIST, PAIR, STORED
+from multitask_encoder.demo.texts import (
     MAX_ALL_CHARACTERS,
     MAX_CHARACTERS,
     MAX_FILE_BYTES,
@@ -37,8 +37,8 @@ from demo.texts import (
     lines_of,
     read_upload,
 )
-from inference import Entity, Label, Predictor
-from modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.inference import Entity, Label, Predictor
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 
 ROOT = Path(__file__).parent.parent
 IMAGE, BOLD = "<img src=x onerror=alert(1)>", "<b>R&D</b>"

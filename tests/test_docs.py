@@ -18,9 +18,9 @@ import pytest
 import yaml
 from browser import browser_page, needs_chromium
 
-from data.loading import load_splits
-from modeling import MultiTaskConfig
-from training.parsing import GROUPS, resolve
+from multitask_encoder.arguments.parsing import GROUPS, resolve
+from multitask_encoder.data.loading import load_splits
+from multitask_encoder.modeling import MultiTaskConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")])

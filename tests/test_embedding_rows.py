@@ -8,8 +8,8 @@ from conftest import ENCODERS
 from torch import nn
 from transformers import Trainer
 
-from modeling import MultiTaskModel
-from training.embedding_rows import EmbeddingRows, only_used_rows, used_ids
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.training.embedding_rows import EmbeddingRows, only_used_rows, used_ids
 
 
 def train(make_trainer, model, **kwargs):
@@ -41,7 +41,9 @@ def test_weights_are_those_of_training_the_whole_table(
     splits, tasks = synthetic_splits
     model = make_model(family, tasks=tasks).double()
     some, size_of_some = train(make_trainer, model)
-    monkeypatch.setattr("training.trainer.MultiTaskTrainer._may_leave_out_rows", lambda _: False)
+    monkeypatch.setattr(
+        "multitask_encoder.training.trainer.MultiTaskTrainer._may_leave_out_rows", lambda _: False
+    )
     everything, size_of_all = train(make_trainer, model)
     for (name, found), expected in zip(
         some.model.state_dict().items(), everything.model.state_dict().values(), strict=True
@@ -157,7 +159,8 @@ def test_clipping_in_the_optimizers_step_is_clipping(
     model = make_model(tasks=tasks).double()
     ours, _ = train(make_trainer, model, max_grad_norm=0.1)
     monkeypatch.setattr(
-        "training.trainer.MultiTaskTrainer._clip_grad_norm", Trainer._clip_grad_norm
+        "multitask_encoder.training.trainer.MultiTaskTrainer._clip_grad_norm",
+        Trainer._clip_grad_norm,
     )
     theirs, _ = train(make_trainer, model, max_grad_norm=0.1)
     norms = [

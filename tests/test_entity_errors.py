@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from training.entity_errors import (
+from multitask_encoder.reporting.entity_errors import (
     ERRORS,
     MISSED,
     RIGHT,

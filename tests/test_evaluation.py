@@ -14,17 +14,17 @@ import torch
 from seqeval.metrics import f1_score
 from transformers import AutoTokenizer, BertConfig
 
-from data.bad_rows import good_rows
-from data.collator import MultiTaskCollator
-from data.labels import collect_labels
-from data.loading import DatasetArguments, load_splits
-from data.preprocessing import preprocess
-from data.synthetic import load_synthetic
-from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
-from training.arguments import MultiTaskTrainingArguments
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.data.bad_rows import good_rows
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.data.synthetic import load_synthetic
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 DATA = os.environ.get("MULTITASK_DATA")
 BACKBONE = Path(__file__).parent.parent / "backbones" / "minilm"
@@ -86,7 +86,9 @@ def test_f1_is_that_of_seqeval_on_the_raw_tags(
     name, column, read, max_length, backbone, tmp_path, monkeypatch
 ):
     # Which tags may follow each other is decided window by window, the last step apart.
-    monkeypatch.setattr("training.trainer.likeliest_labels", lambda logits, *_: logits.argmax(-1))
+    monkeypatch.setattr(
+        "multitask_encoder.training.trainer.likeliest_labels", lambda logits, *_: logits.argmax(-1)
+    )
     if read is None:
         tokenizer = AutoTokenizer.from_pretrained(backbone("bert"), model_max_length=512)
         raw = {split: synthetic_rows(split) for split in ("train", "test")}

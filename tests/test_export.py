@@ -10,11 +10,11 @@ from fresh_process import run_fresh
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, AutoModel, pipeline
 
-from export import onnx, openvino, parity, plain_heads, sentence_transformers
-from export.folders import load_finished, whole_folder
-from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
-from scripts import export_model
+from multitask_encoder.cli import export as export_model
+from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
+from multitask_encoder.export.folders import load_finished, whole_folder
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 LONG = "Anna plays in the park in Paris. " * 30
 TEXTS = [
@@ -272,7 +272,7 @@ def graph_model(_backbones) -> MultiTaskModel:
 @pytest.fixture(scope="module")
 def onnx_folder(graph_model, tokenizer, tmp_path_factory) -> Path:
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason="needs requirements-export.txt")
+        pytest.importorskip(package, reason="needs multitask-encoder[export]")
     folder = tmp_path_factory.mktemp("onnx")
     largest = onnx.export(graph_model, tokenizer, folder)
     assert largest.keys() == {"embedding", "topic", "entities", "stars"}
@@ -315,7 +315,7 @@ def test_int8_is_smaller_and_near(graph_model, tokenizer, onnx_folder, graph_at_
 
 
 def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_hand, tmp_path):
-    pytest.importorskip("openvino", reason="needs requirements-export.txt")
+    pytest.importorskip("openvino", reason="needs multitask-encoder[export]")
     openvino.export(graph_model, tokenizer, tmp_path)
     theirs = MultiTaskPipeline(model=openvino.load(tmp_path), tokenizer=tokenizer)
     ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
@@ -436,4 +436,4 @@ def test_a_missing_package_is_one_line(finished, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         export_model.main([str(finished), "--to", "openvino"])
     assert stop.value.code == 2
-    assert "openvino is needed: pip install -r requirements-export.txt" in capsys.readouterr().err
+    assert "openvino is needed: pip install 'multitask-encoder[export]'" in capsys.readouterr().err

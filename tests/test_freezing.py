@@ -14,11 +14,11 @@ from conftest import ENCODERS, TASKS, results
 from safetensors.torch import load_file
 from transformers import AlbertConfig, AlbertModel, TrainerCallback
 
-import run_multitask
-from training.arguments import MultiTaskTrainingArguments
-from training.encoder_layers import layer_stack, parameter_depths
-from training.freezing import check_freezing, frozen_parameters, parameter_counts
-from training.layer_cache import cached_layers
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.training.encoder_layers import layer_stack, parameter_depths
+from multitask_encoder.training.freezing import check_freezing, frozen_parameters, parameter_counts
+from multitask_encoder.training.layer_cache import cached_layers
 
 ROOT = Path(__file__).parent.parent
 

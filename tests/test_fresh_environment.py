@@ -11,9 +11,9 @@ from fresh_process import run_fresh
 from hub_server import HubServer, Repository
 from transformers import AutoTokenizer
 
-from export.finished_run import FinishedRun
-from export.publish import stage
-from modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.export.finished_run import FinishedRun
+from multitask_encoder.export.publish import stage
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 
 ROOT = Path(__file__).parent.parent
 NEEDED = ("torch", "transformers")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-
-from scripts import get_backbone as script
+from multitask_encoder.scripts import get_backbone as script
 
 WEIGHTS = b"the published weights " * 500
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

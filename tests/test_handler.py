@@ -2,7 +2,7 @@
 
 import pytest
 
-import handler
+from multitask_encoder.export import handler
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from data.preprocessing import PREPROCESSORS
-from modeling.configuration_multitask import (
+from multitask_encoder.data.preprocessing import PREPROCESSORS
+from multitask_encoder.modeling.configuration_multitask import (
     LABELLINGS,
     POOLING_NAMES,
     PROBLEM_TYPES,
     TASK_TYPES,
 )
-from modeling.decoding import UNITS
-from modeling.heads import HEADS
-from modeling.losses import LOSSES
-from modeling.pooling import POOLINGS
-from training.metrics import METRICS
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.heads import HEADS
+from multitask_encoder.modeling.losses import LOSSES
+from multitask_encoder.modeling.pooling import POOLINGS
+from multitask_encoder.training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
@@ -80,7 +80,7 @@ def test_modeling_can_ship_as_remote_code(module):
 
 
 def test_handler_needs_nothing_but_transformers():
-    nodes = imports(ROOT / "handler.py")
+    nodes = imports(ROOT / "multitask_encoder" / "export" / "handler.py")
     assert [node.module for node in nodes] == ["typing", "transformers"]
 
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
-import run_multitask
-from training.results import print_inspection
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.reporting.results import print_inspection
 
 TASKS = {
     "topic": {"type": "sequence_classification", "labels": ["sports", "tech"]},

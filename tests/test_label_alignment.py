@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.label_alignment import (
+from multitask_encoder.data.label_alignment import (
     first_tokens,
     join_words,
     spans_to_tags,
@@ -12,7 +12,7 @@ from data.label_alignment import (
     word_ranges,
     words_of_tokens,
 )
-from modeling.decoding import strip_offsets, tags_to_spans
+from multitask_encoder.modeling.decoding import strip_offsets, tags_to_spans
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]

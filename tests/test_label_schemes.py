@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOBES, Entities
 
-from data.label_schemes import OVERLAPS, SCHEMES, detect_scheme, resolve_overlaps, to_iob2
+from multitask_encoder.data.label_schemes import (
+    OVERLAPS,
+    SCHEMES,
+    detect_scheme,
+    resolve_overlaps,
+    to_iob2,
+)
 
 bounded = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 

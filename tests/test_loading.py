@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from data.bad_rows import BadRows, good_rows
-from data.labels import collect_labels
-from data.loading import RESERVED_COLUMNS, DatasetArguments, load_splits
-from data.normalization import FORMS, loaded_features
-from data.preprocessing import preprocessed_features
+from multitask_encoder.data.bad_rows import BadRows, good_rows
+from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.loading import RESERVED_COLUMNS, DatasetArguments, load_splits
+from multitask_encoder.data.normalization import FORMS, loaded_features
+from multitask_encoder.data.preprocessing import preprocessed_features
 
 TOPIC = {"topic": {"type": "sequence_classification"}}
 ENTITIES = {"entities": {"type": "token_classification"}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modeling.losses import LOSSES, count_labels, cross_entropy, present_labels
+from multitask_encoder.modeling.losses import LOSSES, count_labels, cross_entropy, present_labels
 
 NAN = math.nan
 CASES = {

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 
-from data.preprocessing import preprocess
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
-from training.metrics import METRICS, EntityMetric, compute_metrics, metric_names
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
+from multitask_encoder.training.metrics import METRICS, EntityMetric, compute_metrics, metric_names
 
 NAN = math.nan
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]

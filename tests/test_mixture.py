@@ -12,12 +12,17 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import run_multitask
-from training.arguments import RunArguments
-from training.data_loading import epoch_draws, join_datasets, load_rows, preprocess_rows
-from training.model_loading import load_model
-from training.parsing import parse_arguments
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.arguments.parsing import parse_arguments
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.training.model_loading import load_model
+from multitask_encoder.training.prepare_data import (
+    epoch_draws,
+    join_datasets,
+    load_rows,
+    preprocess_rows,
+)
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 SIZES = {"words": 12, "topics": 24, "reviews": 4}
 NER = ["precision", "recall", "f1", "strict_f1"]

@@ -15,7 +15,7 @@ from transformers import (
     DistilBertForTokenClassification,
 )
 
-from modeling import (
+from multitask_encoder.modeling import (
     MultiTaskConfig,
     MultiTaskForSequenceClassification,
     MultiTaskForTokenClassification,

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from data.normalization import loaded_features, normalized_rows
+from multitask_encoder.data.normalization import loaded_features, normalized_rows
 
 TOPIC = {"topic": {"type": "sequence_classification"}}
 KINDS = {"kinds": {"type": "sequence_classification", "problem_type": "multi_label_classification"}}

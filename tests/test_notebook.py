@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from scripts.get_backbone import get_backbone
+from multitask_encoder.cli.get_backbone import get_backbone
 
 ROOT = Path(__file__).parent.parent
 PATH = ROOT / "notebooks" / "multitask_walkthrough.ipynb"

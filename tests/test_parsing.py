@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from training import arguments, parsing
-from training.arguments import TaskArguments
-from training.parsing import DEFAULT_CONFIG, parse_arguments
-from training.processor import has_fast_bf16
+from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments
+from multitask_encoder.arguments.run_arguments import TaskArguments
+from multitask_encoder.processor import has_fast_bf16
+from multitask_encoder.training import arguments, parsing
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

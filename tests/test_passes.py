@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.passes import split_batch
+from multitask_encoder.training.passes import split_batch
 
 
 def make_batch(lengths: list[int]) -> dict:

@@ -13,9 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers.pipelines.pt_utils import KeyDataset
 
-from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline, pipeline_multitask
-from modeling.decoding import likeliest_labels, tags_to_spans
-from modeling.windows import tokenize
+from multitask_encoder.modeling import (
+    MultiTaskConfig,
+    MultiTaskModel,
+    MultiTaskPipeline,
+    pipeline_multitask,
+)
+from multitask_encoder.modeling.decoding import likeliest_labels, tags_to_spans
+from multitask_encoder.modeling.windows import tokenize
 
 LONG = "Anna plays in the park in Paris. " * 30
 TEXTS = [

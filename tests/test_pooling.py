@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from modeling.pooling import POOLINGS, pool
+from multitask_encoder.modeling.pooling import POOLINGS, pool
 
 STATES = torch.tensor(
     [[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]], [[5.0, 6.0], [9.0, 9.0], [9.0, 9.0]]]

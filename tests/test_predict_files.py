@@ -17,16 +17,16 @@ import torch
 from conftest import TASKS
 from datasets import Dataset, load_dataset
 
-import run_multitask
-from data.loading import TextRow
-from export import onnx
-from inference import loading
-from inference.files import answer_files
-from inference.inputs import InputChanged, look_through
-from inference.tables import FORMATS, Layout
-from modeling import MultiTaskConfig
-from modeling.pipeline_multitask import save_pipeline_code
-from training import arguments
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.data.loading import TextRow
+from multitask_encoder.export import onnx
+from multitask_encoder.inference import loading
+from multitask_encoder.inference.files import answer_files
+from multitask_encoder.inference.inputs import InputChanged, look_through
+from multitask_encoder.inference.tables import FORMATS, Layout
+from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.training import arguments
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -629,7 +629,7 @@ def test_keys_and_code_know_the_same_choices():
 PEAK = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import run_multitask
+from multitask_encoder.cli import run as run_multitask
 run_multitask.main(sys.argv[2:])
 status = open("/proc/self/status").read()
 print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)

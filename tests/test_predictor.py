@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import TASKS
 
-from export import onnx
-from export.folders import whole_folder
-from inference import Answer, Entity, Label, Predictor, load_pipeline
-from modeling import MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.export import onnx
+from multitask_encoder.export.folders import whole_folder
+from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline
+from multitask_encoder.modeling import MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 TEXTS = ["Anna plays in Paris", "", "<b>Rome</b> & the park" * 3]
 TAGS = {

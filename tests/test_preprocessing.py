@@ -8,11 +8,11 @@ import pytest
 from datasets import Dataset, Features, List, Value
 from transformers import BertTokenizer
 
-from data.bad_rows import BadRows, good_rows
-from data.preprocessing import PREPROCESSORS, preprocess, row_preprocessor
-from modeling.configuration_multitask import TASK_TYPES
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
+from multitask_encoder.data.bad_rows import BadRows, good_rows
+from multitask_encoder.data.preprocessing import PREPROCESSORS, preprocess, row_preprocessor
+from multitask_encoder.modeling.configuration_multitask import TASK_TYPES
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
 
 ENTITIES = {
     "type": "token_classification",

@@ -22,10 +22,17 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load
 from transformers import AutoTokenizer
 
-from export.finished_run import Base, FinishedRun, base_of, finished_run, publishable, read_run
-from export.model_card import model_card
-from modeling import MultiTaskConfig, MultiTaskModel
-from scripts import export_model
+from multitask_encoder.cli import export as export_model
+from multitask_encoder.export.finished_run import (
+    Base,
+    FinishedRun,
+    base_of,
+    finished_run,
+    publishable,
+    read_run,
+)
+from multitask_encoder.export.model_card import model_card
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
 ROOT = Path(__file__).parent.parent
 SIZE = {"type": "sequence_classification", "labels": ["size"], "problem_type": "regression"}
@@ -93,9 +100,9 @@ root, folder, token = sys.argv[1:]
 sys.path.insert(0, root)
 import huggingface_hub
 from transformers import AutoTokenizer
-from export.finished_run import read_run
-from export.publish import publish
-from modeling import MultiTaskModel
+from multitask_encoder.export.finished_run import read_run
+from multitask_encoder.export.publish import publish
+from multitask_encoder.modeling import MultiTaskModel
 
 model = MultiTaskModel.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -357,7 +364,7 @@ def test_command_writes_what_is_published_to_a_folder(repo_id, hub, said, folder
 
 
 def test_command_publishes(hub, online, folder, tmp_path):
-    command = [sys.executable, ROOT / "scripts" / "export_model.py", folder, "--to", "hub"]
+    command = [sys.executable, "-m", "multitask_encoder", "export", folder, "--to", "hub"]
     done = run_online([*command, "--repo_id", "owner/by-command"], online, tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert f"\nPublished: {hub.endpoint}/owner/by-command/commit/" in done.stdout

@@ -14,7 +14,13 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data.readers import FORMATS, detect_format, find_files, named_classes, read_file
+from multitask_encoder.data.readers import (
+    FORMATS,
+    detect_format,
+    find_files,
+    named_classes,
+    read_file,
+)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from conftest import TASKS
 from fresh_process import run_fresh
 from transformers import AutoTokenizer
 
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 TEXT = "Paris plays in the park, and Anna sings."
 ALL_TASKS = {

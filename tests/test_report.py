@@ -5,7 +5,14 @@ import math
 
 import pytest
 
-from training.report import can_plot, in_words, make_report, paired, report_text, write_report
+from multitask_encoder.comparison.report import (
+    can_plot,
+    in_words,
+    make_report,
+    paired,
+    report_text,
+    write_report,
+)
 
 TASKS = {
     "intent": {

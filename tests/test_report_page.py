@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from training.report import make_report
-from training.report_page import marked, most_confused, write_comparison_page
+from multitask_encoder.comparison.report import make_report
+from multitask_encoder.reporting.report_page import marked, most_confused, write_comparison_page
 
 
 def test_marks_cut_a_text_at_their_borders():

@@ -12,8 +12,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import run_multitask
-from training.checkpoints import checkpoints, mark_complete, newest_complete_checkpoint
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.training.checkpoints import (
+    checkpoints,
+    mark_complete,
+    newest_complete_checkpoint,
+)
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -8,13 +8,13 @@ import pytest
 from browser import browser_page, needs_chromium
 from conftest import ROWS, results
 
-import run_multitask
-from training import run_report
-from training.embedding_map import make_map
-from training.figures import printable
-from training.metrics import Answers
-from training.report_page import render
-from training.run_report import confusion_of, series
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.reporting.embedding_map import make_map
+from multitask_encoder.reporting.figures import printable
+from multitask_encoder.reporting.report_page import render
+from multitask_encoder.reporting.run_report import confusion_of, series
+from multitask_encoder.training import run_report
+from multitask_encoder.training.metrics import Answers
 
 EVIL = '<script>document.title="taken"</script>'
 LABELS = [EVIL, r"$\frac{x}", "a&amp;\"'</script>"]
@@ -174,7 +174,7 @@ def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, 
     monkeypatch.setattr(run_multitask, "can_plot", lambda: False)
     caplog.clear()
     run(report=True)
-    assert caplog.text.count("pip install -r requirements-report.txt") == 1
+    assert caplog.text.count("pip install 'multitask-encoder[report]'") == 1
     assert not (folder / "report.html").exists()
     assert "eval_topic_accuracy" in results(folder)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.sampler import LengthGroupedBatchSampler, rows_per_epoch
+from multitask_encoder.data.sampler import LengthGroupedBatchSampler, rows_per_epoch
 
 bounded = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 LENGTHS = st.lists(st.integers(1, 128), min_size=1, max_size=150)

@@ -15,10 +15,10 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import nn
 
-from data.collator import MultiTaskCollator
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.batching import length_batches
-from modeling.losses import (
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.batching import length_batches
+from multitask_encoder.modeling.losses import (
     RETENTION_SCALE,
     cosent,
     count_labels,
@@ -219,7 +219,7 @@ def test_retention_is_the_default_and_its_targets_are_cached(run, tmp_path, monk
         batched.append(len(lengths))
         return length_batches(lengths, *args)
 
-    monkeypatch.setattr("training.retention.length_batches", counted)
+    monkeypatch.setattr("multitask_encoder.training.retention.length_batches", counted)
     files = dict.fromkeys(["train_file", "validation_file"], rows_file(tmp_path, "rows", ROWS))
     folder = run(tasks={**TOPIC, **VECTOR}, **files)
     assert batched == [len(ROWS)] * 2

@@ -10,11 +10,11 @@ import pytest
 import uvicorn
 from running_service import CLOSED, JSON, ask, assert_same
 
-from modeling import MultiTaskPipeline
-from serving.api import Answers, Limits, build_api
-from serving.front_door import FrontDoor
-from serving.jobs import CALL_CHARACTERS, Job, answer_together
-from serving.options import ServiceOptions
+from multitask_encoder.modeling import MultiTaskPipeline
+from multitask_encoder.serving.api import Answers, Limits, build_api
+from multitask_encoder.serving.front_door import FrontDoor
+from multitask_encoder.serving.jobs import CALL_CHARACTERS, Job, answer_together
+from multitask_encoder.serving.options import ServiceOptions
 
 LIMITS = Limits(max_texts=8, max_characters=1000, max_body_bytes=20_000)
 

@@ -12,9 +12,9 @@ from conftest import TASKS
 from running_service import CLOSED, ask, assert_same, running_service
 from transformers import set_seed
 
-import serve
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.cli import serve
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 # Short and long ones; of the longest, several windows.
 TEXTS = [

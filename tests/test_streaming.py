@@ -16,13 +16,13 @@ import yaml
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-import run_multitask
-from data.bad_rows import BadRows
-from data.loading import DatasetArguments, load_splits, stream_rows
-from data.preprocessing import preprocess, row_preprocessor
-from data.streaming import StreamedBatches, StreamedWindows
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
+from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.data.bad_rows import BadRows
+from multitask_encoder.data.loading import DatasetArguments, load_splits, stream_rows
+from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
+from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
 
 ROOT = Path(__file__).parent.parent
 TASKS = {

@@ -12,8 +12,15 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from data import synthetic_lexicon as lexicon
-from data.synthetic import ENTITY_TYPES, SENTIMENTS, SPLITS, TOPICS, generate, load_synthetic
+from multitask_encoder.data import synthetic_lexicon as lexicon
+from multitask_encoder.data.synthetic import (
+    ENTITY_TYPES,
+    SENTIMENTS,
+    SPLITS,
+    TOPICS,
+    generate,
+    load_synthetic,
+)
 
 AMBIGUOUS = {
     *lexicon.AMBIGUOUS_SURNAMES,

@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import EarlyStoppingCallback
 
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 
 def partly_labelled(rows: Dataset) -> Dataset:

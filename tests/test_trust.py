@@ -16,8 +16,8 @@ from fresh_process import run_fresh
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
-from modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 LABELS = {"type": "sequence_classification", "labels": [f"label {n}" for n in range(300_000)]}
 MOST_MEMORY = 100 * 2**20  # of what is loaded, some kilobytes

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling.decoding import strip_offsets
-from modeling.windows import Window, split_windows, tokenize
+from multitask_encoder.modeling.decoding import strip_offsets
+from multitask_encoder.modeling.windows import Window, split_windows, tokenize
 
 TOKENIZERS = ["tokenizer", "byte_tokenizer", "metaspace_tokenizer"]
 AWKWARD = "aZ9_ \t\n\u00a0\u200b\u200d\u0301éßﬁ㎏İ𝔸😀👍🏽中한नि«—.'\x00\ufeff"

@@ -3,9 +3,7 @@
 The settings are those of configs/snips.yaml. It runs where run_multitask.py does.
 """
 
-import sys
 import tempfile
-from pathlib import Path
 
 from common import (
     LEARNING_RATE,
@@ -20,18 +18,16 @@ from common import (
 )
 from transformers import AutoTokenizer, set_seed
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from data.collator import MultiTaskCollator
-from data.labels import collect_labels
-from data.loading import DatasetArguments, load_splits
-from data.preprocessing import preprocess
-from modeling import MultiTaskModel, MultiTaskPipeline
-from modeling.decoding import UNITS
-from modeling.windows import tokenize
-from training.arguments import MultiTaskTrainingArguments
-from training.processor import keep_freed_memory
-from training.trainer import MultiTaskTrainer
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.preprocessing import preprocess
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
+from multitask_encoder.processor import keep_freed_memory
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 
 def main() -> None:

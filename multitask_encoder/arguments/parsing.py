@@ -1,0 +1,321 @@
+"""A YAML file, overridden on the command line, to a run's arguments; every value is checked."""
+
+import difflib
+import json
+import math
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from multitask_encoder.data.label_schemes import OVERLAPS, SCHEMES
+from multitask_encoder.data.loading import SPLITS, DatasetArguments
+from multitask_encoder.modeling.configuration_multitask import (
+    PROBLEM_TYPES,
+    TASK_NAME,
+    TASK_TYPES,
+)
+
+from .run_arguments import (
+    DataArguments,
+    DataSource,
+    ModelArguments,
+    MultiTaskTrainingArguments,
+    RunArguments,
+    TaskArguments,
+)
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str):
+        raise ValueError(message)
+
+
+GROUPS = (ModelArguments, DataArguments, MultiTaskTrainingArguments)
+# How labels are read: keys of tasks, and their values.
+READINGS = {
+    "tag_scheme": ("auto", *SCHEMES),
+    "on_broken_tags": ("repair", "refuse"),
+    "overlap": OVERLAPS,
+}
+OF_ONE_DATA_SET = [
+    f"{split}_{key}"
+    for key in ("file", "size", "fraction")
+    for split in ("train", "validation", "test")
+    if (split, key) != ("train", "fraction")
+]
+
+
+def parse_arguments(argv: list[str]) -> RunArguments:
+    """Read `[config.yaml] [--key value ...]`. Without a config, `--model` and `--do_predict` answer
+    with that model; else it is the quickstart.
+
+    Args:
+        argv (`list[str]`): the command line without the program's name. Keys of tasks are dotted:
+            `--tasks.intent.weight 2`. A key with no value is true, and `null` is the default.
+
+    Raises:
+        FileNotFoundError: no such config file.
+        ValueError: a key that is not known (the nearest valid one is named) or a value of the wrong
+            type.
+    """
+    if "--help" in argv or "-h" in argv:
+        _Parser(GROUPS, prog="run_multitask.py [config.yaml]").print_help()
+        sys.exit(0)
+    path = None
+    if argv and not argv[0].startswith("--"):
+        path, argv = Path(argv[0]), argv[1:]
+    overrides = _overrides(argv)
+    keys_given = {key for (key, *_), _ in overrides}
+    if path is None and not {"model", "do_predict"} <= keys_given:  # which says it all
+        path = DEFAULT_CONFIG
+        print(f"No config given: running configs/{path.name}.")
+    given = read_yaml(path) if path else {}
+    for keys, value in overrides:
+        _set_nested(given, keys, value)
+    if path is None and "tasks" not in given:  # nothing is there that could be trained
+        given.setdefault("do_train", False)
+    return resolve(given)
+
+
+def resolve(given: dict[str, Any]) -> RunArguments:
+    """The run that a mapping of keys describes; raises what `parse_arguments` does."""
+    flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
+    model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    all_of_model = training.only_predicts and given.get("tasks") is None
+    tasks = {} if all_of_model else _parse_tasks(given.get("tasks"))
+    if model.backend != "torch" and not training.only_predicts:
+        raise ValueError(
+            f"backend: {model.backend} is for do_predict with do_train false, and nothing else "
+            "to do."
+        )
+    if model.only_task is not None:
+        _check_choice("only_task", model.only_task, tuple(tasks))
+    datasets = _parse_datasets(given.get("datasets"), data, tasks)
+    scored = any(
+        _default_column(name, task) is not None and task.loss != "in_batch_negatives"
+        for name, task in tasks.items()
+    )
+    if given.get("metric_for_best_model") is None and not scored:  # then there is no score
+        training.metric_for_best_model, training.greater_is_better = "loss", False
+    return RunArguments(model, data, training, tasks, datasets, given)
+
+
+def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") -> tuple:
+    """The dataclasses of `groups` from a mapping of keys; `also` names keys that are read apart."""
+    flat = {key: value for key, value in flat.items() if value is not None}
+    known = [one.name for group in groups for one in fields(group) if one.init]
+    for key in flat:
+        _check_key(key, [*known, *also], prefix)
+    parser = _Parser(groups)
+    lists = [action.dest for action in parser._actions if action.nargs == "+"]
+    for key, value in flat.items():
+        if isinstance(value, list) and len(value) != 1 and key not in lists:
+            raise ValueError(f"{prefix}{key} should be one value. Found {value!r}.")
+    return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a run's YAML file.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No config file {path}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: should hold keys and values. Found {content!r}.")
+    return content
+
+
+def _overrides(argv: list[str]) -> list[tuple[list[str], Any]]:
+    overrides: list[tuple[list[str], Any]] = []
+    for word in argv:
+        if word.startswith("--"):
+            key, has_value, value = word[2:].partition("=")
+            overrides.append((key.split("."), [value] if has_value else []))
+        elif not overrides:
+            raise ValueError(f"Expected a key like --seed. Found {word!r}.")
+        else:
+            overrides[-1][1].append(word)
+    return [(keys, _value(words)) for keys, words in overrides]
+
+
+def _value(words: list[str]) -> Any:
+    if not words:
+        return "true"
+    if words == ["null"]:
+        return None
+    return words[0] if len(words) == 1 else words
+
+
+def _set_nested(target: dict, keys: list[str], value: Any) -> None:
+    *parents, last = keys
+    for key in parents:
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise ValueError(f"--{'.'.join(keys)}: {key!r} has no keys of its own.")
+    target[last] = value
+
+
+def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
+    if not isinstance(tasks, dict) or not tasks:
+        raise ValueError(f"`tasks` should map names to tasks. Found {tasks!r}.")
+    parsed = {}
+    known = [one.name for one in fields(TaskArguments)]
+    for name, task in tasks.items():
+        if not isinstance(task, dict) or "type" not in task:
+            raise ValueError(f"tasks.{name} should be a mapping with a `type`. Found {task!r}.")
+        for key in task:
+            _check_key(key, known, prefix=f"tasks.{name}.")
+        # Here, for the rows are read by them before a model's config checks the rest.
+        _check_choice(f"tasks.{name}.type", task["type"], TASK_TYPES)
+        if task.get("problem_type") is not None:
+            _check_choice(f"tasks.{name}.problem_type", task["problem_type"], PROBLEM_TYPES)
+        for key, allowed in READINGS.items():
+            if task.get(key) is not None:
+                _check_choice(f"tasks.{name}.{key}", task[key], allowed)
+        _check_label_map(name, task.get("label_map"))
+        if task.get("label_map") and task.get("problem_type") == "regression":
+            raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
+        if not isinstance(task.get("column"), str | None):
+            raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
+        task = {key: value for key, value in task.items() if value is not None}
+        if task["type"] == "sentence_embedding":
+            task.setdefault("loss", "retention")
+        task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
+        if task.get("dimensions") is not None:
+            task["dimensions"] = _whole_numbers(f"tasks.{name}.dimensions", task["dimensions"])
+        if task.get("labels") is not None:
+            labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
+            if any(isinstance(label, bool | list | dict | None) for label in labels):
+                raise ValueError(
+                    f"tasks.{name}.labels should be texts; YAML reads yes, no, true and false "
+                    f"as booleans, and null as none, unless they are in quotes. Found {labels!r}."
+                )
+            task["labels"] = [str(label) for label in labels]
+        parsed[str(name)] = TaskArguments(**task)
+    return parsed
+
+
+def _check_label_map(name: str, label_map: Any) -> None:
+    if label_map is None:
+        return
+    if not isinstance(label_map, dict) or not all(
+        isinstance(label, str) and isinstance(new, str | None) and new != ""
+        for label, new in label_map.items()
+    ):
+        raise ValueError(
+            f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
+            f"Found {label_map!r}."
+        )
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{key} should be a number. Found {value!r}.") from None
+
+
+def _whole_numbers(key: str, value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    try:
+        return [int(str(one)) for one in values]
+    except ValueError:
+        raise ValueError(f"{key} should be whole numbers. Found {value!r}.") from None
+
+
+def _parse_datasets(
+    given: Any, data: DataArguments, tasks: dict[str, TaskArguments]
+) -> dict[str, DataSource]:
+    """The data sets of a run: those of `datasets`, or the one that the top level describes."""
+    every = {name: _default_column(name, task) for name, task in tasks.items()}
+    retains = any(task.loss == "retention" for task in tasks.values())
+    if given is None:
+        return {"data": DataSource(data, every)}
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
+    for key in ("dataset", *OF_ONE_DATA_SET):
+        if getattr(data, key) is not None:
+            raise ValueError(
+                f"{key} is of one data set: set it in each of `datasets`, or leave those out. "
+                f"Found {getattr(data, key)!r}."
+            )
+    datasets = {}
+    for name, entry in given.items():
+        if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+            raise ValueError(
+                "A data set's name should be a letter followed by letters, digits and underscores. "
+                f"Found {name!r}."
+            )
+        if not isinstance(entry, dict):
+            raise ValueError(f"datasets.{name} should be a mapping. Found {entry!r}.")
+        prefix, own = f"datasets.{name}.", ("columns", "weight")
+        flat = {key: value for key, value in entry.items() if key not in own}
+        (arguments,) = _parse_groups(flat, (DatasetArguments,), also=own, prefix=prefix)
+        folders = [folder for folder in (data.data_dir, arguments.data_dir) if folder]
+        arguments.data_dir = str(Path(*folders)) if folders else None
+        columns = entry.get("columns")
+        if columns is None:
+            columns = every
+        if not isinstance(columns, dict) or not (columns or retains):
+            raise ValueError(
+                f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
+            )
+        for task, column in columns.items():
+            _check_choice(f"A task in {prefix}columns", task, tuple(tasks))
+            if not isinstance(column, str) and column != every[task]:
+                raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
+        if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
+            raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
+        weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
+        datasets[name] = DataSource(arguments, columns, weight)
+    for name, task in tasks.items():
+        needed = every[name] is not None or task.loss == "in_batch_negatives"
+        if needed and not any(name in source.columns for source in datasets.values()):
+            raise ValueError(f"Task {name!r} is labelled by none of the `datasets`.")
+    return datasets
+
+
+def _default_column(name: str, task: TaskArguments) -> str | None:
+    """Where a task's labels are, if nothing is said of it; None where it needs none."""
+    if task.type == "sentence_embedding" and task.loss != "cosent":
+        return task.column
+    return task.column or name
+
+
+def _check_key(key: str, known: list[str], prefix: str = "") -> None:
+    if key in known:
+        return
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
+    hint = f" Did you mean {prefix}{nearest[0]}?" if nearest else ""
+    raise ValueError(f"Unknown key {prefix}{key}.{hint}")
+
+
+def _check_choice(key: str, found: Any, allowed: tuple[str, ...]) -> None:
+    if found not in allowed:
+        raise ValueError(f"{key} should be one of {', '.join(allowed)}. Found {found!r}.")
+
+
+def _as_argv(flat: dict[str, Any]) -> list[str]:
+    """The mapping as a command line: one place, argparse, then checks and converts every value."""
+    argv = []
+    for key, value in flat.items():
+        values = value if isinstance(value, list) else [value]
+        # `--key=value`, so that a value may begin with a dash; lists take one `--key` and many
+        # values.
+        texts = [json.dumps(one) if isinstance(one, dict) else str(one) for one in values]
+        argv += [f"--{key}={texts[0]}"] if len(texts) == 1 else [f"--{key}", *texts]
+    return argv

@@ -1,0 +1,95 @@
+"""Show what a finished model answers, as a page in a browser.
+
+    python app.py                          # the quickstart's model, at http://127.0.0.1:7860
+    python app.py --model runs/mine        # or a Hub id
+    python app.py --host 0.0.0.0 --port 80
+
+Ctrl-C ends it. Exit code 2: the model or the port is not as it should be; one line says what. In a
+Space the model is that of the variable MULTITASK_MODEL. The page asks no other host for anything,
+and nothing is reported to anyone.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from multitask_encoder.cli.errors import fail, fail_without
+
+QUICKSTART = "runs/quickstart"
+
+
+def main(argv: list[str] | None = None) -> None:
+    given = parse(sys.argv[1:] if argv is None else argv)
+    if given.model == QUICKSTART and not Path(QUICKSTART).is_dir():
+        fail(f"There is no {QUICKSTART}: `make quickstart` trains it. Else name a --model.")
+    with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
+        set_environment(folder)
+        try:
+            serve(given.model, given.host, given.port)
+        except ModuleNotFoundError as error:
+            fail_without(error)
+        except (ValueError, OSError) as error:
+            fail(error)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("MULTITASK_MODEL", QUICKSTART),
+        help=f"a run folder or a Hub id; default: $MULTITASK_MODEL, or else {QUICKSTART}",
+    )
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="default: $GRADIO_SERVER_NAME, which Spaces set, or else 127.0.0.1: only this machine",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="default: 7860")
+    given = parser.parse_args(argv)
+    if not 0 < given.port < 2**16:
+        parser.error(f"--port should be from 1 to 65535. Found {given.port}.")
+    return given
+
+
+def set_environment(folder: str) -> None:
+    """What Gradio and the Hub's client read when they are imported.
+
+    Args:
+        folder (`str`): for what visitors upload and download; removed in the end.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = folder
+
+
+def serve(model: str, host: str, port: int) -> None:
+    """Load the model and show the page until it is interrupted.
+
+    Raises:
+        ModuleNotFoundError, OSError, ValueError: what `Predictor` raises; the port can't be had.
+    """
+    print(f"Loading {model}", flush=True)  # importing takes longest
+    from multitask_encoder.demo.page import CSS, THEME, build
+    from multitask_encoder.demo.texts import MAX_FILE_BYTES
+    from multitask_encoder.inference import Predictor
+
+    page = build(Predictor(model), Path(model).resolve().name)
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        ssr_mode=False,  # a second server, by Node, for nothing
+        run_history=False,  # texts stay out of the browser's storage
+        footer_links=["api"],
+        max_file_size=MAX_FILE_BYTES,
+        theme=THEME,
+        css=CSS,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"Ready: {url}", flush=True)
+    page.block_thread()

@@ -1,0 +1,31 @@
+"""How a command ends when a user's input is wrong: one clear line and exit code 2."""
+
+import sys
+from typing import NoReturn
+
+# Package -> the extra that installs it.
+EXTRAS = {
+    "fastapi": "serve",
+    "gradio": "demo",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "openvino": "export",
+    "plotly": "demo",
+    "ray": "serve",
+    "sentence_transformers": "export",
+}
+
+
+def fail(*lines: object) -> NoReturn:
+    """Print each message on one line of its own, and exit with code 2."""
+    message = "\n".join(" ".join(str(line).split()) for line in lines)
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def fail_without(error: ModuleNotFoundError) -> NoReturn:
+    """Name the extra that installs a missing package; any other missing module is a defect."""
+    if error.name not in EXTRAS:
+        raise error
+    fail(f"{error.name} is not installed: pip install 'multitask-encoder[{EXTRAS[error.name]}]'")

@@ -1,0 +1,138 @@
+"""Publish a finished model, or write it in another form and compare the two before saying so.
+
+    multitask-encoder export runs/mine --to onnx [--int8]               # everything
+    multitask-encoder export runs/mine --to openvino                    # everything
+    multitask-encoder export runs/mine --to sentence-transformers       # the embedding
+    multitask-encoder export runs/mine --to plain-heads --task intent   # one head
+    multitask-encoder export runs/mine --to hub --repo_id me/my-model   # publish it
+    multitask-encoder export runs/mine --to folder                      # ... look at it first
+
+The folder, or the commit on the Hub, is written whole or not at all. Exit code 2:
+something can't be read, exported or pushed, or answers differ by more than the form's tolerance;
+one line says what.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
+
+from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.export.folders import load_finished, size_in_bytes, whole_folder
+
+FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
+# What is done next with what was exported.
+USES = {
+    "onnx": "multitask-encoder serve --model {target} --backend onnx",
+    "openvino": "multitask-encoder serve --model {target} --backend openvino",
+    "sentence-transformers": 'SentenceTransformer("{target}") of sentence-transformers',
+    "plain-heads": 'pipeline(model="{target}") of transformers',
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", help="a finished run, or a Hub id")
+    parser.add_argument("--to", required=True, choices=FORMS)
+    parser.add_argument("--task", help="the head, for plain-heads")
+    parser.add_argument("--int8", action="store_true", help="weights in int8, for onnx")
+    parser.add_argument("--repo_id", help="owner/name on the Hub, for hub and folder")
+    parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
+    options = parser.parse_args(argv)
+    try:
+        check_options(options)
+        transformers_logging.disable_progress_bar()
+        if options.to == "hub":
+            publish_model(options)
+        elif options.to == "folder":
+            stage_model(options)
+        else:
+            export_model(options)
+    except ModuleNotFoundError as error:
+        fail_without(error)
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise a ValueError for options that do not go together."""
+    if options.int8 and options.to != "onnx":
+        raise ValueError(f"--int8 is for --to onnx. Found --to {options.to}.")
+    if (options.task is not None) != (options.to == "plain-heads"):
+        found = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
+        raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {found}.")
+    if options.to == "hub" and options.repo_id is None:
+        raise ValueError("--to hub needs a --repo_id. Found none.")
+    if options.to == "hub" and options.output is not None:
+        raise ValueError(f"--to hub writes no folder. Found --output {options.output}.")
+    if options.repo_id is not None and options.to not in ("hub", "folder"):
+        raise ValueError(f"--repo_id is for --to hub and folder. Found --to {options.to}.")
+
+
+def publish_model(options: argparse.Namespace) -> None:
+    """Push the model, as who is logged in or by the token in HF_TOKEN."""
+    from multitask_encoder.export.finished_run import read_run
+    from multitask_encoder.export.publish import publish
+
+    print(f"Loading {options.folder} and publishing it as {options.repo_id}", flush=True)
+    run = read_run(Path(options.folder))
+    url = publish(*load_finished(options.folder), options.repo_id, run)
+    print(f"Published: {url}")
+    print(
+        f'Use it: pipeline("multitask", model="{options.repo_id}", trust_remote_code=True) of '
+        "transformers"
+    )
+
+
+def stage_model(options: argparse.Namespace) -> None:
+    """Write what would be pushed."""
+    from multitask_encoder.export.finished_run import read_run
+    from multitask_encoder.export.publish import stage
+
+    target = options.output or default_output(options)
+    with whole_folder(target) as folder:
+        run = read_run(Path(options.folder))
+        stage(*load_finished(options.folder), options.repo_id or target.name, run, folder)
+    print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
+    print("Look at its README.md; the same command with --to hub publishes it.")
+
+
+def export_model(options: argparse.Namespace) -> None:
+    """Load, write, compare, and show what there is."""
+    for name in (None, "torch.onnx"):  # advice of exporters that nobody here can follow
+        logging.getLogger(name).setLevel(logging.ERROR)
+    target = options.output or default_output(options)
+    with whole_folder(target) as folder:
+        print(f"Loading {options.folder}", flush=True)
+        model, tokenizer = load_finished(options.folder)
+        print(f"Writing it as {options.to}, and comparing the two", flush=True)
+        if options.to == "onnx":
+            from multitask_encoder.export import onnx
+
+            largest = onnx.export(model, tokenizer, folder, options.int8)
+        elif options.to == "openvino":
+            from multitask_encoder.export import openvino
+
+            largest = openvino.export(model, tokenizer, folder)
+        elif options.to == "sentence-transformers":
+            from multitask_encoder.export import sentence_transformers
+
+            largest = sentence_transformers.export(model, tokenizer, folder)
+        else:
+            from multitask_encoder.export import plain_heads
+
+            largest = plain_heads.export(model, tokenizer, options.task, folder)
+    print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
+    print("Largest differences, as shares of the largest value:")
+    for name, one in largest.items():
+        print(f"  {name}: {one:.2g}")
+    print(f"Use it: {USES[options.to].format(target=target)}")
+
+
+def default_output(options: argparse.Namespace) -> Path:
+    """`runs/mine-onnx-int8`, beside `runs/mine`."""
+    suffix = options.task or options.to + ("-int8" if options.int8 else "")
+    return Path(f"{Path(options.folder)}-{suffix}")

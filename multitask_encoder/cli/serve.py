@@ -1,0 +1,177 @@
+"""Answer over HTTP from a finished model, by Ray Serve.
+
+    python serve.py --model runs/mine                          # http://127.0.0.1:8888/predict
+    python serve.py --model runs/mine --replicas 2 --host 0.0.0.0
+    python serve.py --model runs/mine-onnx --backend onnx
+    serve run serve:build model=runs/mine                      # on a cluster; see docs/serving.md
+
+SIGTERM or Ctrl-C ends it: requests that are being answered still are. Exit code 2: the model, an
+option or the port is not as it should be; one line says what.
+"""
+
+import argparse
+import contextlib
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from multitask_encoder.cli.errors import fail, fail_without
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from multitask_encoder.serving.options import ServiceOptions
+
+# The least that Ray takes, and room for the answers that are on their way.
+OBJECT_STORE_BYTES = 100 * 2**20
+NAME = "multitask"  # of the application, in Serve's status and metrics
+
+
+def build(arguments: dict) -> "Application":
+    """The service for `serve run serve:build model=runs/mine` or a Serve config's `import_path`.
+
+    Args:
+        arguments (`dict`): the fields of `ServiceOptions`.
+
+    Raises:
+        ValueError: they are not as they should be.
+    """
+    from multitask_encoder.serving.options import ServiceOptions
+    from multitask_encoder.serving.service import application
+
+    return application(ServiceOptions.of(arguments))
+
+
+def main(argv: list[str] | None = None) -> None:
+    given = vars(parse(sys.argv[1:] if argv is None else argv))
+    host, port, timeout = given.pop("host"), given.pop("port"), given.pop("timeout")
+    metrics_port = given.pop("metrics_port")
+    set_environment(host)
+    try:
+        from multitask_encoder.serving.options import ServiceOptions
+
+        options = ServiceOptions.of({"threads": threads_for(given.get("replicas", 1)), **given})
+        check_port(host, port)
+        print(f"Loading {options.model}", flush=True)
+        options.load()  # what is wrong with it is said here, once; replicas would try again
+    except ModuleNotFoundError as error:
+        fail_without(error)
+    except (ValueError, OSError) as error:
+        fail(error)
+    serve_locally(options, host, port, timeout, metrics_port)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; those of `ServiceOptions` only where they are given."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--model", required=True, help="a run folder, an export, or a Hub id")
+    parser.add_argument("--backend", help="torch (default), or onnx or openvino for an export")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, on torch")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=int, default=8888, help="default: 8888")
+    parser.add_argument("--replicas", type=int, help="processes that answer; default: 1")
+    parser.add_argument("--threads", type=int, help="of each; default: its share of the cores")
+    parser.add_argument("--gpus", type=float, help="of each; 0.5 lets two share one; default: 0")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds an answer may take; 60")
+    parser.add_argument("--max_texts", type=int, help="of a request; default: 256")
+    parser.add_argument("--max_characters", type=int, help="of a text; default: 100000")
+    parser.add_argument("--max_body_bytes", type=int, help="of a request; default: 1048576")
+    parser.add_argument("--metrics_port", type=int, default=0, help="default: any that is free")
+    options = parser.parse_args(argv)
+    if options.timeout <= 0:
+        parser.error(f"--timeout should be above 0. Found {options.timeout:g}.")
+    return options
+
+
+def set_environment(host: str) -> None:
+    """What Ray reads when it is imported or started."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
+    # Who reaches Ray's own ports needs the token, which only processes of this service have.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if is_loopback(host):
+        # Ray's own ports, but for the replicas', listen to this machine only, too, as they do on
+        # Windows and macOS, after which this is named.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is reached from this machine only."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def threads_for(replicas: int) -> int:
+    """Those of one replica: an equal share of those that torch would take."""
+    import torch
+
+    return max(1, torch.get_num_threads() // max(1, replicas))
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise an OSError unless the port is free: Serve would say so only in its log."""
+    if not 0 < port < 2**16:
+        raise OSError(f"--port should be from 1 to 65535. Found {port}.")
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise OSError(f"Can't listen at {host}, port {port}: {error}") from error
+
+
+def serve_locally(
+    options: "ServiceOptions", host: str, port: int, timeout: float, metrics_port: int
+) -> None:
+    """Start Ray on this machine and the service in it, and end both when a signal says so."""
+    import ray
+    from ray import serve
+
+    from multitask_encoder.serving.front_door import CALLBACK, MAX_BODY_BYTES_VARIABLE
+    from multitask_encoder.serving.service import LOGGING, application
+
+    os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = CALLBACK
+    os.environ[MAX_BODY_BYTES_VARIABLE] = str(options.max_body_bytes)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray.init(
+        address="local",  # never some cluster that happens to run
+        num_cpus=options.replicas * options.threads,  # so many as are asked for, by Ray's count
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        _metrics_export_port=metrics_port or None,
+    )
+    try:
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        serve.start(
+            http_options={"host": host, "port": port, "request_timeout_s": timeout},
+            logging_config=LOGGING,
+        )
+        serve.run(application(options), name=NAME)
+        (node,) = ray.nodes()
+        metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        print(f"Ready: http://{host}:{port}/predict; metrics: {metrics}", flush=True)
+        ended.wait()
+        print("Ending: what is being answered is finished first.", flush=True)
+        try:
+            serve.delete(NAME)  # while the proxy still passes answers
+        except TimeoutError:
+            print("Some requests are left unanswered after a minute.", flush=True)
+        serve.shutdown()
+    finally:
+        ray.shutdown()

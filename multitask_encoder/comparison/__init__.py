@@ -1,0 +1,1 @@
+"""One multi-task model compared with one single-task model per task."""

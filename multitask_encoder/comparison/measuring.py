@@ -1,0 +1,203 @@
+"""What is measured on the finished models of a comparison, beside what their runs have written.
+
+Which rows single-task models get right together, how large and how fast they are, how far the
+embeddings have moved.
+"""
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, concatenate_datasets
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.training.metrics import compute_metrics
+from multitask_encoder.training.model_loading import load_model
+from multitask_encoder.training.prepare_data import Rows, load_rows, preprocess_rows
+from multitask_encoder.training.trainer import MultiTaskTrainer
+
+from .report import make_report
+from .runs import MULTI, Comparison, compared_split
+
+SPEED_ROUNDS, MOST_TEXTS = 5, 500
+
+
+def measure(comparison: Comparison) -> dict[str, Any]:
+    """The whole report, see report.py. To be called by every rank: they share the predictions; what
+    remains, the first one measures, and the report of the others lacks it."""
+    first = comparison.multi(comparison.seeds[0])
+    together, similarity = [], []
+    for seed in comparison.seeds:
+        multi = comparison.multi(seed)
+        with multi.training.main_process_first(desc="loading"):
+            rows, _ = load_rows(multi)
+        split = compared_split(multi, rows)
+        together.append(exact_match_together(comparison, seed, rows, split))
+        if multi.training.process_index == 0:
+            texts = _texts(rows[split])
+            similarity.append(similarity_to_start(multi, rows, texts))
+        gc.collect()  # trainers and their models hold each other in memory
+    report = make_report(
+        {name: _results(run) for name, run in comparison.runs.items()},
+        load_finished(first)[1].config.tasks,
+        comparison.seeds,
+        split,
+        together,
+    )
+    if first.training.process_index == 0:
+        report["similarity_to_start"] = similarity
+        report["models"] = models(comparison)
+        report["speed"] = speed(comparison, texts)
+    return report
+
+
+def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    """What a run has left in its folder, in float32."""
+    folder = run.training.output_dir
+    model = MultiTaskModel.from_pretrained(folder, dtype="float32")
+    return AutoTokenizer.from_pretrained(folder), model
+
+
+def _results(run: RunArguments) -> dict[str, Any]:
+    path = Path(run.training.output_dir, "all_results.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _texts(parts: dict[str, Dataset]) -> list[str]:
+    """The texts of loaded rows, words joined by spaces; not those of pairs, which are only to be
+    compared."""
+    texts: list[str] = []
+    for rows in parts.values():
+        if "tokens" in rows.column_names:
+            texts += [" ".join(tokens) for tokens in rows["tokens"]]
+        elif "text" in rows.column_names:
+            texts += rows["text"]
+    return texts
+
+
+# Whole rows
+
+
+def exact_match_together(comparison: Comparison, seed: int, rows: Rows, split: str) -> float | None:
+    """The share of rows, in 0..1, that every single-task model gets right; `exact_match` of a model
+    that were all of them. None where there is no task that it counts."""
+    run = comparison.multi(seed)
+    tokenizer, model = load_finished(run)
+    with run.training.main_process_first(desc="tokenizing"):
+        windows, _ = preprocess_rows(run, {split: rows[split]}, tokenizer, model)
+    joined = concatenate_datasets(list(windows[split].values()))
+    tasks = {name: model.config.tasks[name] for name in comparison.tasks}
+    predictions = {
+        name: _predictions(comparison.single(name, seed), joined, name, tasks[name])
+        for name in comparison.tasks
+    }
+    metrics = compute_metrics(predictions, joined, tasks, model.config.sentence_windows)
+    return metrics.get("exact_match")
+
+
+def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> np.ndarray:
+    """What the model of a finished run predicts for a task, as `compute_metrics` takes it."""
+    tokenizer, model = load_finished(run)
+    labels = model.config.tasks[name].get("labels")
+    if labels != task["labels"]:
+        raise ValueError(
+            f"{run.training.output_dir} should know the labels {', '.join(task['labels'])} of task "
+            f"{name!r}. Found {', '.join(labels)}."
+        )
+    trainer = MultiTaskTrainer(
+        model=model,
+        args=run.training,
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        eval_dataset=windows,
+        processing_class=tokenizer,
+    )
+    return trainer.predict(windows).predictions[name]
+
+
+# Size and time
+
+
+def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Of the multi-task model, and of each task's own: `parameters`, `bytes` of the weights on
+    disk; means over the seeds of `steps` of the optimizer and of `seconds` of training, None where
+    a run was resumed, which knows the time of its last part only."""
+    described = {}
+    for name in (MULTI, *comparison.tasks):
+        runs = [
+            comparison.multi(seed) if name == MULTI else comparison.single(name, seed)
+            for seed in comparison.seeds
+        ]
+        folder = Path(runs[0].training.output_dir)
+        results = [_results(run) for run in runs]
+        resumed = any(one.get("train_resumed") for one in results)
+        described[name] = {
+            "parameters": load_finished(runs[0])[1].num_parameters(),
+            "bytes": sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
+            "steps": statistics.mean(_steps(run) for run in runs),
+            "seconds": None
+            if resumed
+            else statistics.mean(one["train_runtime"] for one in results),
+        }
+    return described
+
+
+def _steps(run: RunArguments) -> int:
+    path = Path(run.training.output_dir, "trainer_state.json")
+    return json.loads(path.read_text(encoding="utf-8"))["global_step"]
+
+
+def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
+    """Sentences per second, all answers: of the multi-task model (`multi`), and of the single-task
+    models one after the other (`single`), a value a round. They take turns, so that whatever drifts
+    comes to both alike."""
+    seed, texts = comparison.seeds[0], texts[:MOST_TEXTS]
+    multi = _pipeline(comparison.multi(seed))
+    singles = [_pipeline(comparison.single(task, seed)) for task in comparison.tasks]
+
+    def all_singles(texts: list[str]) -> None:
+        for single in singles:
+            single(texts)
+
+    contestants: dict[str, Callable[[list[str]], Any]] = {"multi": multi, "single": all_singles}
+    for answer in contestants.values():
+        answer(texts[:32])  # first calls cost more
+    found: dict[str, Any] = {"texts": len(texts), "multi": [], "single": []}
+    for number in range(SPEED_ROUNDS):
+        for name in sorted(contestants, reverse=bool(number % 2)):
+            start = time.perf_counter()
+            contestants[name](texts)
+            found[name].append(len(texts) / (time.perf_counter() - start))
+    return found
+
+
+def _pipeline(run: RunArguments) -> MultiTaskPipeline:
+    tokenizer, model = load_finished(run)
+    if run.training.bf16:
+        model = model.to(torch.bfloat16)  # as predictions are made
+    return MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=run.training.device)
+
+
+# Embeddings
+
+
+def similarity_to_start(run: RunArguments, rows: Rows, texts: list[str]) -> float:
+    """The mean cosine similarity, in -1..1, of each text's embedding by the trained model with that
+    by the encoder that the run began with. It needs no labels, and says nothing of good or bad."""
+
+    def vectors(tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> torch.Tensor:
+        device = run.training.device
+        pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=device)
+        return torch.tensor([answer["embedding"] for answer in pipeline(texts, tasks=[])])
+
+    texts = texts[:MOST_TEXTS]
+    before, after = vectors(*load_model(run, rows)), vectors(*load_finished(run))
+    return float(torch.cosine_similarity(before, after).mean())

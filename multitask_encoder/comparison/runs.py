@@ -1,0 +1,216 @@
+"""Which runs a comparison of multi-task with single-task models is made of, and which are done.
+
+Each is an ordinary run in a folder of its own, so that any of them can as well be started by
+itself, elsewhere too: `run_multitask.py my.yaml --seed 1 --only_task intent --output_dir
+runs/mine/intent-seed1`.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from multitask_encoder.arguments.parsing import parse_arguments, resolve
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.training.metrics import is_ranked, metric_names
+from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_rows
+
+MULTI, UNTRAINED = "multi", "untrained"
+
+# What one start only is asked for; a comparison has nothing of it.
+OF_ONE_START = ("do_inspect", "do_predict", "push_to_hub", "resume_from_checkpoint")
+# Keys that no run of a comparison is given.
+LEFT_OUT = (
+    *OF_ONE_START,
+    *("compare_single_task", "compare_seeds", "examples", "overwrite_output_dir", "predict_file"),
+    *("predict_output", "predict_format", "predict_shard_size", "predict_columns"),
+    "predict_without",
+)
+# Keys that may differ between the run that is found and the one that is wanted.
+WITHOUT_EFFECT = (
+    *LEFT_OUT,
+    *("disable_tqdm", "num_proc", "output_dir", "project", "report", "report_to"),
+    "run_name",
+    *("save_total_limit", "log_level", "log_level_replica", "log_on_each_node", "logging_dir"),
+    *("logging_first_step", "logging_steps", "logging_strategy", "trackio_space_id"),
+    *("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory"),
+    *("dataloader_prefetch_factor", "hub_model_id", "hub_private_repo", "hub_revision"),
+)
+
+
+@dataclass
+class Comparison:
+    """The runs by the names of their folders, in the order they are made.
+
+    Attributes:
+        tasks (`list[str]`): those that have a model of their own.
+        seeds (`list[int]`): each run is made with each of them.
+        runs (`dict[str, RunArguments]`): `multi-seed0`, `<task>-seed0`, ..., and `untrained`, with
+            the first seed, where a task's embeddings are to be compared with those before training.
+    """
+
+    tasks: list[str]
+    seeds: list[int]
+    runs: dict[str, RunArguments]
+
+    @classmethod
+    def of(cls, run: RunArguments) -> "Comparison":
+        """All runs that are asked for, each a `RunArguments` of its own.
+
+        Raises:
+            ValueError: a run that can't be compared with single-task models.
+        """
+        tasks, seeds = single_tasks(run), run.training.compare_seeds or [run.training.seed]
+        _check(run, tasks, seeds)
+        shared = {key: value for key, value in run.given.items() if key not in LEFT_OUT}
+
+        def make(name: str, **keys: Any) -> RunArguments:
+            folder = str(Path(run.training.output_dir, name))
+            one = resolve({**shared, **keys, "output_dir": folder})
+            one.training.overwrite_output_dir = run.training.overwrite_output_dir
+            return one
+
+        runs = {}
+        for seed in seeds:
+            runs[folder_name(MULTI, seed)] = make(folder_name(MULTI, seed), seed=seed)
+            for task in tasks:
+                name = folder_name(task, seed)
+                keys = {**_best_metric(run, task), **_own_freezing(run, task)}
+                runs[name] = make(name, seed=seed, only_task=task, **keys)
+        if any(task.type == "sentence_embedding" for task in run.tasks.values()):
+            runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False, report=False)
+        return cls(tasks, seeds, runs)
+
+    def multi(self, seed: int) -> RunArguments:
+        """The run of all tasks."""
+        return self.runs[folder_name(MULTI, seed)]
+
+    def single(self, task: str, seed: int) -> RunArguments:
+        """The run of one task alone."""
+        return self.runs[folder_name(task, seed)]
+
+    def check_data(self) -> None:
+        """Refuse what would end one of the runs only when its turn has come.
+
+        Raises:
+            BadRows, FileNotFoundError, ValueError: as `load_rows`; or a task whose data sets lack a
+                split, or no split to compare on.
+        """
+        multi = self.multi(self.seeds[0])
+        rows, _ = load_rows(multi)
+        compared_split(multi, rows)
+        for task in self.tasks:
+            keep_only_task(self.single(task, self.seeds[0]), rows)
+
+
+def single_tasks(run: RunArguments) -> list[str]:
+    """The tasks that get a model of their own."""
+    return [name for name, task in run.tasks.items() if task.type != "sentence_embedding"]
+
+
+def folder_name(model: str, seed: int) -> str:
+    """Of a run: its task, or `multi`, and its seed."""
+    return f"{model}-seed{seed}"
+
+
+def compared_split(run: RunArguments, rows: Rows) -> str:
+    """The split that models are compared on: `test`, or else `validation`.
+
+    Raises:
+        ValueError: the run is evaluated on neither.
+    """
+    if run.training.do_test and "test" in rows:
+        return "test"
+    if run.training.do_eval and "validation" in rows:
+        return "validation"
+    raise ValueError(
+        "compare_single_task needs a test split with do_test, or a validation split with do_eval. "
+        "Found neither."
+    )
+
+
+def _check(run: RunArguments, tasks: list[str], seeds: list[int]) -> None:
+    if not run.training.do_train:
+        raise ValueError("compare_single_task needs do_train. Found False.")
+    for key in OF_ONE_START:
+        if getattr(run.training, key) not in (None, False, "false", "False"):
+            raise ValueError(
+                f"compare_single_task can't be combined with {key}. Leave it out: a comparison "
+                "goes on by itself, and its runs are folders like any other."
+            )
+    if run.model.only_task is not None or len(run.tasks) < 2 or not tasks:
+        found = run.model.only_task or ", ".join(run.tasks)
+        raise ValueError(
+            f"compare_single_task needs several tasks, and one of them with labels. Found {found}."
+        )
+    if MULTI in tasks:
+        raise ValueError(f"In a comparison no task should be named {MULTI!r}: its folder has it.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"compare_seeds should be different ones. Found {seeds}.")
+
+
+def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
+    """What `best` means to a single-task model: the same, unless that is about other tasks."""
+    metric = (run.training.metric_for_best_model or "score").removeprefix("eval_")
+    problem_type = run.tasks[task].problem_type or "single_label_classification"
+    alone = {"type": run.tasks[task].type, "problem_type": problem_type}
+    own = metric_names({task: alone}, {})
+    if metric in own and not (metric == "exact_match" and is_ranked(alone)):
+        return {}
+    return {"metric_for_best_model": "score", "greater_is_better": None}
+
+
+def _own_freezing(run: RunArguments, task: str) -> dict[str, Any]:
+    """What of `freeze` a model of that task alone has: not the heads of others."""
+    if run.training.freeze is None:
+        return {}
+    others = {f"heads.{name}" for name in run.tasks if name != task}
+    return {"freeze": [part for part in run.training.freeze if part not in others] or None}
+
+
+def is_finished(run: RunArguments) -> bool:
+    """Whether a run has been made. One that broke off is set to go on from its checkpoint.
+
+    Raises:
+        ValueError: its folder holds a run of another config, which may not be overwritten.
+    """
+    folder = Path(run.training.output_dir)
+    if not (folder / "config.yaml").is_file():
+        return False
+    found = _settings(parse_arguments([str(folder / "config.yaml")]))
+    for key, wanted in _settings(run).items():
+        if found.get(key) == wanted:
+            continue
+        if run.training.overwrite_output_dir:
+            return False
+        raise ValueError(
+            f"{folder} holds a run of another config: {key} should be {wanted!r}. Found "
+            f"{found.get(key)!r}. Replace such runs by --overwrite_output_dir, or name another "
+            "output_dir."
+        )
+    if (folder / "all_results.json").is_file():
+        return True
+    run.training.resume_from_checkpoint = "true"
+    return False
+
+
+def mark_finished(run: RunArguments) -> None:
+    """Write the config of a run that was evaluated and not trained, which leaves none."""
+    if not run.training.do_train and run.training.process_index == 0:
+        run.save(Path(run.training.output_dir) / "config.yaml")
+
+
+def _settings(run: RunArguments) -> dict[str, Any]:
+    """All that decides what comes out of a run."""
+    settings = {
+        **asdict(run.model),
+        **asdict(run.data),
+        **run.training.to_dict(),
+        **{f"tasks.{name}": asdict(task) for name, task in run.tasks.items()},
+        # Which there are, and in which order: of heads, and of an epoch's rows.
+        "tasks": list(run.tasks),
+        "datasets": list(run.datasets),
+    }
+    if run.given.get("datasets"):  # else the one is `run.data`
+        for name, source in run.datasets.items():
+            settings[f"datasets.{name}"] = asdict(source)
+    return {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}

@@ -1,0 +1,126 @@
+"""A model's answers as the page's components take them, as rows of a table, and as JSON."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multitask_encoder.inference import Answer, Answers, Entity, Label
+
+TOP = 5  # labels that are shown with a bar
+NONE = "none"
+
+
+def tasks_of(config: Any, task_type: str) -> dict[str, dict]:
+    """Those of one type in a `MultiTaskConfig`, by name."""
+    return {name: config.tasks[name] for name in config.tasks_of_type(task_type)}
+
+
+def entity_types(task: dict) -> list[str]:
+    """What a token task's entities may be labelled, in the order of its tags."""
+    tags = (tag for tag in task["labels"] if tag != "O")
+    return list(dict.fromkeys(tag.removeprefix("B-").removeprefix("I-") for tag in tags))
+
+
+def title_of(name: str, task: dict) -> str:
+    """A sentence task's name, and what its bars are of."""
+    if task["problem_type"] == "regression":
+        return f"{name} (value)"
+    notes = []
+    if task["problem_type"] == "multi_label_classification":
+        notes.append("any number apply")
+    if len(task["labels"]) > TOP:
+        notes.append(f"the likeliest of {len(task['labels'])}")
+    return f"{name} ({', '.join(notes)})" if notes else name
+
+
+def bars(task: dict, label: Label) -> dict[str, float] | str:
+    """For `gr.Label`: a probability for each label, or of a regression its values."""
+    return str(label) if task["problem_type"] == "regression" else label.scores
+
+
+def short_entities(entities: list[Entity]) -> str:
+    """What a token task answers, in a few words."""
+    return ", ".join(map(str, entities)) or NONE
+
+
+def marked(text: str, entities: list[Entity]) -> list[tuple[str, str | None]]:
+    """For `gr.HighlightedText`: the whole text in pieces, entities with their labels."""
+    pieces: list[tuple[str, str | None]] = []
+    end = 0
+    for one in entities:
+        pieces += [(text[end : one.start], None), (one.text, one.label)]
+        end = one.end
+    return [piece for piece in (*pieces, (text[end:], None)) if piece[0]]
+
+
+def side_by_side(config: Any, answers: Answers) -> list[list[str]]:
+    """A row per task: its name, and what it answers for each text."""
+    rows = [
+        [name, *(str(answer.labels[name]) for answer in answers)]
+        for name in tasks_of(config, "sequence_classification")
+    ]
+    rows += [
+        [name, *(short_entities(answer.entities[name]) for answer in answers)]
+        for name in tasks_of(config, "token_classification")
+    ]
+    return rows
+
+
+def shown_table(config: Any, answers: Answers) -> pd.DataFrame:
+    """To read: a row per text, what each task answers in a few words."""
+    table = {"text": [answer.text for answer in answers]}
+    for name, *found in side_by_side(config, answers):
+        table[name] = found
+    return pd.DataFrame(table)
+
+
+def kept_table(answers: Answers) -> pd.DataFrame:
+    """To keep: the columns of `Answers.to_pandas` without the embedding; lists as JSON."""
+    table = answers.to_pandas().drop(columns="embedding")
+    for name in table.columns:
+        table[name] = [
+            json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            for value in table[name]
+        ]
+    return table
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """The pipeline's answer for a text."""
+    return {
+        "embedding": answer.embedding.tolist(),
+        "labels": {name: _fields(label) for name, label in answer.labels.items()},
+        "entities": {
+            name: [_fields(entity) for entity in found] for name, found in answer.entities.items()
+        },
+    }
+
+
+def _fields(one: Label | Entity) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__slots__}
+
+
+def cosines(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of shape `(num_others,)`, in -1 to 1; 0 where a vector is 0.
+
+    Args:
+        vector (`np.ndarray` of shape `(hidden_size,)`).
+        others (`np.ndarray` of shape `(num_others, hidden_size)`).
+    """
+    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(vector)
+    return np.divide(others @ vector, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def colouring(task: dict | None, name: str | None, answers: Answers) -> list[str] | list[float]:
+    """By what a sentence task answers, points are coloured; all alike where there is no task."""
+    if task is None:
+        return ["texts"] * len(answers)
+    labels = [answer.labels[name] for answer in answers]
+    if task["problem_type"] == "regression":
+        return [label.scores[task["labels"][0]] for label in labels]
+    return [
+        ", ".join(label.label) or NONE if isinstance(label.label, list) else label.label
+        for label in labels
+    ]

@@ -1,0 +1,355 @@
+"""The page itself: three panels of questions and answers, and the same by HTTP."""
+
+from collections.abc import Callable
+from functools import wraps
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from multitask_encoder.inference import Answer, Answers, Predictor
+
+from . import answers as of
+from .embedding_map import figure, on_a_plane
+from .sentences import EXAMPLES, LIST, PAIR, STORED
+from .texts import (
+    FORMATS,
+    MAX_CHARACTERS,
+    MAX_TEXTS,
+    checked,
+    checked_list,
+    lines_of,
+    read_upload,
+)
+
+NEAREST = 5
+KEPT_SECONDS = 3600  # what visitors bring and take away
+MARKS = ["blue", "orange", "green", "pink", "purple", "yellow", "teal", "red", "cyan", "lime"]
+THEME = gr.themes.Default(
+    primary_hue="blue",
+    font=["system-ui", "sans-serif"],
+    font_mono=["system-ui", "sans-serif"],
+).set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
+# The plot's words in the page's colour, entities within the lines of their text, and less air.
+CSS = """
+.gradio-container { width: 100%; }
+.bare .html-container { padding: 0; }
+.alert { border-left: 4px solid var(--error-icon-color); padding: 8px 12px; margin: 0;
+  background: var(--error-background-fill); color: var(--body-text-color); }
+.marked { max-height: 400px; overflow-y: auto; }
+.marked .textfield { display: block; }
+.marked .token-container, .marked .token { display: inline; }
+.marked .token.highlighted { margin: 0; }
+.marked .token:not(.highlighted) { margin: 0; padding: 0; }
+.map .legendtext, .map .cbaxis text { fill: var(--body-text-color) !important; }
+.map .modebar-btn--logo, footer .divider { display: none; }
+"""
+
+
+class Asking:
+    """What the panels and the HTTP functions ask of one model.
+
+    Args:
+        predict (`Predictor`): on any backend.
+    """
+
+    def __init__(self, predict: Predictor):
+        self.predict = predict
+        self.config = predict.config
+        self.sentence_tasks = of.tasks_of(self.config, "sequence_classification")
+        self.token_tasks = of.tasks_of(self.config, "token_classification")
+        self.number_of_answers = len(self.sentence_tasks) + len(self.token_tasks)
+        self._stored = predict(STORED, tasks=[]).embeddings
+
+    def one(self, text: str) -> tuple[Answer, dict[str, float]]:
+        """The answer for a text, and the stored sentences nearest to it with their cosines."""
+        answer = self.predict(checked(text))
+        found = zip(STORED, of.cosines(answer.embedding, self._stored).tolist(), strict=True)
+        nearest = sorted(found, key=lambda pair: -pair[1])[:NEAREST]
+        return answer, dict(nearest)
+
+    def two(self, first: str, second: str) -> tuple[float, Answers]:
+        """The cosine of two texts' embeddings, and the answers for both."""
+        texts = [checked(first, "The first text"), checked(second, "The second text")]
+        answers = self.predict(texts)
+        (cosine,) = of.cosines(answers[0].embedding, answers.embeddings[1:]).tolist()
+        return cosine, answers
+
+    def many(self, texts: list[str]) -> Answers:
+        return self.predict(checked_list(texts))
+
+
+def build(predict: Predictor, name: str) -> gr.Blocks:
+    """The page for a model, ready to launch with `THEME` and `CSS`.
+
+    Args:
+        predict (`Predictor`): on any backend.
+        name (`str`): the model's, for the heading.
+    """
+    asking = Asking(predict)
+    with gr.Blocks(
+        title="multitask-encoder",
+        analytics_enabled=False,
+        delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS),
+    ) as page:
+        gr.HTML(
+            f"<h1>{escape(name)}</h1><p>One encoder reads a text once and answers all of this: "
+            f"{_listed([*asking.config.tasks])}.</p>",
+            elem_classes="bare",
+        )
+        with gr.Tab("One text"):
+            _one_text(asking)
+        with gr.Tab("Two texts"):
+            _two_texts(asking)
+        with gr.Tab("A list"):
+            _a_list(asking)
+        _http_functions(asking)
+    page.queue(max_size=32, default_concurrency_limit=1)
+    return page
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join([*names, "embedding"] if "embedding" not in names else names)
+
+
+def _alert(message: str = "") -> gr.HTML:
+    """For people who see the page or hear it; nothing where nothing is wrong."""
+    shown = f'<p class="alert" role="alert">{escape(message)}</p>'
+    return gr.HTML(shown, visible=bool(message), elem_classes="bare")
+
+
+# By one model, one after the other.
+_asks_model: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
+
+
+def _one_text(asking: Asking) -> None:
+    def answered(text: str) -> list:
+        try:
+            found, nearest = asking.one(text)
+        except ValueError as error:
+            return [_alert(str(error)), *[None] * (len(outputs) - 1)]
+        return [
+            _alert(),
+            *(of.marked(found.text, found.entities[name]) for name in asking.token_tasks),
+            *(of.bars(task, found.labels[name]) for name, task in asking.sentence_tasks.items()),
+            {sentence: max(0.0, cosine) for sentence, cosine in nearest.items()},
+        ]
+
+    _, *given = answered(EXAMPLES[0])  # the page opens with answers
+    values = iter(given)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            text = gr.Textbox(
+                EXAMPLES[0],
+                label="Text",
+                info=f"Up to {MAX_CHARACTERS:,} characters; long ones are read in windows.",
+                lines=4,
+                max_lines=12,
+            )
+            button = gr.Button("Answer", variant="primary")
+            alert = _alert()
+            examples = gr.Column()
+        with gr.Column(scale=3, min_width=300):
+            marked = [
+                gr.HighlightedText(
+                    next(values),
+                    label=name,
+                    color_map=_marks(of.entity_types(task)),
+                    elem_classes="marked",
+                )
+                for name, task in asking.token_tasks.items()
+            ]
+            with gr.Row():
+                labels = [
+                    gr.Label(
+                        next(values),
+                        label=of.title_of(name, task),
+                        num_top_classes=of.TOP,
+                        show_heading=task["problem_type"] == "regression",
+                        min_width=240,
+                    )
+                    for name, task in asking.sentence_tasks.items()
+                ]
+            nearest = gr.Label(
+                next(values),
+                label="Nearest stored sentences (cosine)",
+                show_heading=False,
+            )
+    outputs = [alert, *marked, *labels, nearest]
+    gr.on([button.click, text.submit], answered, text, outputs, **_asks_model)
+    with examples:
+        gr.Examples(
+            [[one] for one in EXAMPLES],
+            text,
+            outputs,
+            answered,
+            run_on_click=True,
+            cache_examples=False,
+            api_visibility="private",
+        )
+
+
+def _marks(types: list[str]) -> dict[str, str]:
+    """Colours that stay the same from answer to answer."""
+    return {one: MARKS[number % len(MARKS)] for number, one in enumerate(types)}
+
+
+def _two_texts(asking: Asking) -> None:
+    def compared(one: str, other: str) -> list:
+        try:
+            cosine, answers = asking.two(one, other)
+        except ValueError as error:
+            return [_alert(str(error)), None, None]
+        return [_alert(), f"{cosine:.2f}", of.side_by_side(asking.config, answers)]
+
+    _, cosine_value, table_value = compared(*PAIR)
+    with gr.Row():
+        first = gr.Textbox(PAIR[0], label="First text", lines=3, max_lines=8, min_width=300)
+        second = gr.Textbox(PAIR[1], label="Second text", lines=3, max_lines=8, min_width=300)
+    button = gr.Button("Compare", variant="primary")
+    alert = _alert()
+    cosine = gr.Label(cosine_value, label="Cosine similarity")
+    table = gr.DataFrame(
+        table_value,
+        headers=["task", "first text", "second text"],
+        label="Answers",
+        interactive=False,
+        wrap=True,
+        buttons=[],
+        visible=asking.number_of_answers > 0,
+    )
+    outputs = [alert, cosine, table]
+    gr.on(
+        [button.click, first.submit, second.submit],
+        compared,
+        [first, second],
+        outputs,
+        **_asks_model,
+    )
+
+
+def _a_list(asking: Asking) -> None:
+    def answered_list(lines: str, upload: str | None, task: str | None):
+        try:
+            texts = read_upload(Path(upload)) if upload else lines_of(lines)
+            answers = asking.many(texts)
+        except (ValueError, OSError) as error:
+            return [_alert(str(error)), None, gr.Column(visible=False), *[gr.skip()] * 5]
+        found = {
+            "answers": answers,
+            "shown": of.shown_table(asking.config, answers),
+            "kept": of.kept_table(answers),
+            "points": on_a_plane(answers.embeddings),
+        }
+        return [_alert(), found, gr.Column(visible=True), "", *filtered(found, "", task)]
+
+    def filtered(found: dict | None, wanted: str, task: str | None) -> list:
+        if found is None:
+            return [gr.skip()] * 4
+        table = found["shown"]
+        hits = table.apply(lambda column: column.str.contains(wanted, case=False, regex=False))
+        rows = [row for row, hit in enumerate(hits.any(axis=1)) if hit]
+        csv = found["kept"].iloc[rows].to_csv(index=False).encode()
+        colours = of.colouring(asking.sentence_tasks.get(task), task, found["answers"])
+        return [
+            f"<p role='status'>{len(rows):,} of {len(table):,} texts</p>",
+            table.iloc[rows],
+            figure(found["points"], table["text"].tolist(), colours, rows),
+            save_bytes_to_cache(csv, "answers.csv", download.GRADIO_CACHE),
+        ]
+
+    with gr.Row():
+        lines = gr.Textbox(
+            "\n".join(LIST),
+            label="Texts, one a line",
+            info=f"Up to {MAX_TEXTS:,} texts.",
+            lines=8,
+            max_lines=12,
+            min_width=300,
+            scale=3,
+        )
+        upload = gr.File(
+            label="or a file: CSV with a column text, or TXT",
+            file_types=[*FORMATS],
+            scale=2,
+            min_width=300,
+            height=200,
+        )
+    button = gr.Button("Answer all", variant="primary")
+    alert = _alert()
+    found = gr.State(time_to_live=KEPT_SECONDS)
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            wanted = gr.Textbox(
+                label="Show only rows with", placeholder="a word or a label", min_width=240
+            )
+            task = gr.Dropdown(
+                [*asking.sentence_tasks],
+                label="Colour the map by",
+                visible=len(asking.sentence_tasks) > 1,
+                min_width=240,
+            )
+        with gr.Row(equal_height=True):
+            count = gr.HTML(elem_classes="bare")
+            download = gr.DownloadButton("Download as CSV", size="md", scale=0, min_width=180)
+        table = gr.DataFrame(
+            label="Answers",
+            interactive=False,
+            wrap=True,
+            column_widths=_widths(asking.number_of_answers),
+            max_height=420,
+            buttons=[],
+        )
+        chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
+    shown = [count, table, chart, download]
+    button.click(
+        answered_list, [lines, upload, task], [alert, found, results, wanted, *shown], **_asks_model
+    )
+    gr.on(
+        [wanted.change, task.input],
+        filtered,
+        [found, wanted, task],
+        shown,
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _widths(answers: int) -> list[str | int]:
+    """Of the text and of each task's answer: they fill a wide page, and a narrow one scrolls."""
+    return ["360px", *[f"{max(200, 840 // max(1, answers))}px"] * answers]
+
+
+def _http_functions(asking: Asking) -> None:
+    def answer(texts: list[str]) -> list[dict[str, Any]]:
+        """The answer for each text: its embedding, labels and entities, as the pipeline's."""
+        return [of.as_json(one) for one in asking.many(texts)]
+
+    def compare(first: str, second: str) -> dict[str, Any]:
+        """The cosine similarity of two texts' embeddings, and the answers for both."""
+        cosine, answers = asking.two(first, second)
+        return {"similarity": cosine, "answers": [of.as_json(one) for one in answers]}
+
+    def nearest(text: str) -> list[dict[str, Any]]:
+        """The stored sentences nearest to a text by their embeddings' cosine, nearest first."""
+        _, found = asking.one(text)
+        return [{"text": one, "similarity": cosine} for one, cosine in found.items()]
+
+    for function in (answer, compare, nearest):
+        gr.api(_refusing(function), api_name=function.__name__, concurrency_id="model")
+
+
+def _refusing(function: Callable) -> Callable:
+    """What is wrong with a question reaches the client, and is no failure of the page."""
+
+    @wraps(function)
+    def answer(*args):
+        try:
+            return function(*args)
+        except ValueError as error:
+            raise gr.Error(escape(str(error)), print_exception=False) from None
+
+    return answer

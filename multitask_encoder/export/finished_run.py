@@ -1,0 +1,183 @@
+"""What a run tells about the model it made, as far as it may be published: no path, no secret."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub import CardData, ModelCard, try_to_load_from_cache
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from multitask_encoder.arguments.parsing import read_yaml
+from multitask_encoder.comparison.runs import MULTI, WITHOUT_EFFECT
+from multitask_encoder.reporting.report_page import PICTURES
+
+# What belongs to one machine or person, besides what has no effect on the model.
+LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")
+# What may hold a slash and is no path.
+FREE_TEXT = ("tasks", "prompt", "columns", "column_names", "text_column", "tokens_column")
+
+
+class Base(NamedTuple):
+    """The encoder or model that a run began with, as far as it is known.
+
+    Args:
+        repo_id (`str`, *optional*): on the Hub; of a folder, the `base_model` of its own card.
+        license (`str`, *optional*), languages (`list[str]`): as its card has them.
+    """
+
+    repo_id: str | None = None
+    license: str | None = None
+    languages: list[str] = []
+
+
+class FinishedRun(NamedTuple):
+    """A run, for the card of its model.
+
+    Args:
+        base (`Base`): what it began with.
+        settings (`dict[str, Any]`): its keys, see `publishable`.
+        examples (`list[str]`): texts that show what it is for.
+        results (`dict[str, float]`): of all_results.json.
+        report (`str`, *optional*): how it does beside single-task models, in Markdown.
+        picture (`Path`, *optional*): of that report.
+        pictures (`list[Path]`): of the run itself, those of `PICTURES` that there are.
+    """
+
+    base: Base = Base()
+    settings: dict[str, Any] = {}
+    examples: list[str] = []
+    results: dict[str, float] = {}
+    report: str | None = None
+    picture: Path | None = None
+    pictures: list[Path] = []
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """What the folder of a run holds; nothing, where it is a Hub id's name or another folder.
+
+    Raises:
+        OSError, ValueError: a file of it can't be read, or is not as it should be.
+    """
+    keys, results = folder / "config.yaml", folder / "all_results.json"
+    return finished_run(
+        read_yaml(keys) if keys.is_file() else {},
+        json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {},
+        folder,
+    )
+
+
+def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) -> FinishedRun:
+    """A run of these keys (see `RunArguments.set_keys`) and results, in that folder.
+
+    The report is that of the folder or, if it is `multi-seed<n>`, of the comparison it is a part
+    of.
+    """
+    base, examples = base_of(keys), keys.get("examples") or []
+    places = [folder]
+    if re.fullmatch(rf"{MULTI}-seed\d+", folder.resolve().name):
+        places.append(folder.resolve().parent)
+    place = next((one for one in places if (one / "report.md").is_file()), None)
+    picture = place / "report.png" if place else None
+    return FinishedRun(
+        base=base,
+        settings=publishable(keys, base),
+        examples=[examples] if isinstance(examples, str) else examples,
+        results={
+            key: value
+            for key, value in results.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        },
+        report=(place / "report.md").read_text(encoding="utf-8") if place else None,
+        picture=picture if picture and picture.is_file() else None,
+        pictures=[folder / name for name in PICTURES if (folder / name).is_file()],
+    )
+
+
+def publishable(keys: dict[str, Any], base: Base) -> dict[str, Any]:
+    """Of a run's keys those that decide what comes out, without paths: of files only the names
+    remain, and of the encoder its Hub id. With `data_dir` they start the run again."""
+    start = {"model" if keys.get("model") else "encoder": base.repo_id} if base.repo_id else {}
+    rest = _without_paths(keys)
+    if not start:
+        rest.pop("revision", None)
+    return start | rest
+
+
+def _without_paths(keys: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in keys.items():
+        if key in LEFT_OUT:
+            continue
+        if isinstance(value, dict) and key not in FREE_TEXT:
+            kept[key] = _without_paths(value)
+        elif isinstance(value, str) and key.endswith("_file"):
+            kept[key] = _name(value)
+        elif isinstance(value, list) and key.endswith("_file"):
+            kept[key] = [_name(one) for one in value]
+        elif key in FREE_TEXT or is_hub_dataset(key, value) or not _holds_path(value):
+            kept[key] = value
+    return kept
+
+
+def is_hub_dataset(key: str, value: Any) -> bool:
+    """Whether a key of a run or of one of its data sets names a data set on the Hub."""
+    named = key == "dataset" and value not in (None, "synthetic")
+    return named and _may_be_on_hub(value)
+
+
+def _holds_path(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_path, value))
+    return isinstance(value, str) and (bool(set(value) & set("/\\~")) or Path(value).exists())
+
+
+def _name(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+def _may_be_on_hub(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return not Path(name).exists()
+
+
+def base_of(keys: dict[str, Any], passed: frozenset[Path] = frozenset()) -> Base:
+    """What a run of these keys began with: what its card says, and no guesses. Run folders that
+    were `passed` on the way there are not entered again: a model may be trained further in its own.
+    """
+    model = keys.get("model")
+    begins_with_model = model is not None and Path(model).resolve() not in passed
+    name = model if begins_with_model else keys.get("encoder")
+    if name is None:
+        return Base()
+    folder = Path(name)
+    if (folder / "config.yaml").is_file():  # a run's model, which began with another
+        return base_of(read_yaml(folder / "config.yaml"), passed | {folder.resolve()})
+    if folder.exists():
+        card = _card(folder / "README.md")
+        repo_id = card.get("base_model") if card else None
+    else:
+        card = _card(name)
+        # Without a card it is on the Hub if a file of it has come from there.
+        known = card or (_may_be_on_hub(name) and try_to_load_from_cache(name, "config.json"))
+        repo_id = name if known else None
+    if card is None:
+        return Base(repo_id)
+    license, languages = card.get("license"), card.get("language") or []
+    return Base(
+        repo_id if isinstance(repo_id, str) else None,  # a merge has several
+        license if isinstance(license, str) else None,
+        [languages] if isinstance(languages, str) else languages,
+    )
+
+
+def _card(name: str | Path) -> CardData | None:
+    """What the card of a Hub id or a README.md says; None where there is none to be read."""
+    try:
+        return ModelCard.load(name).data
+    except Exception:  # no such card, no network, no such id, no YAML: each its own kind
+        return None

@@ -1,0 +1,59 @@
+"""All answers of a model as one OpenVINO graph, made of the ONNX one.
+
+The folder answers through the same pipeline, by OpenVINO:
+`pipeline("multitask", model=folder, trust_remote_code=True)`.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from multitask_encoder.inference.graph_model import GraphModel
+from multitask_encoder.modeling import MultiTaskModel
+
+from . import parity
+from .onnx import write_graph, write_the_rest
+
+TOLERANCE = 1e-4
+
+
+def export(
+    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> dict[str, float]:
+    """Write the graph, with config, tokenizer and code, to `folder`, and run it there.
+
+    Returns:
+        `dict[str, float]`: the largest difference of each answer (see parity.py).
+
+    Raises:
+        ValueError: one of them is above `TOLERANCE`.
+    """
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        write_graph(model, Path(scratch, "model.onnx"))
+        # Not by `convert_model`, which reports its use to Intel.
+        converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
+        openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+    write_the_rest(model, tokenizer, _graph_class(), folder)
+    graph = load(folder)
+    return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), TOLERANCE)
+
+
+def load(folder: str | os.PathLike) -> GraphModel:
+    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
+
+    Raises:
+        OSError: a file is missing or can't be read.
+    """
+    return _graph_class().from_pretrained(folder)
+
+
+def _graph_class() -> type[GraphModel]:
+    from multitask_encoder.inference.openvino_model import (
+        OpenvinoModel,  # and OpenVINO, which only this form needs
+    )
+
+    return OpenvinoModel

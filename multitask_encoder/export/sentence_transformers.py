@@ -1,0 +1,106 @@
+"""The sentence embedding for sentence-transformers.
+
+`export` writes the plain encoder: `SentenceTransformer(folder)` loads it with no code of ours. It
+holds no heads. `describe` alone, beside a whole model, makes that one load with
+`trust_remote_code=True`; publishing does so.
+"""
+
+import inspect
+import json
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.windows import tokenize
+
+from . import parity
+from .folders import save_tokenizer
+
+TOLERANCE = 1e-5
+
+
+def describe(
+    config: MultiTaskConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    model_args: dict | None = None,
+) -> None:
+    """Write beside a model how sentence-transformers makes its embedding: pooling, normalisation,
+    prompts and the most tokens it reads. All versions of that package read these names.
+
+    Args:
+        model_args (`dict`, *optional*): what the encoder's class is built with.
+    """
+    parts = {"Transformer": "", "Pooling": "1_Pooling"}
+    if config.normalize:
+        parts["Normalize"] = "2_Normalize"
+    modules = [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": path,
+            "type": f"sentence_transformers.models.{name}",
+        }
+        for index, (name, path) in enumerate(parts.items())
+    ]
+    pooling = {"word_embedding_dimension": config.hidden_size}
+    for ours, theirs in (("cls", "cls_token"), ("mean", "mean_tokens"), ("max", "max_tokens")):
+        pooling[f"pooling_mode_{theirs}"] = config.pooling == ours
+    # A tokenizer that knows no limit says so by a very large number.
+    longest = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
+    transformer = {"max_seq_length": longest, "do_lower_case": False}
+    prompts = config.prompts or {}
+    files = {
+        "modules.json": modules,
+        "1_Pooling/config.json": pooling,
+        "sentence_bert_config.json": transformer
+        | ({"model_args": model_args} if model_args else {}),
+        "config_sentence_transformers.json": {
+            "prompts": prompts,
+            "default_prompt_name": "default" if "default" in prompts else None,
+            "similarity_fn_name": "cosine",
+        },
+    }
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def export(
+    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> dict[str, float]:
+    """Write the encoder and its tokenizer to `folder`, and load them there.
+
+    A text longer than a window is cut, where the pipeline reads on if `sentence_windows` is `mean`.
+
+    Returns:
+        `dict[str, float]`: the largest difference from the pipeline's embeddings (see parity.py).
+
+    Raises:
+        ValueError: that difference is above `TOLERANCE`.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model.encoder.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    # The pooler that some classes bring is no part of the model; built anew, it would be a warning.
+    parameters = inspect.signature(type(model.encoder)).parameters
+    has_pooler = "add_pooling_layer" in parameters
+    describe(model.config, tokenizer, folder, {"add_pooling_layer": False} if has_pooler else None)
+
+    texts = list(parity.TEXTS)
+    if model.config.sentence_windows != "first":
+        prompt = (model.config.prompts or {}).get("default", "")
+        documents = tokenize(tokenizer, texts, prompt, stride=model.config.stride)
+        texts = [text for text, one in zip(texts, documents, strict=True) if len(one.windows) == 1]
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")(texts, tasks=[])
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(
+        texts, show_progress_bar=False, convert_to_tensor=True
+    )
+    expected = torch.tensor([answer["embedding"] for answer in ours])
+    largest = parity.differences({"embedding": expected}, {"embedding": theirs})
+    parity.refuse_large(largest, TOLERANCE)
+    return largest

@@ -1,0 +1,1 @@
+"""What a run leaves to read: tables, figures and report.html."""

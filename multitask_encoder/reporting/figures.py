@@ -1,0 +1,260 @@
+"""The plots of a run: losses and metrics over the steps, confusions, texts on a map.
+
+Each is drawn on axes, so that a page shows it by itself as SVG (in the page's own font and text
+colour, light or dark) and a PNG shows several of them. Labels are drawn as they are: no part of one
+is read as a formula.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+if TYPE_CHECKING:  # matplotlib is of the extra `report`, and is imported when it is needed
+    from matplotlib.axes import Axes
+
+# Told apart by colour-blind people (Okabe and Ito), on white and on black; and by their shapes.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+OTHERS = "#888888"
+INK = "#010203"  # as good as black; in a page it becomes the colour of its text
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.2,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "grid.color"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+}
+LONGEST_LABEL = 24
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
+
+Series = list[tuple[float, float]]
+Draw = Callable[["Axes"], None]
+
+
+def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
+    """Values over the optimizer steps.
+
+    Args:
+        curves (`dict[str, list[tuple[float, float]]]`): name to steps and values; the curves are
+            told apart by colour and marker, those of more than 30 points by colour alone.
+        label (`str`): what the values are.
+    """
+    for number, (name, points) in enumerate(curves.items()):
+        shape = MARKERS[number % len(MARKERS)] if len(points) <= 30 else ""
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*zip(*points, strict=True), shape, ls="-", ms=4, color=colour, label=name)
+    axes.locator_params(axis="x", integer=True)
+    axes.set(xlabel="optimizer step", ylabel=label)
+    axes.set_title(title)
+    axes.legend()
+
+
+def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: str) -> None:
+    """How often each label was taken for which: a cell is as dark as its share of its line.
+
+    Args:
+        counts (`np.ndarray` of shape `(num_labels, num_labels)`): expected labels down, predicted
+            ones across.
+    """
+    from matplotlib.patches import Rectangle
+
+    totals = np.maximum(counts.sum(1), 1)
+    for line, column in np.argwhere(counts):
+        number, share = counts[line, column], counts[line, column] / totals[line]
+        cell = Rectangle((column - 0.5, line - 0.5), 1, 1, color=COLOURS[0], lw=0)
+        cell.set_alpha(0.08 + 0.62 * share)  # ink stays readable on the darkest one
+        axes.add_patch(cell)
+        axes.text(column, line, f"{number}", ha="center", va="center", fontsize=8)
+    shown = [shortened(label) for label in labels]
+    places, edge = range(len(labels)), len(labels) - 0.5
+    upright = max(map(len, shown)) > 5
+    axes.set_xticks(
+        places, shown, rotation=45 if upright else 0, ha="right" if upright else "center"
+    )
+    axes.set_yticks(places, shown)
+    axes.set(xlim=(-0.5, edge), ylim=(edge, -0.5), xlabel="predicted", ylabel="expected")
+    axes.set_title(title)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+
+
+def confusion_size(labels: list[str]) -> tuple[float, float]:
+    """Width and height, in inches, in which the cells of `draw_confusion` can be read."""
+    side = 0.42 * max(len(labels), 3) + 0.075 * max(len(shortened(label)) for label in labels)
+    return side + 0.8, side + 0.8
+
+
+def draw_map(
+    axes: "Axes", points: np.ndarray, labels: list[str], title: str, limit: float
+) -> list[tuple[str, list[int]]]:
+    """Texts in two dimensions, the most frequent labels each in a colour and shape.
+
+    Args:
+        points (`np.ndarray` of shape `(num_texts, 2)`).
+        labels (`list[str]`): of each text.
+        limit (`float`): the axes go from -limit to limit.
+
+    Returns:
+        `list[tuple[str, list[int]]]`: the gid of each group of points, and which texts it shows, in
+        the order of the points.
+    """
+    frequent = sorted(set(labels), key=lambda label: (-labels.count(label), label))
+    frequent = frequent[: len(COLOURS)]
+    groups: dict[str | None, list[int]] = {label: [] for label in frequent}
+    for index, label in enumerate(labels):
+        groups.setdefault(label if label in frequent else None, []).append(index)
+    drawn = []
+    for number, (label, members) in enumerate(groups.items()):
+        style: dict[str, Any] = {"color": OTHERS, "marker": ".", "label": "other labels"}
+        if label is not None:
+            style = {"color": COLOURS[number], "marker": MARKERS[number], "label": shortened(label)}
+        axes.plot(
+            *points[members].T, ls="", ms=5, mew=0, alpha=0.75, gid=f"texts-{number}", **style
+        )
+        drawn.append((f"texts-{number}", members))
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    axes.set_title(title)
+    axes.set_aspect("equal")
+    axes.tick_params(labelbottom=False, labelleft=False, length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set(visible=True, alpha=0.3)
+    axes.get_figure().legend(loc="outside lower center", ncols=2, handletextpad=0.2, fontsize=8)
+    return drawn
+
+
+def draw_differences(axes: "Axes", found: dict[str, dict]) -> None:
+    """Multi-task - single-task: each seed as a dot, their mean as a diamond, two standard errors as
+    a bar.
+
+    Args:
+        found (`dict[str, dict]`): by title, what `multitask_encoder.comparison.report.paired` gives.
+    """
+    axes.axvline(0, color=INK, linewidth=1)
+    for place, one in enumerate(found.values()):
+        dots = one["differences"]
+        axes.plot(dots, [place] * len(dots), "o", color=COLOURS[0], alpha=0.5)
+        bar = 2 * one["standard_error"] if one["standard_error"] is not None else None
+        axes.errorbar(
+            one["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
+        )
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_title("Dots: seeds. Diamonds: their mean, with two standard errors")
+    axes.set_xlabel("multi-task - single-task, points (right of 0: multi-task is better)")
+
+
+def shortened(label: str) -> str:
+    """What is drawn of a label: a part of long ones, and nothing that can't be shown."""
+    label = printable(label)
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A text without control characters, which neither XML nor a reader knows what to do with.
+    What joins letters or emoji, or sets their direction, stays."""
+    return CONTROL.sub(lambda one: " " if one[0].isspace() else "�", text)
+
+
+# Files
+
+
+def svg(
+    draw: Draw,
+    size: tuple[float, float],
+    name: str,
+    description: str,
+    texts: dict[str, list[int]] | None = None,
+) -> str:
+    """A plot as an element of a page. It asks for nothing from outside.
+
+    Args:
+        draw: draws it.
+        size (`tuple[float, float]`): width and height in inches.
+        name (`str`): another one for each plot of the page.
+        description (`str`): for those who can't see it.
+        texts (`dict[str, list[int]]`, *optional*): numbers for the points of each gid, which become
+            their attribute `data-text`.
+    """
+    with _drawn([draw], (1, 1), size) as figure:
+        buffer = io.StringIO()
+        import matplotlib
+
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    return _for_page(root, description, texts or {})
+
+
+def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list[int]]) -> str:
+    for element in root.iter():
+        for child in list(element):
+            if child.tag.endswith(("}metadata", "}style")):  # of no use, and for the whole page
+                element.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.partition("}")[2]
+        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        for key in {"d", "x", "y", "transform"} & attributes.keys():
+            attributes[key] = " ".join(LONG_NUMBER.sub(_rounded, attributes[key]).split())
+        element.attrib.clear()
+        element.attrib.update(attributes)
+        element.text, element.tail = (element.text or "").strip() or None, None
+        numbers = texts.get(attributes.get("id", "")) if element.tag == "g" else None
+        if numbers is not None:
+            points = [one for one in element.iter() if one.tag.endswith("use")]
+            element.set("style", points[0].get("style", ""))
+            for point, number in zip(points, numbers, strict=True):
+                point.set("data-text", str(number))
+                point.attrib.pop("style", None)
+        if element.tag == "g":  # matplotlib's own names, the same in every plot
+            element.attrib.pop("id", None)
+        if element.tag == "text":
+            element.set("style", re.sub(r"font-family: [^;]*;", "", element.get("style", "")))
+    width, height = (float(root.get(side, "0").removesuffix("pt")) for side in ("width", "height"))
+    root.attrib.update(width=f"{width * 4 / 3:.0f}", height=f"{height * 4 / 3:.0f}")
+    root.attrib.update({"role": "img", "aria-label": description})
+    text = ElementTree.tostring(root, encoding="unicode")
+    return text.replace(INK, "currentColor")
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}"
+
+
+def save_png(
+    draws: list[Draw], shape: tuple[int, int], size: tuple[float, float], path: Path
+) -> None:
+    """Plots in lines and columns as one picture; `size` in inches is that of all of them."""
+    with _drawn(draws, shape, size) as figure:
+        figure.savefig(path, format="png", dpi=100)
+
+
+@contextmanager
+def _drawn(draws: list[Draw], shape: tuple[int, int], size: tuple[float, float]) -> Iterator:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # In pages the browser has the letters; a picture shows a box in their place.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        places = figure.subplots(*shape, squeeze=False).ravel().tolist()
+        for draw, place in zip(draws, places, strict=False):
+            draw(place)
+        for place in places[len(draws) :]:
+            place.set_axis_off()
+        yield figure

@@ -1,0 +1,1 @@
+"""A finished model behind an HTTP service, by Ray Serve."""

@@ -1,0 +1,52 @@
+"""What the service is started with."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from transformers.utils import logging as transformers_logging
+
+from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.modeling import MultiTaskPipeline
+
+from .api import Limits
+from .front_door import MAX_BODY_BYTES
+
+
+class ServiceOptions(BaseModel):
+    """What is served, on what, and within which limits."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str = Field(min_length=1, description="a run folder, an exported folder, or a Hub id")
+    backend: Literal["torch", "onnx", "openvino"] = Field("torch", description="what runs it")
+    bf16: bool = Field(False, description="compute in bfloat16")
+    replicas: int = Field(1, ge=1, description="processes that answer")
+    threads: int = Field(1, ge=1, description="of each replica; what Ray reserves as num_cpus")
+    gpus: float = Field(0, ge=0, description="of each replica; 0.5 lets two share one")
+    max_texts: int = Field(256, ge=1, description="of a request")
+    max_characters: int = Field(100_000, ge=1, description="of a text")
+    max_body_bytes: int = Field(MAX_BODY_BYTES, ge=1, description="of a request")
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "ServiceOptions":
+        """From words or values.
+
+        Raises:
+            ValueError: one of them is unknown, missing or not as it should be; in one line.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            found = "" if first["type"] == "missing" else f" Found {first['input']!r}."
+            raise ValueError(f"{name}: {first['msg']}.{found}") from None
+
+    def load(self) -> MultiTaskPipeline:
+        """The pipeline. Raises what `load_pipeline` does."""
+        transformers_logging.disable_progress_bar()  # there is a log, and nobody who watches it
+        device = None if self.gpus else "cpu"
+        return load_pipeline(self.model, self.backend, device, self.bf16)
+
+    def limits(self) -> Limits:
+        return Limits(self.max_texts, self.max_characters, self.max_body_bytes)

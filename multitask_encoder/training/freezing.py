@@ -1,0 +1,189 @@
+"""Which parameters are trained, and from which epoch on.
+
+What is frozen gets no gradient, no optimizer state and, below everything that is trained, no
+backward pass. It is also set to evaluate: with dropout, what is trained would have to fit noise
+that is not there in use.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import MethodType
+
+from torch import nn
+from transformers import TrainerCallback
+
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.modeling import MultiTaskModel
+
+from .encoder_layers import layer_stack, parameter_depths
+
+KEYS = (
+    "freeze",
+    "freeze_layers",
+    "unfreeze_layers_per_epoch",
+    "cache_frozen_layers",
+    "layer_learning_rate_decay",
+    "head_learning_rate",
+)
+
+
+def freezing_keys(args: MultiTaskTrainingArguments) -> list[str]:
+    """The keys that are not as by default: what is frozen, and learning rates of parts."""
+    return [key for key in KEYS if getattr(args, key) != getattr(type(args), key)]
+
+
+def frozen_parameters(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> set[str]:
+    """Names of the parameters that `freeze` and `freeze_layers` freeze for the whole run.
+
+    Raises:
+        ValueError: a part that the model does not have, or more layers than it has.
+    """
+    freeze = args.freeze or []
+    parts = ["everything", "encoder", "embeddings", *(f"heads.{name}" for name in model.heads)]
+    for part in freeze:
+        if part not in parts:
+            raise ValueError(f"freeze should name some of {', '.join(parts)}. Found {part!r}.")
+    names = [name for name, _ in model.named_parameters()]
+    if "everything" in freeze:
+        return set(names)
+    frozen = {name for name in names if name.startswith(tuple(f"{part}." for part in freeze))}
+    if "encoder" not in freeze and ("embeddings" in freeze or args.freeze_layers is not None):
+        frozen |= _up_to(frozen_layers(model, args), model)
+    return frozen
+
+
+def frozen_layers(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> int:
+    """How many layers are frozen for the whole run, counted from the lowest.
+
+    Raises:
+        ValueError: `freeze_layers` is more than there are.
+    """
+    if {"everything", "encoder"} & set(args.freeze or []):
+        return len(layer_stack(model.encoder))
+    if not args.freeze_layers:
+        return 0
+    there_are = len(layer_stack(model.encoder))
+    if args.freeze_layers > there_are:
+        raise ValueError(
+            f"freeze_layers should be at most {there_are}, the layers of this encoder. "
+            f"Found {args.freeze_layers}."
+        )
+    return args.freeze_layers
+
+
+def check_freezing(
+    model: MultiTaskModel, args: MultiTaskTrainingArguments, streaming: bool
+) -> None:
+    """Refuse keys that this model, or rows that are streamed, can't be trained by.
+
+    Raises:
+        ValueError: says which key, and why.
+    """
+    frozen = frozen_parameters(model, args)
+    if args.unfreeze_layers_per_epoch is not None:
+        layer_stack(model.encoder)
+        if streaming:
+            raise ValueError("unfreeze_layers_per_epoch needs epochs, which streaming has none of.")
+        heads = {name for name, _ in model.named_parameters() if name.startswith("heads.")}
+        if "everything" not in (args.freeze or []) and heads <= frozen:
+            raise ValueError(
+                "unfreeze_layers_per_epoch begins with the heads: at least one should be trained. "
+                f"Found freeze: {', '.join(args.freeze or ['no head in this model'])}."
+            )
+    if args.layer_learning_rate_decay != 1:
+        layer_stack(model.encoder)
+    if args.cache_frozen_layers:
+        if streaming:
+            raise ValueError("cache_frozen_layers needs rows that are met again, not streaming.")
+        if frozen_layers(model, args) == 0:
+            raise ValueError(
+                "cache_frozen_layers needs freeze_layers of at least 1, or freeze: encoder. "
+                f"Found freeze_layers: {args.freeze_layers}, freeze: {args.freeze}."
+            )
+
+
+def parameter_counts(
+    model: MultiTaskModel, args: MultiTaskTrainingArguments | None = None
+) -> tuple[int, int]:
+    """How many parameters are trained, if only from a later epoch on, and how many there are.
+
+    Args:
+        model (`MultiTaskModel`): the one to be trained.
+        args (`MultiTaskTrainingArguments`, *optional*): of the training. By default those count as
+            trained that require a gradient now.
+    """
+    frozen = frozen_parameters(model, args) if args is not None else set()
+    sizes = {name: one.numel() for name, one in model.named_parameters()}
+    trained = sum(
+        sizes[name]
+        for name, one in model.named_parameters()
+        if one.requires_grad and name not in frozen
+    )
+    return trained, sum(sizes.values())
+
+
+@contextmanager
+def frozen(model: nn.Module, names: set[str]) -> Iterator[None]:
+    """Within this context those parameters require no gradient, and modules that have only such
+    ones evaluate, whatever `model.train()` says."""
+    parameters = [
+        one for name, one in model.named_parameters() if name in names and one.requires_grad
+    ]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    modules = [one for one in _wholly_frozen(model) if "train" not in vars(one)] if names else []
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+        module.train = MethodType(_stay_in_evaluation, module)  # the Trainer calls it in every step
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module, mode in zip(modules, modes, strict=True):
+            del module.train
+            module.train(mode)
+
+
+class GradualUnfreezing(TrainerCallback):
+    """Begins with the heads; each epoch trains `unfreeze_layers_per_epoch` more layers, from the
+    highest to the lowest, and the embeddings as the last (Howard & Ruder 2018, ULMFiT).
+
+    What is trained depends on the epoch alone, so that a resumed run goes on as it was.
+    """
+
+    def __init__(self):
+        self._not_yet = ExitStack()
+
+    def on_epoch_begin(self, args, state, control, model=None, **kwargs):
+        self.close()
+        epoch = int(state.epoch or 0)
+        # The small number makes up for rounding: 100 times 0.29 is 28.999999999999996.
+        layers = int(args.unfreeze_layers_per_epoch * epoch + 1e-6)
+        names = _up_to(len(layer_stack(model.encoder)) - layers, model)
+        self._not_yet.enter_context(frozen(model, names))
+
+    def close(self) -> None:
+        """Let everything be trained that this callback froze."""
+        self._not_yet.close()
+
+
+def _up_to(depth: int, model: MultiTaskModel) -> set[str]:
+    """Names of the parameters of the embeddings and the lowest `depth` layers."""
+    depths = parameter_depths(model.encoder)
+    return {f"encoder.{name}" for name, found in depths.items() if found <= depth}
+
+
+def _wholly_frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules that have parameters, and none that requires a gradient."""
+    parameters = list(module.parameters())
+    if parameters and not any(one.requires_grad for one in parameters):
+        yield module
+        return
+    for child in module.children():
+        yield from _wholly_frozen(child)
+
+
+def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
+    return nn.Module.train(module, False)

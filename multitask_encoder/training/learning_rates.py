@@ -1,0 +1,47 @@
+"""The learning rate of each parameter: by layer, and of the heads."""
+
+import torch
+
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.modeling import MultiTaskModel
+
+from .encoder_layers import layer_stack, parameter_depths
+
+
+def learning_rates(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> dict[str, float]:
+    """Name of each parameter -> its learning rate, before the schedule.
+
+    The highest layer has `learning_rate`, each one below `layer_learning_rate_decay` times that of
+    the one above, the embeddings the lowest (Sun et al. 2019, "How to Fine-Tune BERT for Text
+    Classification?", section 5.3.3); the heads have `head_learning_rate`.
+    """
+    heads = args.head_learning_rate if args.head_learning_rate is not None else args.learning_rate
+    rates = {name: heads for name, _ in model.named_parameters()}
+    if args.layer_learning_rate_decay == 1:
+        depths, highest = {name: 0 for name, _ in model.encoder.named_parameters()}, 0
+    else:
+        depths, highest = parameter_depths(model.encoder), len(layer_stack(model.encoder))
+    for name, depth in depths.items():
+        decay = args.layer_learning_rate_decay ** (highest - depth)
+        rates[f"encoder.{name}"] = args.learning_rate * decay
+    return rates
+
+
+def split_by_learning_rate(
+    optimizer: torch.optim.Optimizer, model: MultiTaskModel, args: MultiTaskTrainingArguments
+) -> None:
+    """Split the groups of a new optimizer so that each parameter has its learning rate. Everything
+    else of a group, such as its weight decay, stays; so does the optimizer where all is alike."""
+    if args.layer_learning_rate_decay == 1 and args.head_learning_rate is None:
+        return
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = learning_rates(model, args)
+    groups = []
+    for group in optimizer.param_groups:
+        by_rate: dict[float, list] = {}
+        for parameter in group["params"]:
+            by_rate.setdefault(rates[names[id(parameter)]], []).append(parameter)
+        groups += [{**group, "params": one, "lr": rate} for rate, one in by_rate.items()]
+    # The Trainer logs the first group's: that of the highest layer, where it is trained.
+    groups.sort(key=lambda group: group["lr"] != args.learning_rate)
+    optimizer.param_groups[:] = groups

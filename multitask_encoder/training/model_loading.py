@@ -1,0 +1,158 @@
+"""What a run starts from: a pretrained encoder with new heads, or a finished model.
+
+Nothing is trained here; what can't be loaded is one clear OSError or ValueError.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from multitask_encoder.arguments.run_arguments import RunArguments, TaskArguments
+from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
+
+
+def load_model(
+    run: RunArguments, rows: dict[str, dict[str, Dataset]]
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    """A new model on the run's encoder, or a finished one with the run's heads.
+
+    Args:
+        run (`RunArguments`): its `model` and `tasks`.
+        rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set; those of `train`
+            say which labels there are.
+
+    Raises:
+        OSError: there is no such encoder or model, or a file of it can't be read.
+        ValueError: a file of it is not as it should be, or a task has no labels.
+    """
+    finished = _load_finished_config(run.model.model) if run.model.model else None
+    tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
+    for name, task in (finished.tasks if finished else {}).items():
+        for key in ("labels", "labelling", "pooling"):
+            if name in tasks and key in task:
+                tasks[name].setdefault(key, task[key])
+    if "train" in rows:
+        labels = collect_labels(_training_rows(run, rows), tasks)
+        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    if finished:
+        return _load_finished(run, tasks, finished)
+
+    encoder = Path(run.model.encoder)
+    if not encoder.exists() and encoder.parts[0] == "backbones":
+        raise FileNotFoundError(
+            f"No encoder {encoder}. To fetch it: multitask-encoder get-backbone {encoder.name}"
+        )
+    model = MultiTaskModel.from_backbone(
+        run.model.encoder,
+        tasks=tasks,
+        revision=run.model.revision,
+        dtype="float32",  # the weights that training adds small steps to
+        attn_implementation=run.model.attn_implementation,
+        encoder_dropout=run.model.encoder_dropout,
+        **_fields(run, ("pooling", "normalize", "head_dropout")),
+    )
+    return _load_tokenizer(run.model.encoder, run.model.revision, model, run), model
+
+
+def _fields(run: RunArguments, keys: Iterable[str]) -> dict[str, Any]:
+    """Of the model's config these keys, and what else the run says: how long texts are read, and
+    what stands before each."""
+    given: dict[str, Any] = {key: getattr(run.model, key) for key in keys}
+    given |= {"stride": run.data.stride, "sentence_windows": run.data.sentence_windows}
+    if run.model.prompt:
+        given["prompts"] = {"default": run.model.prompt}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> list[Dataset]:
+    """Those that are trained on, and those that were cut off them: which labels there are must not
+    depend on where the cut was."""
+    cut_off = [
+        rows[split][name]
+        for name, source in run.datasets.items()
+        for split in ("validation", "test")
+        if source.arguments.fraction(split) is not None and name in rows.get(split, {})
+    ]
+    return [*rows["train"].values(), *cut_off]
+
+
+def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
+    """What of a task goes to the model's config."""
+    keys = ("type", "labels", "problem_type", "pooling", "loss", "dimensions")
+    given = {key: getattr(task, key) for key in keys}
+    if task.type == "token_classification":
+        given["labelling"] = run.data.labelling
+    if task.problem_type == "regression":
+        given["labels"] = task.labels or [name]
+    return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
+
+
+def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
+    try:
+        config = MultiTaskConfig.from_pretrained(name_or_path)
+    except (OSError, ValueError) as error:
+        raise OSError(f"Can't load model {name_or_path!r}: {str(error).splitlines()[0]}") from error
+    if not config.tasks:
+        raise ValueError(f"{name_or_path} has no config.json of a finished model.")
+    return config
+
+
+def _load_finished(
+    run: RunArguments, tasks: dict[str, dict], known: MultiTaskConfig
+) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    # What the run does not say stays as it was.
+    given = {"pooling", "normalize", "head_dropout"} & run.given.keys()
+    fields = _fields(run, given)
+    if "prompts" in fields:
+        fields["prompts"] = {**(known.prompts or {}), **fields["prompts"]}
+    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
+    if run.model.encoder_dropout is not None:
+        config.set_encoder_dropout(run.model.encoder_dropout)
+    model, report = MultiTaskModel.from_pretrained(
+        run.model.model,
+        config=config,
+        dtype="float32",
+        attn_implementation=run.model.attn_implementation,
+        output_loading_info=True,
+    )
+    new = tuple(f"heads.{name}." for name in tasks if name not in known.tasks)
+    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+    if lost:
+        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
+    return _load_tokenizer(run.model.model, None, model, run), model
+
+
+def _load_tokenizer(
+    name_or_path: str, revision: str | None, model: MultiTaskModel, run: RunArguments
+) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
+    known, size = len(tokenizer), model.config.encoder_config.vocab_size
+    if not len(tokenizer.all_special_tokens) < known <= size:
+        raise ValueError(
+            f"The tokenizer of {name_or_path!r} should know up to {size} tokens, as many as its "
+            f"encoder. Found {known}."
+        )
+    positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
+    embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    if positions and padding is not None:  # as in RoBERTa, whose positions begin behind that one
+        positions -= padding + 1
+    if positions and tokenizer.model_max_length > positions:
+        tokenizer.model_max_length = positions
+    if run.data.max_length is not None:
+        if run.data.max_length > tokenizer.model_max_length:
+            raise ValueError(
+                f"max_length should be at most {tokenizer.model_max_length}, which is what "
+                f"{name_or_path!r} takes. Found {run.data.max_length}."
+            )
+        # Saved with the model, so that it reads long texts as it did in training.
+        tokenizer.model_max_length = run.data.max_length
+    return tokenizer

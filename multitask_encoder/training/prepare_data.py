@@ -1,0 +1,434 @@
+"""The rows of a run: read, checked, cut into splits, tokenized; and what was found in them."""
+
+import json
+import logging
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
+from multitask_encoder.data.bad_rows import as_skipped, good_rows
+from multitask_encoder.data.inspection import find_leaks, inspect_split, labels_met_once
+from multitask_encoder.data.labels import check_label_maps, unify_labels
+from multitask_encoder.data.loading import (
+    SPLITS,
+    cut_splits,
+    read_splits,
+    stream_rows,
+)
+from multitask_encoder.data.preprocessing import FINDINGS, preprocess, row_preprocessor
+from multitask_encoder.data.sampler import rows_per_epoch
+from multitask_encoder.data.streaming import StreamedWindows
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.windows import tokenize
+
+from .metrics import is_ranked, metric_names
+from .retention import add_targets
+
+logger = logging.getLogger("run_multitask.data")
+
+# Split -> data set -> its rows.
+Rows = dict[str, dict[str, Dataset]]
+
+
+def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
+    """Every good row of every data set; and the bad ones, where those are skipped.
+
+    Raises:
+        BadRows: rows that are not as they should be, unless those are skipped.
+        FileNotFoundError: a file or data set is not there.
+        ValueError: data or settings that are not as they should be.
+    """
+    check_streaming(run)
+    streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
+    loaded: dict[tuple[str, str], Dataset] = {}
+    read = {
+        name: read_splits(_tasks_of(run, source), source.arguments, run.training.seed, streaming)
+        for name, source in run.datasets.items()
+    }
+    if not streaming:  # else the labels of most rows are not known yet
+        parts = chain.from_iterable(splits.values() for splits in read.values())
+        check_label_maps(parts, {name: vars(task) for name, task in run.tasks.items()})
+    for name, source in run.datasets.items():
+        splits, notes = unify_labels(read[name], _tasks_of(run, source))
+        _say(run, name, notes)
+        loaded |= {(split, name): rows for split, rows in splits.items()}
+    titles = [(_title(run, split, name), rows) for (split, name), rows in loaded.items()]
+    good, skipped = _good_rows(run, titles)
+
+    rows: Rows = {split: {} for split in SPLITS}
+    for (split, name), kept in zip(loaded, good, strict=True):
+        rows[split][name] = kept
+    for name, source in run.datasets.items():
+        splits = {split: rows[split][name] for split in SPLITS if name in rows[split]}
+        tasks = _tasks_of(run, source)
+        splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
+        _say(run, name, notes)
+        for split, kept in splits.items():
+            rows[split][name] = kept
+    return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
+    """How many rows the run was trained and measured on, by the names that results have; of a
+    streamed split that is not known."""
+    asked = {
+        "train": ("train", run.training.do_train),
+        "validation": ("eval", run.training.do_eval),
+        "test": ("test", run.training.do_test),
+    }
+    return {
+        f"{prefix}_samples": sum(map(len, rows[split].values()))
+        for split, (prefix, wanted) in asked.items()
+        if wanted and split in rows
+    }
+
+
+def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
+    """The run with its `only_task` alone, and the rows of the data sets that label it; unless it
+    has one, both as they are.
+
+    What comes before is that of all tasks, so that the rows of each split are too.
+
+    Raises:
+        ValueError: those data sets lack a split that is needed.
+    """
+    task = run.model.only_task
+    if task is None:
+        return run, rows
+    datasets = {
+        name: replace(source, columns={task: source.columns[task]})
+        for name, source in run.datasets.items()
+        if task in source.columns
+    }
+    # A weight says how much a task counts beside others.
+    run = replace(run, tasks={task: replace(run.tasks[task], weight=1.0)}, datasets=datasets)
+    rows = {
+        split: {name: part for name, part in parts.items() if name in datasets}
+        for split, parts in rows.items()
+    }
+    return run, _checked({split: parts for split, parts in rows.items() if parts}, run)
+
+
+def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
+    """The tasks that a data set labels, with the columns where."""
+    return {
+        task: {**vars(run.tasks[task]), "column": column} for task, column in source.columns.items()
+    }
+
+
+def _title(run: RunArguments, split: str, name: str) -> str:
+    return split if len(run.datasets) == 1 else f"{name} {split}"
+
+
+def _say(run: RunArguments, name: str, notes: list[str]) -> None:
+    for note in notes:
+        logger.info("%s", note if len(run.datasets) == 1 else f"{name}: {note}")
+
+
+def _checked(rows: Rows, run: RunArguments) -> Rows:
+    """Rows for all that the run is to do."""
+    for split, wanted in {
+        "train": run.training.do_train,
+        "validation": run.training.do_eval and not run.training.do_inspect,
+    }.items():
+        streamed = split == "train" and run.data.streaming
+        if wanted and split not in rows and not streamed:
+            cut = "" if split == "train" else f" or {split}_fraction,"
+            raise ValueError(
+                f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
+            )
+    train = rows.get("train", {}).values()
+    for name, task in run.tasks.items() if run.training.do_train and train else ():
+        pairs = task.loss in ("cosent", "in_batch_negatives")
+        if pairs and not any(name in part.column_names for part in train):
+            raise ValueError(
+                f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
+                "text_column to the columns of a pair."
+            )
+    if run.training.do_train and all(
+        task.type == "sentence_embedding" and task.loss in ("retention", "none")
+        for task in run.tasks.values()
+    ):
+        raise ValueError(
+            "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
+            "in_batch_negatives. Found neither."
+        )
+    return rows
+
+
+def preprocess_rows(
+    run: RunArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> tuple[dict[str, dict[str, Dataset]], list[dict]]:
+    """The model inputs of each split and data set; and the bad rows, where those are skipped.
+
+    Raises:
+        BadRows: rows that the model can't be trained or scored on, unless those are skipped.
+        ValueError: settings that don't fit the tokenizer.
+    """
+    prepared = {
+        (split, name): preprocess(
+            part,
+            tokenizer,
+            name=_title(run, split, name),
+            num_proc=run.data.num_proc,
+            **_settings(run, split, name, tokenizer, model),
+        )
+        for split, parts in rows.items()
+        for name, part in parts.items()
+    }
+    titles = [(_title(run, split, name), part) for (split, name), part in prepared.items()]
+    good, skipped = _good_rows(run, titles)
+    windows: Rows = {split: {} for split in rows}
+    for (split, name), part in zip(prepared, good, strict=True):
+        _say(run, name, _findings(split, rows[split][name], part))
+        windows[split][name] = part
+    return windows, skipped
+
+
+def join_datasets(
+    run: RunArguments, windows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> dict[str, Dataset | StreamedWindows]:
+    """What each split of the run is trained and scored on: all data sets together."""
+    splits: dict[str, Dataset | StreamedWindows] = {
+        split: concatenate_datasets(list(parts.values())) for split, parts in windows.items()
+    }
+    if run.data.streaming and run.training.do_train:
+        splits["train"] = _stream(run, tokenizer, model)
+    elif run.training.do_train and not run.training.do_inspect:
+        splits = add_targets(splits, model, tokenizer.pad_token_id, run.training.device)
+    return splits
+
+
+def inspect(
+    run: RunArguments,
+    rows: Rows,
+    windows: Rows,
+    bad: list[dict],
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+) -> dict:
+    """What is in the data, see data/inspection.py: `splits`, by title, `leaks`, and
+    `labels_met_once`."""
+    splits = {}
+    for split, parts in rows.items():
+        for name, part in parts.items():
+            settings = _settings(run, split, name, tokenizer, model)
+            read = partial(
+                tokenize,
+                tokenizer,
+                **{key: settings[key] for key in ("prompt", "max_length", "stride")},
+            )
+            title = _title(run, split, name)
+            splits[title] = inspect_split(
+                part,
+                windows[split][name],
+                [row for row in bad if row["title"] == title],
+                {task: model.config.tasks[task] for task in run.datasets[name].columns},
+                tokenizer,
+                read,
+                UNITS["first"],
+            )
+    return {
+        "splits": splits,
+        "leaks": find_leaks({split: list(parts.values()) for split, parts in rows.items()}),
+        "labels_met_once": labels_met_once(
+            list(rows.get("train", {}).values()), model.config.tasks
+        ),
+    }
+
+
+def _settings(run, split, name, tokenizer, model) -> dict:
+    """What `preprocess` is told, beside the rows and the tokenizer."""
+    return {
+        "tasks": model.config.tasks,
+        "tokenize": tokenize,
+        "units": UNITS,
+        "max_length": tokenizer.model_max_length,
+        "stride": model.config.stride,
+        "long_texts": run.data.long_texts,
+        "all_windows": run.training.do_inspect
+        or (split != "train" and model.config.sentence_windows == "mean"),
+        "prompt": (model.config.prompts or {}).get("default", ""),
+        "number": list(run.datasets).index(name),
+    }
+
+
+def _stream(
+    run: RunArguments, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> StreamedWindows:
+    """The training rows of all data sets, read and tokenized when they are needed."""
+    skips = run.data.on_bad_row == "skip"
+    return StreamedWindows(
+        [
+            stream_rows(_tasks_of(run, source), source.arguments, run.training.seed)
+            for source in run.datasets.values()
+        ],
+        [
+            row_preprocessor(tokenizer, **_settings(run, "train", name, tokenizer, model))
+            for name in run.datasets
+        ],
+        [_weight(run, source) for source in run.datasets.values()],
+        seed=run.training.seed,
+        on_bad_row=partial(_write_bad_row, run) if skips else None,
+    )
+
+
+def _weight(run: RunArguments, source: DataSource) -> float:
+    return source.weight if run.data.mixing == "weights" else 1.0
+
+
+def check_streaming(run: RunArguments) -> None:
+    """Refuse what needs to know all rows before the first is read."""
+    if not run.data.streaming or not run.training.do_train:
+        return
+    if run.training.max_steps < 1:
+        raise ValueError(f"streaming needs max_steps. Found {run.training.max_steps}.")
+    if len(run.datasets) > 1 and run.data.mixing not in ("uniform", "weights"):
+        raise ValueError(
+            "streaming needs `mixing: uniform` or `weights`: how many rows there are is not known. "
+            f"Found {run.data.mixing!r}."
+        )
+    if run.data.mixing == "weights":
+        weights = [source.weight for source in run.datasets.values()]
+        rows_per_epoch([1] * len(weights), "weights", weights=weights)
+    for name, source in run.datasets.items():
+        for split in ("validation", "test"):
+            if source.arguments.fraction(split) is not None:
+                raise ValueError(
+                    f"streaming can't cut off a {split} split: set {split}_file. Found "
+                    f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
+                )
+    for name, task in run.tasks.items():
+        if task.loss == "retention":
+            raise ValueError(
+                f"The retention loss of task {name!r} needs all rows before training: set its loss "
+                "to none, or streaming to false."
+            )
+        known = task.type == "sentence_embedding" or task.problem_type == "regression"
+        if not known and task.labels is None and run.model.model is None:
+            raise ValueError(
+                f"streaming needs the `labels` of task {name!r}: they can't be collected before."
+            )
+
+
+def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
+    """The data sets of a run, in order, and the tasks that each labels."""
+    return {name: list(source.columns) for name, source in run.datasets.items()}
+
+
+def evaluated_metrics(
+    tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
+) -> list[str]:
+    """The metrics that an evaluation of these rows gives, without the prefix of the split."""
+    found = {
+        name: [
+            task
+            for task in labelled[name]
+            if task in rows.column_names and any(label is not None for label in rows[task])
+        ]
+        for name, rows in validation.items()
+    }
+    known = {task for names in found.values() for task in names}
+    tasks = {name: task for name, task in tasks.items() if name in known}
+    of_tasks = metric_names(tasks, {})
+    absent = [f"{name}_" for name in labelled if not found.get(name)]
+    # Values in an order are never just right; and without labels nothing is.
+    judged = {name for name, task in tasks.items() if not is_ranked(task)}
+    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
+    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
+    return [
+        name
+        for name in metric_names(tasks, labelled)
+        if (name in of_tasks or not name.startswith(tuple(absent))) and name not in without
+    ]
+
+
+def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
+    """How many training rows of each data set make up an epoch; None where that is every row once.
+
+    Raises:
+        ValueError: weights or a temperature out of their range.
+    """
+    if "train" not in splits or run.data.streaming or run.data.mixing == "proportional":
+        return None
+    numbers = np.asarray(splits["train"]["dataset"][:])
+    return rows_per_epoch(
+        np.bincount(numbers, minlength=len(run.datasets)).tolist(),
+        run.data.mixing,
+        run.data.mixing_temperature,
+        [source.weight for source in run.datasets.values()],
+    )
+
+
+def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
+    """What was done to the rows of a split, a line for each thing worth saying."""
+    total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
+    repairs = sum(rows["repairs"])
+    places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
+    count = {place["values"]: place["counts"] for place in places}
+    long = count.get(1, 0)
+    notes = [f"{split}: {count.get(0, 0)} rows."]
+    if long:
+        notes.append(f"{split}: {long} long rows are read in windows, {len(windows)} in all.")
+    if repairs:
+        notes.append(f"{split}: {repairs} labels were repaired: broken tags, or overlapping spans.")
+    if total["widened"]:
+        notes.append(
+            f"{split}: {total['widened']} spans begin or end inside a word and were widened to "
+            "whole words; `labelling: all` goes by tokens."
+        )
+    if total["lost"]:
+        notes.append(
+            f"{split}: {total['lost']} spans have no word that is not another's, or no token at "
+            "all: no label can teach them, and they count as missed."
+        )
+    if total["cut_tokens"]:
+        notes.append(
+            f"{split}: long_texts: truncate cut off {total['cut_tokens']} tokens, and with them "
+            f"{total['cut_entities']} entities."
+        )
+    return notes
+
+
+def _good_rows(
+    run: RunArguments, titles: list[tuple[str, Dataset]]
+) -> tuple[list[Dataset], list[dict]]:
+    """Refuse or skip bad rows as the run says. Inspection lists them."""
+    return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
+
+
+def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
+    """Begin the file of bad rows anew with what is skipped before training or evaluation, and say
+    how many rows it is. What an earlier run of the same kind skipped goes."""
+    if not run.training.should_save:
+        return
+    path = _bad_rows_file(run)
+    path.unlink(missing_ok=True)
+    if skipped:
+        _append_bad_rows(path, skipped)
+        logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
+
+
+def _bad_rows_file(run: RunArguments) -> Path:
+    # A measuring run of a finished model leaves what training skipped.
+    name = "bad_rows.jsonl" if run.training.do_train else "bad_rows_of_evaluation.jsonl"
+    return Path(run.training.output_dir) / name
+
+
+def _append_bad_rows(path: Path, skipped: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
+
+
+def _write_bad_row(run: RunArguments, row: dict) -> None:
+    if run.training.should_save:
+        _append_bad_rows(_bad_rows_file(run), [as_skipped(row, "train")])

@@ -1,0 +1,83 @@
+"""Where the sentence embedding is to stay: the vectors of the encoder that training begins with."""
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, Features, List, Value
+from datasets.fingerprint import Hasher
+from tqdm.auto import tqdm
+
+from multitask_encoder.data.caching import fingerprint
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.batching import length_batches, pad
+
+MAX_TOKENS = 16384  # that are embedded at once
+ROWS_AT_ONCE = 5000
+
+
+def add_targets(
+    splits: dict[str, Dataset], model: MultiTaskModel, padding_id: int, device: torch.device
+) -> dict[str, Dataset]:
+    """Preprocessed rows with a column `<task>.target` for every task whose loss is `retention`: the
+    unit vector that the model, which is not trained yet, gives the row's first text, `hidden_size`
+    numbers in float32.
+
+    It is computed once: another run that begins with the same weights and rows takes it from the
+    cache.
+
+    Args:
+        splits (`dict[str, Dataset]`): preprocessed rows.
+        model (`MultiTaskModel`): as training begins with it.
+        padding_id (`int`): what stands between token ids of different length.
+        device (`torch.device`): where to compute.
+    """
+    names = [name for name, task in model.config.tasks.items() if task.get("loss") == "retention"]
+    if not names:
+        return splits
+    state = Hasher()
+    for key, weight in model.encoder.state_dict().items():
+        state.update(key)
+        state.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    home = model.device
+    model.eval().to(device)
+    try:
+        return {
+            split: _with_targets(rows, split, names, model, padding_id, state.hexdigest())
+            for split, rows in splits.items()
+        }
+    finally:
+        model.to(home)
+
+
+def _with_targets(
+    rows: Dataset, split: str, names: list[str], model: MultiTaskModel, padding_id: int, state: str
+) -> Dataset:
+    vector = List(Value("float32"))
+
+    def targets(batch: dict[str, list]) -> dict[str, list]:
+        vectors = embed(batch["input_ids"], model, padding_id).numpy()
+        return {f"{name}.target": list(vectors) for name in names}
+
+    return rows.map(
+        targets,
+        batched=True,
+        batch_size=ROWS_AT_ONCE,
+        features=Features({**rows.features, **{f"{name}.target": vector for name in names}}),
+        desc=f"Embedding {split}",
+        new_fingerprint=fingerprint(
+            rows._fingerprint, names, model.config.pooling, state, functions=(embed,)
+        ),
+    )
+
+
+@torch.inference_mode()
+def embed(input_ids: list[list[int]], model: MultiTaskModel, padding_id: int) -> torch.Tensor:
+    """The unit vectors of texts, `torch.FloatTensor` of shape `(num_texts, hidden_size)`."""
+    vectors = torch.empty(len(input_ids), model.config.hidden_size)
+    batches = length_batches([len(ids) for ids in input_ids], MAX_TOKENS)
+    for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
+        ids, mask = pad([input_ids[row] for row in batch], padding_id)
+        found = model(
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), tasks=[]
+        )
+        vectors[batch] = F.normalize(found.sentence_embedding.float(), dim=-1).cpu()
+    return vectors

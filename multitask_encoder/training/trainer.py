@@ -1,0 +1,469 @@
+"""The Trainer whose combined loss does not depend on how a step is split."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import DistributedType
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer_utils import TrainOutput, rotate_checkpoints
+
+from multitask_encoder.data.bad_rows import BadRows
+from multitask_encoder.data.sampler import LengthGroupedBatchSampler
+from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
+from multitask_encoder.modeling.decoding import likeliest_labels
+from multitask_encoder.modeling.losses import (
+    begins_group,
+    count_labels,
+    pair_cosines,
+    present_labels,
+)
+from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
+
+from .checkpoints import mark_complete, unmark
+from .embedding_rows import EmbeddingRows, only_used_rows
+from .freezing import (
+    GradualUnfreezing,
+    check_freezing,
+    freezing_keys,
+    frozen,
+    frozen_layers,
+    frozen_parameters,
+)
+from .layer_cache import cached_layers
+from .learning_rates import split_by_learning_rate
+from .metrics import RowAnswers, metrics_of, row_answers
+from .passes import split_batch
+
+
+class MultiTaskTrainer(Trainer):
+    """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
+
+    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
+    number of labels, both over the whole optimizer step: every micro-batch of every rank. So 32
+    rows are the same step as 8 x 4 accumulated or 2 ranks x 16.
+
+    Evaluation scores every row once, on words and not on tokens, adds each task's exact loss and
+    the weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they
+    are whole.
+
+    Args (besides those of `transformers.Trainer`; data sets come from
+    `multitask_encoder.data.preprocessing.preprocess`, or are `multitask_encoder.data.streaming.StreamedWindows` for training):
+        datasets (`dict[str, list[str]]`, *optional*): the data sets behind the rows' column
+            `dataset`, in order, and the tasks that each labels. Of several each has its metrics.
+        draws (`list[int]`, *optional*): how many training rows of each make up an epoch. By default
+            every row once.
+
+    Attributes:
+        answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
+
+    Raises:
+        ValueError: several GPUs in one process (use `accelerate launch`).
+    """
+
+    data_collator: Any  # a MultiTaskCollator; wrapped while loaders for evaluation are made
+
+    def __init__(
+        self,
+        *args,
+        datasets: dict[str, list[str]] | None = None,
+        draws: list[int] | None = None,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        if self.args.run_name is None:
+            # A tracker is told twice, by training and by the evaluation after it: without a name
+            # each would be a run of its own. With the same name, two starts would be one.
+            started = time.strftime("%Y%m%d-%H%M%S")
+            self.args.run_name = f"{Path(self.args.output_dir).name}-{started}"
+        self.datasets, self.draws = datasets, draws
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
+                "--num_processes N run_multitask.py ..., or CUDA_VISIBLE_DEVICES for one of them."
+            )
+        self.loss_is_scaled_for_ga = True
+        self.compute_metrics = self._metrics
+        self.answers: RowAnswers | None = None
+        self._evaluated_rows: Dataset | None = None
+        self._task_loss_sums: dict[str, torch.Tensor] = {}
+        self._unlogged_steps = 0
+        self._train_sampler: LengthGroupedBatchSampler | None = None
+        self.add_callback(_EpochOrder(self))
+
+    def train(self, *args, **kwargs):
+        """As in `Trainer`, also after `evaluate`, and without a cost for token embeddings that no
+        training row uses (see embedding_rows.py), nor for what is frozen (see freezing.py). With
+        everything frozen there is nothing to do."""
+        with self._freezing():
+            if not any(parameter.requires_grad for parameter in self.model.parameters()):
+                return TrainOutput(0, 0.0, {})
+            return self._train_used_rows(*args, **kwargs)
+
+    @contextmanager
+    def _freezing(self) -> Iterator[None]:
+        """Freezes what the arguments say, for as long as it is trained."""
+        keys = freezing_keys(self.args)
+        if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError(
+                f"{keys[0]} needs a model in one process or in DistributedDataParallel. "
+                "Found FSDP, DeepSpeed or a model_init."
+            )
+        check_freezing(self.model, self.args, not isinstance(self.train_dataset, Dataset))
+        callbacks: list = []
+        if self.args.unfreeze_layers_per_epoch is not None:
+            callbacks.append(GradualUnfreezing())
+        if self.args.cache_frozen_layers:
+            callbacks.append(_CachedLayers(self))
+        with frozen(self.model, frozen_parameters(self.model, self.args)), ExitStack() as stack:
+            for callback in callbacks:
+                self.add_callback(callback)
+                stack.callback(self.remove_callback, callback)
+                stack.callback(callback.close)
+            yield
+
+    def _train_used_rows(self, *args, **kwargs):
+        # Evaluation marks the model as prepared, if only for evaluation: it would be trained
+        # without DistributedDataParallel, each rank on its own, unnoticed.
+        self.model.__dict__.pop("_is_accelerate_prepared", None)
+        if not self._may_leave_out_rows():
+            return super().train(*args, **kwargs)
+        padding_id = self.data_collator.tokenizer.pad_token_id
+        with only_used_rows(self.model.encoder, self.train_dataset, padding_id) as replaced:
+            output = super().train(*args, **kwargs)
+        if replaced:  # they know the parameter that stood in
+            self.optimizer = self.lr_scheduler = None
+        return output
+
+    def _may_leave_out_rows(self) -> bool:
+        """Whether nothing but the model holds its parameters, and the rows are known."""
+        return (
+            isinstance(self.train_dataset, Dataset)
+            and hasattr(self.data_collator, "tokenizer")
+            and self.model_init is None
+            and self.optimizer is None
+            and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        )
+
+    # The optimizer
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """As in `Trainer`, without embeddings: decay would wear away the vectors of all words that
+        the training data lacks."""
+        embeddings = {
+            f"{name}.weight"
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Embedding | EmbeddingRows)
+        }
+        return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """As in `Trainer`, with the learning rates of layers and heads."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if new:
+            split_by_learning_rate(optimizer, self.model, self.args)
+        return optimizer
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        """As in `Trainer`; where the optimizer's kernel can scale the gradients that it reads, they
+        are not read and written once more for that."""
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        alone = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+        if (
+            not isinstance(optimizer, torch.optim.AdamW)
+            or not optimizer.defaults["fused"]
+            or self.accelerator.distributed_type not in alone
+            or self.accelerator.scaler is not None
+        ):
+            return super()._clip_grad_norm(model)
+        gradients = [one.grad for one in model.parameters() if one.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        # What `torch.nn.utils.clip_grad_norm_` multiplies by, as a divisor in the kernel's type.
+        optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1).float()
+        return norm
+
+    # The combined loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, dict[str, torch.Tensor]]:
+        """The micro-batches of one optimizer step, and how many labels of each task they and those
+        of all other ranks hold."""
+        batches = list(islice(epoch_iterator, num_batches))
+        if not batches:
+            return [], {}
+        for batch in batches:
+            if "problems" in batch:
+                raise BadRows(batch["problems"])
+        self._unlogged_steps += 1
+        names = list(batches[0]["labels"])
+        counts = torch.stack(
+            [sum(count_labels(batch["labels"][name]) for batch in batches) for name in names]
+        )
+        counts = self.accelerator.reduce(counts.to(device), reduction="sum")
+        return batches, dict(zip(names, counts, strict=True))
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """As in `Trainer`, in passes of at most `max_batch_tokens` tokens: the loss is a sum, so
+        that they add up to the same step."""
+        *parts, last = split_batch(inputs, self.args.max_batch_tokens)
+        loss = 0.0
+        for part in parts:
+            with self.accelerator.no_sync(model):  # ranks exchange gradients in the last pass only
+                loss += super().training_step(model, part, num_items_in_batch)
+        return loss + super().training_step(model, last, num_items_in_batch)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """This micro-batch's share of the step's loss, times the number of ranks: distributed
+        training averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        loss = outputs.loss
+        if num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+            for name, task_loss in outputs.losses.items():
+                total = self._task_loss_sums.get(name, 0.0)
+                self._task_loss_sums[name] = total + task_loss.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds `loss_<task>`, the mean over the steps since the last log, to each training log."""
+        if "loss" in logs and self._task_loss_sums:
+            sums = torch.stack(list(self._task_loss_sums.values()))
+            means = (self.accelerator.reduce(sums, reduction="sum") / self._unlogged_steps).tolist()
+            names = [f"loss_{name}" for name in self._task_loss_sums]
+            logs |= dict(zip(names, means, strict=True))
+            self._task_loss_sums, self._unlogged_steps = {}, 0
+        super().log(logs, start_time)
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of similar length; each rank is already given its share."""
+        if self.train_dataset is None:
+            raise ValueError("Training needs a train_dataset.")
+        dealing = {
+            "batch_size": self.args.train_batch_size,
+            "accumulation_steps": self.args.gradient_accumulation_steps,
+            "num_ranks": self.args.world_size,
+            "rank": self.args.process_index,
+            "seed": self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        }
+        source: dict[str, Any]
+        if isinstance(self.train_dataset, StreamedWindows):
+            source = {
+                "dataset": StreamedBatches(self.train_dataset, **dealing),
+                "batch_size": None,
+                "collate_fn": partial(_collated, self.data_collator),
+            }
+        else:
+            self._train_sampler = LengthGroupedBatchSampler(
+                self.train_dataset["length"][:],
+                groups=self.train_dataset["dataset"][:],
+                draws=self.draws,
+                **dealing,
+            )
+            source = {
+                # The columns that only metrics need would be read with every row.
+                "dataset": self.train_dataset.select_columns(
+                    self.data_collator.columns(self.train_dataset)
+                ),
+                "batch_sampler": self._train_sampler,
+                "collate_fn": self.data_collator,
+            }
+        return DataLoader(
+            **source,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        """The rows from the longest to the shortest: little padding, and memory runs out at once or
+        never."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
+        else:
+            dataset = eval_dataset
+        lengths = np.asarray(dataset["length"][:])
+        # With persistent workers the base class would give out the loader of another split.
+        self.__dict__.pop("_eval_dataloaders", None)
+        with self._telling_windows():
+            return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
+
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        with self._telling_windows():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _telling_windows(self) -> Iterator[None]:
+        """Loaders that are made inside also say which texts go on where a window ended. (Once a
+        loader is prepared, its collator can't be exchanged.)"""
+        collate = self.data_collator
+        self.data_collator = partial(_evaluated, collate)
+        try:
+            yield
+        finally:
+            self.data_collator = collate
+
+    # Evaluation
+
+    def evaluation_loop(self, dataloader, *args, metric_key_prefix="eval", **kwargs):
+        """As in `Trainer`, with our metrics and with losses that are means over all labels."""
+        self._evaluated_rows = dataloader.dataset
+        output = super().evaluation_loop(
+            dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
+        )
+        # The base class puts the mean of the batches' means there, which depends on the batches.
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(
+            task["weight"] * output.metrics.get(f"{metric_key_prefix}_loss_{name}", 0.0)
+            for name, task in self.model.config.tasks.items()
+        )
+        return output
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """What evaluation gathers, one line per row of the data: logits of sentences, label ids in
+        place of those of tokens, cosines of pairs, and each task's losses and counts."""
+        inputs = self._prepare_inputs(inputs)
+        continues = inputs.pop("continues", None)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+            answers = self._answers(outputs, inputs, continues)
+        device = inputs["input_ids"].device
+        known = torch.zeros(len(next(iter(answers.values()))), device=device)  # in place of labels
+        return known.sum() if loss is None else loss.detach(), answers, known
+
+    def _answers(
+        self, outputs, inputs: dict, continues: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        labels, answers = inputs["labels"], {}
+        texts = len(inputs["input_ids"])
+        groups = inputs.get("groups", torch.arange(texts, device=outputs.last_hidden_state.device))
+        for name, task in self.model.config.tasks.items():
+            if name in self.model.heads:
+                head, logits = self.model.heads[name], outputs.logits[name]
+                if head.reads_tokens:
+                    # Those that are labelled are those that stand for a unit.
+                    units = present_labels(labels[name])
+                    answers[name] = likeliest_labels(logits, units, task["labels"], continues)
+                else:
+                    answers[name] = logits.float()
+                losses = head.loss(logits, labels[name])
+            else:
+                answers[name] = pair_cosines(outputs.sentence_embedding, groups)
+                if name not in (outputs.losses or {}):
+                    continue
+                # The batch's mean: its texts may have been compared with each other.
+                losses = outputs.losses[name] * present_labels(labels[name])
+            answers[f"{name} loss"] = losses.view(texts, -1).sum(1)
+            answers[f"{name} count"] = present_labels(labels[name]).view(texts, -1).sum(1)
+        if "groups" not in inputs:
+            return answers
+        of_rows = begins_group(groups)
+        return {key: values[of_rows] for key, values in answers.items()}
+
+    def _metrics(self, output: EvalPrediction) -> dict[str, float]:
+        config = self.model.config
+        self.answers = row_answers(
+            output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
+        )
+        metrics = metrics_of(self.answers, config.tasks, self.datasets)
+        return metrics | self._mean_losses(output.predictions)
+
+    def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:
+        counts = {
+            key.removesuffix(" count"): int(values.sum())
+            for key, values in gathered.items()
+            if key.endswith(" count")
+        }
+        return {
+            f"loss_{name}": float(gathered[f"{name} loss"].sum(dtype=np.float64)) / count
+            for name, count in counts.items()
+            if count > 0
+        }
+
+    # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        folder = output_dir if output_dir is not None else self.args.output_dir
+        save_pipeline_code(self.accelerator.unwrap_model(self.model).config, folder)
+        super()._save(output_dir, state_dict)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """As in `Trainer`; then, when every rank has written its part, the marker; and only then
+        are older checkpoints deleted."""
+        folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        if self.args.should_save:
+            unmark(folder)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(folder)
+            rotate_checkpoints(
+                output_dir=str(folder.parent),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+
+def _collated(collate: Callable, rows: list[dict] | dict) -> dict:
+    """A streamed batch, or what `StreamedBatches` gives in place of one."""
+    return collate(rows) if isinstance(rows, list) else rows
+
+
+def _evaluated(collate: Callable, rows: list[dict]) -> dict:
+    """A batch, and which of its texts go on where an earlier window ended."""
+    batch = collate(rows)
+    continues = torch.tensor([row["window"] > 0 for row in rows])
+    groups = batch.get("groups")
+    return {**batch, "continues": continues if groups is None else continues[groups]}
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler the epoch: on resuming, neither `Trainer` nor `accelerate` reaches it."""
+
+    def __init__(self, trainer: MultiTaskTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        if self.trainer._train_sampler is not None:
+            self.trainer._train_sampler.set_epoch(int(state.epoch or 0))
+
+
+class _CachedLayers(TrainerCallback):
+    """Fills the cache of frozen layers when the weights are those that the run goes on from."""
+
+    def __init__(self, trainer: MultiTaskTrainer):
+        self.trainer = trainer
+        self._cached = ExitStack()
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self._cached.enter_context(
+            cached_layers(
+                model,
+                frozen_layers(model, args),
+                self.trainer.train_dataset,
+                self.trainer.data_collator.tokenizer.pad_token_id,
+                Path(args.output_dir),
+                args.max_batch_tokens,
+                self.trainer.accelerator.autocast,
+            )
+        )
+
+    def close(self) -> None:
+        self._cached.close()

@@ -1,1 +1,0 @@
-"""Training: arguments, metrics, and the Trainer that computes the combined loss."""
