@@ -90,7 +90,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         "export/endpoint_requirements.txt",
         "reporting/report_page.html.jinja",
     ):
-        assert files[f"multitask_encoder/{name}"] == (ROOT / name).read_bytes()
+        path = ROOT / "multitask_encoder" / name
+        assert files[f"multitask_encoder/{name}"] == path.read_bytes()
     code = {name for name in files if name.endswith(".py")}
     package = ROOT / "multitask_encoder"
     paths = [*package.glob("*.py"), *package.glob("*/*.py")]
