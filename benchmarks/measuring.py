@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ class Seconds(NamedTuple):
 
     wall: float
     cpu: float
+
+
+Contestants = Mapping[str, Callable[[], Any]]
 
 
 def turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, int]]:
@@ -42,7 +45,7 @@ def measured(run: Callable[[], Any]) -> tuple[Seconds, Any]:
 
 
 def run_all(
-    contestants: dict[str, Callable[[], Any]], warm_up: dict[str, Callable[[], Any]], rounds: int
+    contestants: Contestants, warm_up: Contestants, rounds: int
 ) -> dict[str, list[Seconds]]:
     """The seconds of all contestants in all rounds.
 
