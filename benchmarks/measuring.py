@@ -65,6 +65,11 @@ def run_all(
     return times
 
 
+def of_clock(times: dict[str, list[Seconds]], clock: str) -> dict[str, list[float]]:
+    """Of each contestant the seconds of every round, by the clock `wall` or `cpu`."""
+    return {name: [getattr(one, clock) for one in rounds] for name, rounds in times.items()}
+
+
 def summed(times: dict[str, list[Seconds]], names: list[str]) -> list[Seconds]:
     """Per round, what several contestants took one after the other."""
     return [
