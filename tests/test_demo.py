@@ -54,7 +54,7 @@ TOKENS = {
     "type": "token_classification",
     "labels": ["O", "B-PER", "I-PER", f"B-{IMAGE}", f"I-{IMAGE}"],
 }
-TASKS = {
+TASKS: dict[str, dict] = {
     "topic": SINGLE,
     "tags": SEVERAL,
     "rating": VALUE,

@@ -68,8 +68,9 @@ def templates(path: Path) -> set[tuple[str, ...]]:
     found = set()
     for node in ast.walk(ast.parse(read(path))):
         if isinstance(node, ast.JoinedStr):
-            values = node.values
-            text = "".join(one.value if isinstance(one, ast.Constant) else "\0" for one in values)
+            text = "".join(
+                str(one.value) if isinstance(one, ast.Constant) else "\0" for one in node.values
+            )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = re.sub(r"%[sd]", "\0", node.value)
         else:
