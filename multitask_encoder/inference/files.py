@@ -23,7 +23,7 @@ from .inputs import Inputs, ShardRows
 from .parts import BAD_ROWS, Parts, parts_in
 from .tables import FORMATS, Layout
 
-logger = logging.getLogger("run_multitask.predict")
+logger = logging.getLogger("multitask_encoder.predict")
 
 # Of a model's config, what answers depend on besides the weights.
 OF_ANSWERS = ("tasks", "pooling", "normalize", "prompts", "stride", "sentence_windows")

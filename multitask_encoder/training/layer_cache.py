@@ -26,7 +26,7 @@ from multitask_encoder.modeling.batching import length_batches, pad
 
 from .encoder_layers import layer_stack
 
-logger = logging.getLogger("run_multitask.training")
+logger = logging.getLogger("multitask_encoder.training")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The rows of a run: read, checked, cut into splits, tokenized; and what was found in them."""
+"""The data of a run: read, checked, cut into splits and tokenized."""
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,22 +29,59 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
 
-from .metrics import is_ranked, metric_names
 from .retention import add_targets
 
-logger = logging.getLogger("run_multitask.data")
+logger = logging.getLogger("multitask_encoder.data")
 
 # Split -> data set -> its rows.
 Rows = dict[str, dict[str, Dataset]]
+
+
+@dataclass
+class RunData:
+    """A run's data: `prepare_data` fills the first two fields, `tokenize_data` the rest.
+
+    Args:
+        rows (`dict[str, dict[str, Dataset]]`): good rows by split and data set.
+        bad (`list[dict]`): skipped rows, as `as_skipped` gives them.
+        windows (`dict[str, dict[str, Dataset]]`): model inputs by split and data set.
+        splits (`dict[str, Dataset | StreamedWindows]`): model inputs of all data sets together.
+        draws (`list[int]`, *optional*): training rows of each data set in an epoch; None for every
+            row once.
+    """
+
+    rows: Rows
+    bad: list[dict]
+    windows: Rows = field(default_factory=dict)
+    splits: dict[str, Dataset | StreamedWindows] = field(default_factory=dict)
+    draws: list[int] | None = None
+
+
+def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
+    """The run, with `only_task` alone where it is set, and its rows; raises what `load_rows` and
+    `keep_only_task` do."""
+    rows, bad = load_rows(run)
+    run, rows = keep_only_task(run, rows)
+    return run, RunData(rows, bad)
+
+
+def tokenize_data(
+    run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> None:
+    """Add model inputs to the data; raises what `preprocess_rows` and `epoch_draws` do."""
+    data.windows, bad = preprocess_rows(run, data.rows, tokenizer, model)
+    data.bad = data.bad + bad
+    data.splits = join_datasets(run, data.windows, tokenizer, model)
+    data.draws = epoch_draws(run, data.splits)
 
 
 def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
     """Every good row of every data set; and the bad ones, where those are skipped.
 
     Raises:
-        BadRows: rows that are not as they should be, unless those are skipped.
-        FileNotFoundError: a file or data set is not there.
-        ValueError: data or settings that are not as they should be.
+        BadRows: rows are invalid, and are not skipped.
+        FileNotFoundError: a file or data set is missing.
+        ValueError: data or settings are invalid.
     """
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
@@ -170,7 +207,7 @@ def preprocess_rows(
     """The model inputs of each split and data set; and the bad rows, where those are skipped.
 
     Raises:
-        BadRows: rows that the model can't be trained or scored on, unless those are skipped.
+        BadRows: the model can't be trained or scored on some rows, and they are not skipped.
         ValueError: settings that don't fit the tokenizer.
     """
     prepared = {
@@ -208,17 +245,12 @@ def join_datasets(
 
 
 def inspect(
-    run: RunArguments,
-    rows: Rows,
-    windows: Rows,
-    bad: list[dict],
-    tokenizer: PreTrainedTokenizerBase,
-    model: MultiTaskModel,
+    run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> dict:
     """What is in the data, see data/inspection.py: `splits`, by title, `leaks`, and
     `labels_met_once`."""
     splits = {}
-    for split, parts in rows.items():
+    for split, parts in data.rows.items():
         for name, part in parts.items():
             settings = _settings(run, split, name, tokenizer, model)
             read = partial(
@@ -229,8 +261,8 @@ def inspect(
             title = _title(run, split, name)
             splits[title] = inspect_split(
                 part,
-                windows[split][name],
-                [row for row in bad if row["title"] == title],
+                data.windows[split][name],
+                [row for row in data.bad if row["title"] == title],
                 {task: model.config.tasks[task] for task in run.datasets[name].columns},
                 tokenizer,
                 read,
@@ -238,9 +270,9 @@ def inspect(
             )
     return {
         "splits": splits,
-        "leaks": find_leaks({split: list(parts.values()) for split, parts in rows.items()}),
+        "leaks": find_leaks({split: list(parts.values()) for split, parts in data.rows.items()}),
         "labels_met_once": labels_met_once(
-            list(rows.get("train", {}).values()), model.config.tasks
+            list(data.rows.get("train", {}).values()), model.config.tasks
         ),
     }
 
@@ -324,33 +356,6 @@ def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
     return {name: list(source.columns) for name, source in run.datasets.items()}
 
 
-def evaluated_metrics(
-    tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
-) -> list[str]:
-    """The metrics that an evaluation of these rows gives, without the prefix of the split."""
-    found = {
-        name: [
-            task
-            for task in labelled[name]
-            if task in rows.column_names and any(label is not None for label in rows[task])
-        ]
-        for name, rows in validation.items()
-    }
-    known = {task for names in found.values() for task in names}
-    tasks = {name: task for name, task in tasks.items() if name in known}
-    of_tasks = metric_names(tasks, {})
-    absent = [f"{name}_" for name in labelled if not found.get(name)]
-    # Values in an order are never just right; and without labels nothing is.
-    judged = {name for name, task in tasks.items() if not is_ranked(task)}
-    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
-    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
-    return [
-        name
-        for name in metric_names(tasks, labelled)
-        if (name in of_tasks or not name.startswith(tuple(absent))) and name not in without
-    ]
-
-
 def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
     """How many training rows of each data set make up an epoch; None where that is every row once.
 
@@ -406,9 +411,9 @@ def _good_rows(
 
 
 def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Begin the file of bad rows anew with what is skipped before training or evaluation, and say
-    how many rows it is. What an earlier run of the same kind skipped goes."""
-    if not run.training.should_save:
+    """Start the file of bad rows anew with the rows skipped before training or evaluation, and log
+    how many there are. Inspection leaves the file alone."""
+    if not run.training.should_save or run.training.do_inspect:
         return
     path = _bad_rows_file(run)
     path.unlink(missing_ok=True)
