@@ -1,4 +1,4 @@
-"""Which checkpoints are whole.
+"""Which checkpoints are complete, and which one a run resumes from.
 
 A checkpoint is many files, and a run can be killed between any two of them. The marker is written
 last; a folder without it is never resumed from.
@@ -33,25 +33,24 @@ def unmark(folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a checkpoint is whole."""
+    """Whether a checkpoint is complete."""
     return (folder / MARKER).exists()
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
-    """All checkpoint folders of a run, whole or not, oldest first."""
+    """All checkpoint folders of a run, complete or not, oldest first."""
     found = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
     return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
 
 
 def newest_complete_checkpoint(output_dir: Path) -> Path | None:
-    """The newest checkpoint that is whole, None where there is none."""
+    """The newest complete checkpoint, or None."""
     complete = [path for path in checkpoints(output_dir) if is_complete(path)]
     return complete[-1] if complete else None
 
 
 def best_was_chosen_by(folder: Path, metric: str) -> bool:
-    """Whether it was by this metric, such as `score`, that the best checkpoint up to a whole one
-    was chosen; also where none was chosen yet."""
+    """Whether this metric, e.g. `score`, chose the best checkpoint so far, or none was chosen yet."""
     state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
     at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
     found = [log.get(f"eval_{metric}") for log in at_best]

@@ -76,7 +76,7 @@ def tokenize_data(
 
 
 def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
-    """Every good row of every data set; and the bad ones, where those are skipped.
+    """Every good row of every data set, and the skipped rows.
 
     Raises:
         BadRows: rows are invalid, and are not skipped.
@@ -114,8 +114,7 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
 
 
 def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
-    """How many rows the run was trained and measured on, by the names that results have; of a
-    streamed split that is not known."""
+    """Rows per split that the run used, as `<prefix>_samples`; unknown for a streamed split."""
     asked = {
         "train": ("train", run.training.do_train),
         "validation": ("eval", run.training.do_eval),
@@ -129,13 +128,13 @@ def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
 
 
 def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
-    """The run with its `only_task` alone, and the rows of the data sets that label it; unless it
-    has one, both as they are.
+    """The run with its `only_task` alone, and the rows of the data sets that label it; without
+    `only_task`, both unchanged.
 
-    What comes before is that of all tasks, so that the rows of each split are too.
+    Rows are loaded and split for all tasks first, so that the splits are the same as theirs.
 
     Raises:
-        ValueError: those data sets lack a split that is needed.
+        ValueError: these data sets lack a split that the run needs.
     """
     task = run.model.only_task
     if task is None:
@@ -155,7 +154,7 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
 
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
-    """The tasks that a data set labels, with the columns where."""
+    """The tasks that a data set labels, with their columns."""
     return {
         task: {**vars(run.tasks[task]), "column": column} for task, column in source.columns.items()
     }
@@ -171,7 +170,7 @@ def _say(run: RunArguments, name: str, notes: list[str]) -> None:
 
 
 def _checked(rows: Rows, run: RunArguments) -> Rows:
-    """Rows for all that the run is to do."""
+    """The rows, if they have every split and column that the run needs."""
     for split, wanted in {
         "train": run.training.do_train,
         "validation": run.training.do_eval and not run.training.do_inspect,
@@ -184,15 +183,13 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             )
     train = rows.get("train", {}).values()
     for name, task in run.tasks.items() if run.training.do_train and train else ():
-        pairs = task.loss in ("cosent", "in_batch_negatives")
-        if pairs and not any(name in part.column_names for part in train):
+        if task.compares_texts and not any(name in part.column_names for part in train):
             raise ValueError(
                 f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
                 "text_column to the columns of a pair."
             )
     if run.training.do_train and all(
-        task.type == "sentence_embedding" and task.loss in ("retention", "none")
-        for task in run.tasks.values()
+        task.is_embedding and task.loss in ("retention", "none") for task in run.tasks.values()
     ):
         raise ValueError(
             "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
@@ -204,7 +201,7 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
 def preprocess_rows(
     run: RunArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> tuple[dict[str, dict[str, Dataset]], list[dict]]:
-    """The model inputs of each split and data set; and the bad rows, where those are skipped.
+    """The model inputs of each split and data set, and the skipped rows.
 
     Raises:
         BadRows: the model can't be trained or scored on some rows, and they are not skipped.
@@ -233,7 +230,7 @@ def preprocess_rows(
 def join_datasets(
     run: RunArguments, windows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> dict[str, Dataset | StreamedWindows]:
-    """What each split of the run is trained and scored on: all data sets together."""
+    """Each split of the run, all data sets together."""
     splits: dict[str, Dataset | StreamedWindows] = {
         split: concatenate_datasets(list(parts.values())) for split, parts in windows.items()
     }
@@ -247,7 +244,7 @@ def join_datasets(
 def inspect(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> dict:
-    """What is in the data, see data/inspection.py: `splits`, by title, `leaks`, and
+    """The contents of the data (see data/inspection.py): `splits` by title, `leaks`, and
     `labels_met_once`."""
     splits = {}
     for split, parts in data.rows.items():
@@ -278,7 +275,7 @@ def inspect(
 
 
 def _settings(run, split, name, tokenizer, model) -> dict:
-    """What `preprocess` is told, beside the rows and the tokenizer."""
+    """Arguments of `preprocess` besides the rows and the tokenizer."""
     return {
         "tasks": model.config.tasks,
         "tokenize": tokenize,
@@ -296,7 +293,7 @@ def _settings(run, split, name, tokenizer, model) -> dict:
 def _stream(
     run: RunArguments, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> StreamedWindows:
-    """The training rows of all data sets, read and tokenized when they are needed."""
+    """The training rows of all data sets, read and tokenized on demand."""
     skips = run.data.on_bad_row == "skip"
     return StreamedWindows(
         [
@@ -318,7 +315,7 @@ def _weight(run: RunArguments, source: DataSource) -> float:
 
 
 def check_streaming(run: RunArguments) -> None:
-    """Refuse what needs to know all rows before the first is read."""
+    """Refuse settings that need all rows before the first is read."""
     if not run.data.streaming or not run.training.do_train:
         return
     if run.training.max_steps < 1:
@@ -344,7 +341,7 @@ def check_streaming(run: RunArguments) -> None:
                 f"The retention loss of task {name!r} needs all rows before training: set its loss "
                 "to none, or streaming to false."
             )
-        known = task.type == "sentence_embedding" or task.problem_type == "regression"
+        known = task.is_embedding or task.problem_type == "regression"
         if not known and task.labels is None and run.model.model is None:
             raise ValueError(
                 f"streaming needs the `labels` of task {name!r}: they can't be collected before."
@@ -357,10 +354,10 @@ def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
 
 
 def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
-    """How many training rows of each data set make up an epoch; None where that is every row once.
+    """Training rows of each data set in an epoch; None for every row once.
 
     Raises:
-        ValueError: weights or a temperature out of their range.
+        ValueError: weights or a temperature are out of range.
     """
     if "train" not in splits or run.data.streaming or run.data.mixing == "proportional":
         return None
@@ -374,7 +371,7 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
 
 
 def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
-    """What was done to the rows of a split, a line for each thing worth saying."""
+    """What preprocessing did to the rows of a split, one line each."""
     total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
     repairs = sum(rows["repairs"])
     places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
@@ -406,7 +403,7 @@ def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
 def _good_rows(
     run: RunArguments, titles: list[tuple[str, Dataset]]
 ) -> tuple[list[Dataset], list[dict]]:
-    """Refuse or skip bad rows as the run says. Inspection lists them."""
+    """Refuse or skip bad rows as the run says; inspection lists them."""
     return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
 
 
