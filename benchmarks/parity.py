@@ -31,8 +31,9 @@ from benchmarks.workload import load, options_parser, start
 from multitask_encoder.cli.run import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
-from multitask_encoder.export.folders import load_finished, size_in_bytes
+from multitask_encoder.export.folders import size_in_bytes
 from multitask_encoder.inference import Predictor
+from multitask_encoder.inference.loading import load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from transformers.utils import logging as transformers_logging
 
 from multitask_encoder.cli.errors import fail, fail_without
-from multitask_encoder.export.folders import load_finished, size_in_bytes, whole_folder
+from multitask_encoder.export.folders import size_in_bytes, whole_folder
+from multitask_encoder.inference.loading import load_finished
 
 FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
 # What is done next with what was exported.

@@ -5,7 +5,6 @@ The folder answers through the same pipeline, by onnxruntime:
 """
 
 import copy
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import custom_object_save
 
 from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS, GraphModel
+from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
@@ -28,7 +28,7 @@ OPSET = 18
 TOLERANCE, INT8_TOLERANCE = 1e-4, 0.4
 
 
-class Answers(nn.Module):
+class GraphOutputs(nn.Module):
     """The model as a function of tensors: what a graph can be made of."""
 
     def __init__(self, model: MultiTaskModel):
@@ -63,27 +63,11 @@ def export(
             quantize(Path(scratch, "model.onnx"), folder / "model.onnx")
     else:
         write_graph(model, folder / "model.onnx")
-    write_the_rest(model, tokenizer, _graph_class(), folder)
-    graph = load(folder)
+    runtime = graph_class("onnx")
+    write_the_rest(model, tokenizer, runtime, folder)
+    graph = runtime.from_pretrained(folder)
     tolerance = INT8_TOLERANCE if int8 else TOLERANCE
     return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), tolerance)
-
-
-def load(folder: str | os.PathLike) -> GraphModel:
-    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
-
-    Raises:
-        OSError: a file is missing or can't be read.
-    """
-    return _graph_class().from_pretrained(folder)
-
-
-def _graph_class() -> type[GraphModel]:
-    from multitask_encoder.inference.onnx_model import (
-        OnnxModel,  # and onnxruntime, which only this form needs
-    )
-
-    return OnnxModel
 
 
 def write_graph(model: MultiTaskModel, path: Path) -> None:
@@ -99,7 +83,7 @@ def write_graph(model: MultiTaskModel, path: Path) -> None:
         warnings.simplefilter("ignore")  # the exporter warns of what it calls in torch itself
         try:
             torch.onnx.export(
-                Answers(model).eval(),
+                GraphOutputs(model).eval(),
                 (ids, mask),
                 path,
                 input_names=list(INPUTS),

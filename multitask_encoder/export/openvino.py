@@ -4,13 +4,12 @@ The folder answers through the same pipeline, by OpenVINO:
 `pipeline("multitask", model=folder, trust_remote_code=True)`.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from multitask_encoder.inference.graph_model import GraphModel
+from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 
 from . import parity
@@ -37,23 +36,7 @@ def export(
         # Not by `convert_model`, which reports its use to Intel.
         converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    write_the_rest(model, tokenizer, _graph_class(), folder)
-    graph = load(folder)
+    runtime = graph_class("openvino")
+    write_the_rest(model, tokenizer, runtime, folder)
+    graph = runtime.from_pretrained(folder)
     return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), TOLERANCE)
-
-
-def load(folder: str | os.PathLike) -> GraphModel:
-    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
-
-    Raises:
-        OSError: a file is missing or can't be read.
-    """
-    return _graph_class().from_pretrained(folder)
-
-
-def _graph_class() -> type[GraphModel]:
-    from multitask_encoder.inference.openvino_model import (
-        OpenvinoModel,  # and OpenVINO, which only this form needs
-    )
-
-    return OpenvinoModel

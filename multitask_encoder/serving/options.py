@@ -1,10 +1,11 @@
 """What the service is started with."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers.utils import logging as transformers_logging
 
+from multitask_encoder.arguments.choices import Backend
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.modeling import MultiTaskPipeline
 
@@ -18,7 +19,7 @@ class ServiceOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: str = Field(min_length=1, description="a run folder, an exported folder, or a Hub id")
-    backend: Literal["torch", "onnx", "openvino"] = Field("torch", description="what runs it")
+    backend: Backend = Field("torch", description="what runs it")
     bf16: bool = Field(False, description="compute in bfloat16")
     replicas: int = Field(1, ge=1, description="processes that answer")
     threads: int = Field(1, ge=1, description="of each replica; what Ray reserves as num_cpus")
