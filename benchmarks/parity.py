@@ -156,12 +156,12 @@ def largest_differences(
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: list[str],
-    answer: Callable[[parity.Batch], parity.Answers],
+    answer: Callable[[parity.Batch], parity.Outputs],
 ) -> dict[str, float]:
     """By answer, over all windows of the texts."""
     largest: dict[str, float] = {}
     for batch in parity.batches(texts, tokenizer, model.config):
-        one = parity.differences(parity.answers(model, batch), answer(batch))
+        one = parity.differences(parity.outputs(model, batch), answer(batch))
         largest = {name: max(value, largest.get(name, 0.0)) for name, value in one.items()}
     return largest
 
@@ -172,7 +172,7 @@ def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any]
     module.export(model, tokenizer, path, **keys)
     other = module.load(path)
     largest = largest_differences(
-        model, tokenizer, texts, lambda batch: parity.answers(other, batch)
+        model, tokenizer, texts, lambda batch: parity.outputs(other, batch)
     )
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
     return {

@@ -105,8 +105,8 @@ def test_differences_are_shares_of_the_largest_value():
 def test_a_difference_that_is_no_number_is_the_largest(make_trained, tokenizer):
     model = make_trained()
 
-    def export(batch: parity.Batch) -> parity.Answers:
-        found = parity.answers(model, batch)
+    def export(batch: parity.Batch) -> parity.Outputs:
+        found = parity.outputs(model, batch)
         return {"topic": found["topic"] * (float("nan") if len(batch[0]) == 1 else 1)}
 
     with pytest.raises(ValueError, match=r"Found a difference of nan in 'topic'"):
@@ -250,7 +250,7 @@ def test_families_without_a_known_class_are_refused(tokenizer, tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
     encoder = AutoConfig.for_model("albert", **sizes, embedding_size=8, intermediate_size=32)
     model = MultiTaskModel(MultiTaskConfig(encoder_config=encoder, tasks=TASKS, pooling="cls"))
-    with pytest.raises(ValueError, match=r"^Of albert's own .* not known .* Known: bert, "):
+    with pytest.raises(ValueError, match=r"^albert's own .* not supported\. Supported: bert, "):
         plain_heads.export(model.eval(), tokenizer, "topic", tmp_path)
     assert plain_heads.export(model, tokenizer, "entities", tmp_path)["entities"] < 1e-5
 

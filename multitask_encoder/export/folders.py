@@ -8,16 +8,16 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-# What a tokenizer remembers of the machine that saved it.
+# Traces of the machine that saved a tokenizer.
 LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `target` in the end; after an error nothing is left.
+    """A folder to write to, which becomes `target` at the end; after an error nothing is left.
 
     Raises:
-        ValueError: `target` is there already.
+        ValueError: `target` exists.
     """
     if target.exists():
         raise ValueError(f"{target} is already there. Remove it, or name another folder.")
@@ -36,7 +36,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Without what it remembers of this machine."""
+    """Save a tokenizer without traces of this machine."""
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -45,5 +45,5 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def size_in_bytes(folder: Path) -> int:
-    """Of all files."""
+    """The size of all files together."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

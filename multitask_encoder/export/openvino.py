@@ -1,4 +1,4 @@
-"""All answers of a model as one OpenVINO graph, made of the ONNX one.
+"""All answers of a model as one OpenVINO graph, converted from the ONNX graph.
 
 The folder answers through the same pipeline, by OpenVINO:
 `pipeline("multitask", model=folder, trust_remote_code=True)`.
@@ -27,16 +27,16 @@ def export(
         `dict[str, float]`: the largest difference of each answer (see parity.py).
 
     Raises:
-        ValueError: one of them is above `TOLERANCE`.
+        ValueError: a difference is above `TOLERANCE`.
     """
     import openvino
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_graph(model, Path(scratch, "model.onnx"))
-        # Not by `convert_model`, which reports its use to Intel.
+        # Not with `convert_model`, which reports its use to Intel.
         converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
     runtime = graph_class("openvino")
     write_the_rest(model, tokenizer, runtime, folder)
     graph = runtime.from_pretrained(folder)
-    return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), TOLERANCE)
+    return parity.check(model, tokenizer, lambda batch: parity.outputs(graph, batch), TOLERANCE)

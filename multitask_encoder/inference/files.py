@@ -11,6 +11,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def answer_files(
     left = mine - finished
     total, done = (sum(inputs.shards[n].rows for n in some) for some in (mine, mine - left))
     with tqdm(total=total, initial=done, desc="Answering", unit=" rows", disable=not show) as bar:
-        for number, rows in enumerate(inputs.again() if left else ()):
+        for number, rows in enumerate(islice(inputs.again(), max(left, default=-1) + 1)):
             if number not in left:
                 continue
             partial = parts.unfinished(number)
@@ -79,8 +80,6 @@ def answer_files(
                 parts.finish(number, inputs.shards[number], rows.bad)
             finally:
                 partial.unlink(missing_ok=True)
-            if number == max(left):
-                break
 
 
 def _made_from(

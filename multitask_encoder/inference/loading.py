@@ -1,4 +1,4 @@
-"""A finished folder to a pipeline, on torch or on the runtime that the folder was exported for."""
+"""Loads finished models: on torch, or on the runtime that a folder was exported for."""
 
 from collections.abc import Iterable
 
@@ -14,12 +14,12 @@ from .graph_model import GraphModel
 def load_pipeline(
     name_or_path: str, backend: str = "torch", device: str | None = None, bf16: bool = False
 ) -> MultiTaskPipeline:
-    """The pipeline of a finished model, by this package's own code: none of the folder's runs.
+    """The pipeline of a finished model. It runs this package's code, never the folder's.
 
     Args:
         name_or_path (`str`): a run folder, an exported folder, or a Hub id.
-        backend (`str`): `torch`; `onnx` or `openvino` for a folder that was exported for it.
-        device (`str`, *optional*): of torch; by default the GPU, where there is one.
+        backend (`str`): `torch`; `onnx` or `openvino` for a folder exported for it.
+        device (`str`, *optional*): of torch; by default the GPU, if there is one.
         bf16 (`bool`): whether torch computes in bfloat16.
 
     Raises:
@@ -113,15 +113,15 @@ def read_as(
     stride: int | None = None,
     sentence_windows: str | None = None,
 ) -> None:
-    """Have a pipeline read long texts in other windows than its model was trained with.
+    """Make a pipeline read long texts in other windows than its model was trained with.
 
     Args:
         max_length (`int`, *optional*): tokens of a window.
-        stride (`int`, *optional*): tokens that a window shares with the next.
+        stride (`int`, *optional*): tokens that neighbouring windows share.
         sentence_windows (`str`, *optional*): `first` or `mean`.
 
     Raises:
-        ValueError: windows that are too long, or leave no room for text.
+        ValueError: windows longer than the model's, or without room for text.
     """
     config, tokenizer = pipeline.model.config, pipeline.tokenizer
     if max_length is not None:

@@ -100,7 +100,7 @@ class Answer:
         )
 
     def pieces(self, task: str) -> list[tuple[str, str | None]]:
-        """The whole text in pieces: entities of a token task with their labels, the rest with None."""
+        """The whole text in pieces: a token task's entities with their labels, others with None."""
         pieces: list[tuple[str, str | None]] = []
         end = 0
         for entity in self.entities[task]:
