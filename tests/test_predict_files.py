@@ -399,7 +399,8 @@ def test_two_processes_make_what_one_makes(arguments_of, predict, tmp_path):
         timeout=300,
     )
     assert launched.returncode == 0, launched.stderr[-2000:]
-    assert launched.stdout.count("Answers for 25 rows in 7 files, of which ") == 1
+    assert launched.stdout.count("Writing the answers for 25 rows to 7 files in ") == 1
+    assert launched.stdout.count(" of them already written") == 1
     assert launched.stdout.count("; 2 processes.") == 1
     assert content(tmp_path / "out") == whole
 

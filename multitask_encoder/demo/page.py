@@ -203,9 +203,9 @@ def _marks(types: list[str]) -> dict[str, str]:
 
 
 def _two_texts(asking: Asking) -> None:
-    def compared(one: str, other: str) -> list:
+    def compared(text: str, other: str) -> list:
         try:
-            cosine, answers = asking.two(one, other)
+            cosine, answers = asking.two(text, other)
         except ValueError as error:
             return [_alert(str(error)), None, None]
         return [_alert(), f"{cosine:.2f}", of.side_by_side(asking.config, answers)]

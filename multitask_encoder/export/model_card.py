@@ -159,8 +159,8 @@ def _data_sets(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _hub_datasets(settings: dict[str, Any]) -> list[str]:
-    found = [one.get("dataset") for one in _data_sets(settings).values()]
-    return list(dict.fromkeys(name for name in found if is_hub_dataset("dataset", name)))
+    names = [data_set.get("dataset") for data_set in _data_sets(settings).values()]
+    return list(dict.fromkeys(name for name in names if is_hub_dataset("dataset", name)))
 
 
 def _training_parts(run: FinishedRun) -> list[str]:

@@ -121,13 +121,13 @@ def _answer_shard(
 def _log_start(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> None:
     rows, bad = (sum(getattr(shard, key) for shard in inputs.shards) for key in ("rows", "bad"))
     count = len(inputs.shards)
-    there = f", of which {finished} are there" if finished else ""
+    already = f", {finished} of them already written" if finished else ""
     logger.info(
-        "Answers for %s rows in %d files%s; %d processes. They go to %s.",
-        *(f"{rows:,}", count, there, num_ranks, folder),
+        "Writing the answers for %s rows to %d files in %s%s; %d processes.",
+        *(f"{rows:,}", count, folder, already, num_ranks),
     )
     if bad:
-        logger.warning("Skipping %d bad rows; they go to %s.", bad, folder / BAD_ROWS)
+        logger.warning("Skipping %d bad rows, listed in %s.", bad, folder / BAD_ROWS)
     if count < num_ranks:
         logger.warning(
             "%d of %d processes have nothing to do; a smaller predict_shard_size shares the work.",

@@ -64,7 +64,7 @@ class Parts:
         return finished
 
     def _difference(self, number: int, shards: list[Shard]) -> str | None:
-        """How what a part was made from differs from now, as a sentence; None if it does not."""
+        """How the input, model or keys of a part differ from now's, in a sentence; None if not."""
         path = self.folder / PROGRESS / f"{_name(number)}.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))

@@ -71,9 +71,8 @@ def _no_columns(name: str, task: dict, scores: bool) -> list[Column]:
     return []
 
 
-# By task type: the columns of a task, with or without the scores of all its labels.
-TASK_COLUMNS: dict[str, Callable[[str, dict, bool], list[Column]]] = {
-    "sequence_classification": _label_columns,
+# Task types that don't answer with labels of a text, as all others do.
+OTHER_COLUMNS: dict[str, Callable[[str, dict, bool], list[Column]]] = {
     "token_classification": _entity_columns,
     "sentence_embedding": _no_columns,
 }
@@ -115,7 +114,7 @@ class Layout:
         self.answers = [
             column
             for name in tasks
-            for column in TASK_COLUMNS[config.tasks[name]["type"]](
+            for column in OTHER_COLUMNS.get(config.tasks[name]["type"], _label_columns)(
                 name, config.tasks[name], SCORES not in without
             )
         ]
