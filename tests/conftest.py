@@ -39,6 +39,8 @@ from multitask_encoder.training.trainer import MultiTaskTrainer
 
 logging.disable_progress_bar()
 
+pytest_plugins = ["bad_input", "reading"]
+
 VOCABULARY_SIZE = 300
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 # Family -> what its config calls its sizes.

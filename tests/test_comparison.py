@@ -268,7 +268,7 @@ def test_a_run_started_by_itself_is_one_of_them(config, plan, tmp_path):
 def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, monkeypatch):
     made = []
     monkeypatch.setattr("multitask_encoder.comparison.report.can_plot", lambda: False)
-    monkeypatch.setattr("run_multitask.can_plot", lambda: False)
+    monkeypatch.setattr("multitask_encoder.cli.run.can_plot", lambda: False)
     monkeypatch.setattr("run_multitask.run_once", lambda run: made.append(caplog.text))
     report = {"split": "test", "seeds": [3], "summary": [], "tasks": {}, "exact_match": None}
     monkeypatch.setattr("run_multitask.measure", lambda comparison: {**report, "embedding": {}})

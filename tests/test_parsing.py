@@ -6,10 +6,11 @@ import pytest
 import torch
 import yaml
 
+from multitask_encoder.arguments import parsing
+from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments
 from multitask_encoder.arguments.run_arguments import TaskArguments
 from multitask_encoder.processor import has_fast_bf16
-from multitask_encoder.training import arguments, parsing
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -198,7 +199,7 @@ def test_a_missing_file_is_named():
 
 
 def test_without_a_config_the_quickstart_runs(tmp_path, monkeypatch, capsys):
-    assert DEFAULT_CONFIG == ROOT / "configs" / "quickstart.yaml"
+    assert DEFAULT_CONFIG.resolve() == ROOT / "configs" / "quickstart.yaml"
     monkeypatch.setattr(parsing, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
     (tmp_path / "quickstart.yaml").write_text(BASE)
     assert parse_arguments([]).data.train_file == ["train.jsonl"]

@@ -17,6 +17,7 @@ import torch
 from conftest import TASKS
 from datasets import Dataset, load_dataset
 
+from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.data.loading import TextRow
 from multitask_encoder.export import onnx
@@ -26,7 +27,6 @@ from multitask_encoder.inference.inputs import InputChanged, look_through
 from multitask_encoder.inference.tables import FORMATS, Layout
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
-from multitask_encoder.training import arguments
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -9,11 +9,11 @@ from browser import browser_page, needs_chromium
 from conftest import ROWS, results
 
 from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.reporting import run_report
 from multitask_encoder.reporting.embedding_map import make_map
 from multitask_encoder.reporting.figures import printable
 from multitask_encoder.reporting.report_page import render
 from multitask_encoder.reporting.run_report import confusion_of, series
-from multitask_encoder.training import run_report
 from multitask_encoder.training.metrics import Answers
 
 EVIL = '<script>document.title="taken"</script>'

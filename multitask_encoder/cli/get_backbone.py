@@ -45,7 +45,7 @@ license: apache-2.0
 language: en
 ---
 
-The files of [{hub_id}](https://huggingface.co/{hub_id}), fetched by `multitask-encoder get-backbone`.
+The files of [{hub_id}](https://huggingface.co/{hub_id}), fetched by multitask-encoder get-backbone.
 """
 DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError)
 
