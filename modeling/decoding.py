@@ -123,8 +123,8 @@ def likeliest_labels(
     """The likeliest sequence of labels in which no entity begins with `I-`.
 
     After `O`, or an entity of another type, an `I-` has no meaning. Of all sequences without one,
-    the one with the greatest sum of logits is taken (Viterbi's algorithm). It is the likeliest
-    label of each unit wherever those already are such a sequence.
+    the one with the greatest sum of logits is taken (Viterbi's algorithm). If the likeliest label
+    of each unit by itself already makes one, that is it.
 
     Args:
         logits (`torch.Tensor` of shape `(batch_size, seq_len, num_labels)`): from a token head.

@@ -267,7 +267,7 @@ def test_index_of_files_that_are_not_there_is_refused(copy):
     (hostile / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": {"a": "lost.safetensors"}}
     (hostile / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "names files that are not there." in refusal(hostile)
+    assert "names files that do not exist." in refusal(hostile)
 
 
 def test_weights_in_several_files_load(folder, tmp_path):
