@@ -11,7 +11,7 @@ import yaml
 
 from multitask_encoder.cli import run as run_multitask
 
-CLASSES = {"topic": {"type": "sequence_classification"}}
+CLASSES: dict[str, dict] = {"topic": {"type": "sequence_classification"}}
 MULTI = {"topic": {**CLASSES["topic"], "problem_type": "multi_label_classification"}}
 REGRESSION = {"topic": {**CLASSES["topic"], "problem_type": "regression"}}
 TAGS = {"slots": {"type": "token_classification"}}
@@ -59,6 +59,27 @@ def write(path: Path, content) -> None:
     else:
         text = lines(content) if isinstance(content, list) else content
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def bad_rows(folder: Path) -> list[tuple]:
+    """Source, problem and row of each bad row of the run in a folder."""
+    rows = (folder / "run" / "bad_rows.jsonl").read_text().splitlines()
+    return [
+        (row["source"].removeprefix(f"{folder}/"), row["problem"], row["row"])
+        for row in map(json.loads, rows)
+    ]
+
+
+def stopped(*argv: str, capsys) -> str:
+    """Runs what is refused, and returns what the user is told."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as raised:
+        run_multitask.main(list(argv))
+    assert raised.value.code == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    (message,) = told.split("error: ")[1:]
+    return f"error: {message.strip()}"
 
 
 @pytest.fixture
@@ -113,22 +134,13 @@ def refused(tmp_path, configured, capsys):
     rows are bad."""
 
     def refused(*argv: str, **config) -> str:
-        return stopped(configured(**config), *argv)
-
-    def stopped(*argv: str) -> str:
-        capsys.readouterr()
+        path = configured(**config)
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(SystemExit) as raised:
-            run_multitask.main(list(argv))
-        assert raised.value.code == 2
+        message = stopped(path, *argv, capsys=capsys)
         assert sorted(tmp_path.rglob("*")) == before
-        told = capsys.readouterr().err
-        assert "Traceback" not in told
-        (message,) = told.split("error: ")[1:]
-        assert "\n" not in message.strip() or message.split(maxsplit=1)[1].startswith("rows are")
-        return f"error: {message.strip()}"
+        assert "\n" not in message or message.split(maxsplit=2)[2].startswith("rows are")
+        return message
 
-    refused.stopped = stopped
     return refused
 
 
@@ -154,14 +166,6 @@ def skipping(tmp_path, configured):
     def run(*argv: str, **config) -> list[tuple]:
         run_multitask.main([configured(on_bad_row="skip", **config), *argv])
         assert (tmp_path / "run" / "all_results.json").is_file()
-        return written()
+        return bad_rows(tmp_path)
 
-    def written() -> list[tuple]:
-        rows = (tmp_path / "run" / "bad_rows.jsonl").read_text().splitlines()
-        return [
-            (row["source"].removeprefix(f"{tmp_path}/"), row["problem"], row["row"])
-            for row in map(json.loads, rows)
-        ]
-
-    run.written = written
     return run

@@ -20,7 +20,7 @@ from multitask_encoder.training.checkpoints import mark_complete
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-TASKS = {
+TASKS: dict[str, dict] = {
     "topic": {"type": "sequence_classification"},
     "entities": {"type": "token_classification", "weight": 2.0},
 }
@@ -169,9 +169,9 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
     # As if each task's own model were the one of all: together they are right where that one is.
     multi = Comparison.of(parse_arguments([path])).multi(3)
     same = {folder_name(model, 3): multi for model in ("multi", *tasks)}
-    rows, _ = run_multitask.load_rows(multi)
-    found = exact_match_together(Comparison(list(tasks), [3], same), 3, rows, "validation")
-    assert found == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
+    splits, _ = run_multitask.load_rows(multi)
+    together = exact_match_together(Comparison(list(tasks), [3], same), 3, splits, "validation")
+    assert together == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
 
 
 def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
@@ -187,10 +187,9 @@ def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
     texts = []
     for task in (None, "one", "other"):
         run = parse_arguments([path, "--do_eval", "false", "--only_task", task or "null"])
-        rows, _ = run_multitask.load_rows(run)
-        run, rows = run_multitask.keep_only_task(run, rows)
+        run, splits = run_multitask.keep_only_task(run, run_multitask.load_rows(run)[0])
         assert list(run.tasks) == ([task] if task else ["one", "other"])
-        texts.append(rows["test"]["data"]["text"])
+        texts.append(splits["test"]["data"]["text"])
     assert texts[0] == texts[1] == texts[2]
 
 

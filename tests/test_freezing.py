@@ -521,7 +521,7 @@ def test_two_ranks_train_the_same_weights(backbone, tmp_path):
         "report": False,
         "disable_tqdm": True,
     }
-    cases = {
+    cases: dict[str, dict] = {
         "gradual": {"unfreeze_layers_per_epoch": 1.0, "layer_learning_rate_decay": 0.5},
         "cached": {"freeze_layers": 1, "cache_frozen_layers": True, "freeze": ["heads.topic"]},
     }

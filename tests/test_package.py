@@ -163,7 +163,7 @@ def test_two_ranks_start_both_ways(backbone, tmp_path):
     }
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    launch += [ROOT / "configs" / "accelerate" / "cpu_two_processes.yaml", "--main_process_port"]
+    launch += [f"{ROOT}/configs/accelerate/cpu_two_processes.yaml", "--main_process_port"]
     ways = {"script": ["run_multitask.py"], "module": ["-m", "multitask_encoder", "train"]}
     for name, way in ways.items():
         keys = [tmp_path / "my.yaml", "--output_dir", tmp_path / name]

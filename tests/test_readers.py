@@ -162,4 +162,3 @@ def test_rows_are_read_as_they_are_asked_for(format, line, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < first + 100_000
     finally:
         tracemalloc.stop()
-        rows.close()

@@ -170,7 +170,7 @@ def test_minimal_exports_of_label_studio(record, row, read):
 
 def test_annotated_minimal_texts_without_spans_have_none(read):
     spans = [{"start": 0, "end": 1, "labels": ["X"]}]
-    rows = [
+    rows: list[dict] = [
         {"text": "a", "annotation_id": 1},
         {"text": "a", "annotation_id": None},
         {"text": "a", "annotation_id": 2, "ner": spans},

@@ -110,7 +110,7 @@ FEATURES = Features(
         "number": Value("int64"),
     }
 )
-WITH_IDS = [
+WITH_IDS: list[dict] = [
     {
         "text": "x",
         "topic": 1,
@@ -121,13 +121,10 @@ WITH_IDS = [
     {"text": "y", "topic": -1, "kinds": [], "entities": [], "number": -1},
     {"text": None, "topic": None, "kinds": None, "entities": None, "number": None},
 ]
-WITH_NAMES = [
-    {"text": "x", "topic": "tech", "kinds": ["b", "a"], "entities": [span(0, 1, "LOC")]},
-    {"text": "y", "topic": None, "kinds": [], "entities": []},
-    {"text": None, "topic": None, "kinds": None, "entities": None},
-]
-WITH_NAMES = [
-    row | {"number": other["number"]} for row, other in zip(WITH_NAMES, WITH_IDS, strict=True)
+WITH_NAMES: list[dict] = [
+    WITH_IDS[0] | {"topic": "tech", "kinds": ["b", "a"], "entities": [span(0, 1, "LOC")]},
+    WITH_IDS[1] | {"topic": None},
+    WITH_IDS[2],
 ]
 
 

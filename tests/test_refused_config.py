@@ -1,7 +1,7 @@
 """Mistakes in a config end in one line that says what, with exit code 2 and nothing written."""
 
 import pytest
-from bad_input import CLASSES, TAGS, WORDS
+from bad_input import CLASSES, TAGS, WORDS, stopped
 
 
 def test_a_run_without_mistakes_is_not_refused(refused, tmp_path, capsys):
@@ -21,11 +21,13 @@ def test_a_run_without_mistakes_is_not_refused(refused, tmp_path, capsys):
         (b"\xff\xfe\x00", "error: {path}: is no YAML: "),
     ],
 )
-def test_config_file(content, message, refused, tmp_path):
+def test_config_file(content, message, tmp_path, capsys):
     path = tmp_path / "my.yaml"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert refused.stopped(str(path)).startswith(message.format(path=path))
+    before = sorted(tmp_path.iterdir())
+    assert stopped(str(path), capsys=capsys).startswith(message.format(path=path))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

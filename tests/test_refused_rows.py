@@ -83,7 +83,7 @@ def test_data(config, message, refused):
     ],
 )  # fmt: skip
 def test_sentence_labels(tasks, row, message, refused, tmp_path):
-    good = {MULTI["topic"]["problem_type"]: [["x", "y"]], "regression": [0.5]}
+    good: dict[str, list] = {MULTI["topic"]["problem_type"]: [["x", "y"]], "regression": [0.5]}
     labels = good.get(tasks["topic"].get("problem_type"), ["x", "y"])
     rows = [{"text": "a b", "topic": label} for label in labels]
     line = refused(train_file=[*rows, row], validation_file=rows, tasks=tasks)

@@ -1,11 +1,13 @@
 """Bad rows of streamed data, met after the training began."""
 
+from typing import Any
+
 import pytest
-from bad_input import BAD, CLASSES, HINT, TEXTS, UNKNOWN, lines, write
+from bad_input import BAD, CLASSES, HINT, TEXTS, UNKNOWN, lines, stopped, write
 
 from multitask_encoder.cli import run as run_multitask
 
-STREAMED = {
+STREAMED: dict[str, Any] = {
     "streaming": True,
     "max_steps": 1,
     "per_device_train_batch_size": 1,
@@ -26,7 +28,7 @@ STREAMED = {
 )  # fmt: skip
 def test_a_streamed_bad_row(train, problem, configured, tmp_path, capsys):
     path = configured(train_file=train, **STREAMED)
-    assert stopped(path, capsys) == f"error: {tmp_path}/train.jsonl{problem}"
+    assert stopped(path, capsys=capsys) == f"error: {tmp_path}/train.jsonl{problem}"
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -34,13 +36,13 @@ def test_a_streamed_file_that_breaks_off(configured, tmp_path, capsys):
     # Behind the rows that are read before training, and among those that are shuffled.
     write(tmp_path / "t.csv", "text,topic\n" + "a,x\n" * 1100 + '"b,x\n')
     config = {**STREAMED, "per_device_train_batch_size": 8}
-    line = stopped(configured(train_file=str(tmp_path / "t.csv"), **config), capsys)
+    line = stopped(configured(train_file=str(tmp_path / "t.csv"), **config), capsys=capsys)
     assert line == f"error: {tmp_path}/t.csv: line 1102: unexpected end of data."
 
 
 def test_streamed_bad_rows_of_a_worker(configured, tmp_path, capsys):
     path = configured(train_file=[*TEXTS, BAD, BAD], dataloader_num_workers=1, **STREAMED)
-    assert stopped(path, capsys).splitlines() == [
+    assert stopped(path, capsys=capsys).splitlines() == [
         "error: 2 rows are not as they should be:",
         f"{tmp_path}/train.jsonl, line 3: 'text' should be a text. Found ' '.",
         f"{tmp_path}/train.jsonl, line 4: 'text' should be a text. Found ' '.",
@@ -49,17 +51,8 @@ def test_streamed_bad_rows_of_a_worker(configured, tmp_path, capsys):
 
 
 def test_streamed_rows_that_are_all_bad(configured, capsys):
-    line = stopped(configured(on_bad_row="skip", train_file=[BAD], **STREAMED), capsys)
+    line = stopped(configured(on_bad_row="skip", train_file=[BAD], **STREAMED), capsys=capsys)
     assert line == "error: A data set that is streamed should have rows. Found no good one."
-
-
-def stopped(path: str, capsys) -> str:
-    with pytest.raises(SystemExit) as raised:
-        run_multitask.main([path])
-    assert raised.value.code == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    return "error: " + told.split("error: ")[1].strip()
 
 
 def test_skipped_rows_of_streamed_data_are_written_once(skipping):

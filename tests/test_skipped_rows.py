@@ -1,7 +1,7 @@
 """Bad rows: refused and all named, or skipped and set aside."""
 
 import pytest
-from bad_input import BAD, HINT, TAGS, TEXTS, UNKNOWN, data_set, lines, write
+from bad_input import BAD, HINT, TAGS, TEXTS, UNKNOWN, bad_rows, data_set, lines, write
 
 from multitask_encoder.cli import run as run_multitask
 
@@ -120,11 +120,11 @@ def test_each_run_begins_the_file_of_skipped_rows_anew(skipping, configured, tmp
     assert not (tmp_path / "run" / "bad_rows.jsonl").exists()
 
 
-def test_a_run_that_is_refused_leaves_the_file_of_the_one_before(skipping, refused):
+def test_a_run_that_is_refused_leaves_the_file_of_the_one_before(skipping, refused, tmp_path):
     before = skipping(train_file=[*TEXTS, BAD])
     assert "rows are bad" in refused(train_file=[BAD], on_bad_row="skip")
     assert "'text' should be a text" in refused(train_file=[*TEXTS, BAD, *TEXTS])
-    assert skipping.written() == before
+    assert bad_rows(tmp_path) == before
 
 
 def test_inspection_lists_bad_rows_and_writes_none(configured, tmp_path, capsys):

@@ -114,7 +114,7 @@ def test_config_that_contradicts_the_weights_takes_no_memory(folder, copy, tmp_p
     tasks = json.loads((folder / "config.json").read_text())["tasks"]
     described, limit = "describes an encoder of", "of the encoder's config should be at most"
     distil = {"model_type": "distilbert", "sinusoidal_pos_embds": True}
-    hostile = {
+    hostile: dict[str, tuple[dict, str]] = {
         "wide": ({"encoder": {"hidden_size": 10**9}}, f"`hidden_size` {limit}"),
         "words": ({"encoder": {"vocab_size": 10**9}}, f"`vocab_size` {limit} 10,000,000"),
         "many words": ({"encoder": {"vocab_size": 10**7}}, f"`vocab_size` {limit} 131,072"),
