@@ -62,15 +62,15 @@ class MultiTaskConfig(PreTrainedConfig):
             - `problem_type`, for sequence_classification: `single_label_classification` (default),
               `multi_label_classification` or `regression`.
             - `pooling`, for sequence_classification: of the vector that the head reads; by default
-              the config's, which is also that of the embedding.
+              the config's, which is also the embedding's.
             - `labelling`, for token_classification: `first` (default), where a word is labelled at
               its first token and entities are whole words, or `all`, where every token is labelled
               and entities begin and end at any token.
             - `loss`, for sentence_embedding: `retention` (default), `cosent`, `in_batch_negatives`
               (see losses.py) or `none`.
             - `dimensions`, for sentence_embedding: sizes from 1 to the encoder's width. The loss is
-              the mean of those of the embedding cut to its first numbers, one for each size
-              (Kusupati et al. 2022, Matryoshka representations); by default that of all numbers.
+              the mean over the embedding cut to each size (Kusupati et al. 2022, Matryoshka
+              representations); by default it is that of the whole embedding.
         head_dropout (`float`): dropout before each head, in [0, 1).
         stride (`int`, *optional*): tokens that a window of a long text shares with the next; by
             default a quarter of a window.
