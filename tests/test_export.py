@@ -422,7 +422,7 @@ def test_what_is_no_finished_model_is_refused(finished, backbone, tmp_path):
     with pytest.raises(OSError, match=r"^Can't load model 'nowhere'"):
         load_finished("nowhere")
     with pytest.raises(
-        OSError, match=r"^Can't load model .*/ruin': It is no folder, and .* Beside it: run\.$"
+        OSError, match=r"^Can't load model .*/ruin': Not a local folder, and .* Beside it: run\.$"
     ):
         load_finished(str(finished.with_name("ruin")))
     with pytest.raises(ValueError, match=r"`model_type` of a finished model's config should be"):
