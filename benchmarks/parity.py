@@ -1,6 +1,6 @@
 """How near every export comes to the model, how fast it answers, and how large it is.
 
-    python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
+    python -m benchmarks.parity [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
 pipeline on torch, the folder loaded again by the typed API, the HTTP service, ONNX in float32 and

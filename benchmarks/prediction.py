@@ -1,6 +1,6 @@
 """How fast files are read and answered, and in how much memory, by a finished model.
 
-    python benchmarks/prediction.py --model runs/quickstart [--rows 2000 20000] [--backend torch]
+    python -m benchmarks.prediction --model runs/quickstart [--rows 2000 20000] [--backend torch]
 
 Writes synthetic rows to a JSONL file and answers each number of them, in both formats, in a process
 of its own as `run_multitask.py --do_predict` does: rows per second of the look through the input
