@@ -286,7 +286,7 @@ def head(name: str, reference: Reference, path: Path) -> Form:
         key, ours = "labels", [one["labels"][name]["label"] for one in expected]
         stock = stock_pipeline("text-classification", truncation=True)
         answers = [one["label"] for one in stock(texts)]
-    largest = largest_differences(reference, partial(plain_heads.answers, stock.model, name))
+    largest = largest_differences(reference, partial(plain_heads.outputs, stock.model, name))
     return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
 
 
