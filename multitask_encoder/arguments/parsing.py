@@ -96,7 +96,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
 
 
 def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") -> tuple:
-    """The dataclasses of `groups` from a mapping of keys; `also` names keys that are read elsewhere."""
+    """The dataclasses of `groups` from a mapping of keys; keys in `also` are read elsewhere."""
     flat = {key: value for key, value in flat.items() if value is not None}
     known = [one.name for group in groups for one in fields(group) if one.init]
     for key in flat:

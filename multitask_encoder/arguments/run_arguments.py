@@ -19,9 +19,9 @@ from multitask_encoder.modeling.configuration_multitask import (
 )
 from multitask_encoder.processor import has_fast_bf16
 
+from .choices import BACKENDS
 from .tasks import TaskArguments
 
-BACKENDS = ("torch", "onnx", "openvino")
 PREDICT_FORMATS = ("jsonl", "parquet")
 PREDICT_WITHOUT = ("embedding", "scores")
 

@@ -50,7 +50,7 @@ def newest_complete_checkpoint(output_dir: Path) -> Path | None:
 
 
 def best_was_chosen_by(folder: Path, metric: str) -> bool:
-    """Whether this metric, e.g. `score`, chose the best checkpoint so far, or none was chosen yet."""
+    """Whether this metric, e.g. `score`, chose the best checkpoint, or there is none yet."""
     state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
     at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
     found = [log.get(f"eval_{metric}") for log in at_best]
