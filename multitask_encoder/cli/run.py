@@ -41,6 +41,7 @@ from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.loading import read_texts
 from multitask_encoder.export.finished_run import finished_run
 from multitask_encoder.export.publish import publish
+from multitask_encoder.files import write_json
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.files import answer_files
 from multitask_encoder.inference.inputs import InputChanged, Inputs, look_through
@@ -55,7 +56,6 @@ from multitask_encoder.reporting.results import (
     print_results,
     print_written,
     training_results,
-    write_json,
 )
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.training.checkpoints import (

@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from multitask_encoder.files import write_text
 from multitask_encoder.reporting.figures import draw_differences, svg
 from multitask_encoder.reporting.report_page import PAGE, render
-from multitask_encoder.reporting.results import write_text
 
 from .report import METRICS_HEADER, compared, metrics_rows, plot_size
 

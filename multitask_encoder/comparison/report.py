@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from multitask_encoder.files import write_json, write_text
 from multitask_encoder.reporting.figures import draw_differences, save_png
-from multitask_encoder.reporting.results import write_json, write_text
 from multitask_encoder.training.metrics import METRICS
 
 # Split -> what its metrics begin with.

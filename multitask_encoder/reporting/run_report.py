@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.data.label_alignment import word_ranges
 from multitask_encoder.data.preprocessing import text_and_words
+from multitask_encoder.files import write_text
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
@@ -46,7 +47,7 @@ from .report_page import (
     said_of_maps,
     write_pictures,
 )
-from .results import results_rows, write_text
+from .results import results_rows
 
 logger = logging.getLogger("run_multitask.report")
 
