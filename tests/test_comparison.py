@@ -249,7 +249,7 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
     assert report["tasks"]["topic"]["metrics"]["accuracy"]["differences"] == before[1:]
     assert report["models"]["topic"]["seconds"] is None
     assert report["models"]["multi"]["seconds"] > 0
-    assert "A run that was resumed" in (folder / "report.md").read_text()
+    assert "No training time is shown for a resumed run" in (folder / "report.md").read_text()
 
 
 def test_a_run_started_by_itself_is_one_of_them(config, plan, tmp_path):

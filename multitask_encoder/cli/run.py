@@ -34,7 +34,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.cli.errors import fail, fail_without
 from multitask_encoder.comparison.measuring import measure
 from multitask_encoder.comparison.page import write_comparison_page
-from multitask_encoder.comparison.report import PREFIXES, can_plot, write_report
+from multitask_encoder.comparison.report import PREFIXES, write_report
 from multitask_encoder.comparison.runs import Comparison, is_finished, mark_finished
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
@@ -50,6 +50,7 @@ from multitask_encoder.inference.parts import OtherAnswers, parts_in
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
+from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE, PICTURES
 from multitask_encoder.reporting.results import (
     print_inspection,

@@ -5,6 +5,7 @@ colour, light or dark) and a PNG shows several of them. Labels are drawn as they
 is read as a formula.
 """
 
+import importlib.util
 import io
 import re
 import warnings
@@ -43,6 +44,11 @@ LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
 
 Series = list[tuple[float, float]]
 Draw = Callable[["Axes"], None]
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
@@ -137,25 +143,30 @@ def draw_map(
     return drawn
 
 
-def draw_differences(axes: "Axes", found: dict[str, dict]) -> None:
+def draw_differences(axes: "Axes", results: dict[str, dict]) -> None:
     """Multi-task - single-task: each seed as a dot, their mean as a diamond, two standard errors as
     a bar.
 
     Args:
-        found (`dict[str, dict]`): by title, what `comparison.report.paired` gives.
+        results (`dict[str, dict]`): by title, from `comparison.differences.paired`.
     """
     axes.axvline(0, color=INK, linewidth=1)
-    for place, one in enumerate(found.values()):
-        dots = one["differences"]
+    for place, result in enumerate(results.values()):
+        dots, error = result["differences"], result["standard_error"]
         axes.plot(dots, [place] * len(dots), "o", color=COLOURS[0], alpha=0.5)
-        bar = 2 * one["standard_error"] if one["standard_error"] is not None else None
+        bar = None if error is None else 2 * error
         axes.errorbar(
-            one["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
+            result["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
         )
-    axes.set_yticks(range(len(found)), list(found))
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_yticks(range(len(results)), list(results))
+    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_title("Dots: seeds. Diamonds: their mean, with two standard errors")
     axes.set_xlabel("multi-task - single-task, points (right of 0: multi-task is better)")
+
+
+def differences_size(count: int) -> tuple[float, float]:
+    """Width and height, in inches, of `draw_differences` with `count` results."""
+    return 8, 1.5 + 0.5 * count
 
 
 def shortened(label: str) -> str:
