@@ -291,21 +291,21 @@ def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, 
     [
         (
             {"tasks": {"topic": TASKS["topic"]}},
-            "needs several tasks, and one of them with labels. ",
+            "needs several tasks, at least one with labels. ",
         ),
-        ({"only_task": "topic"}, "needs several tasks, and one of them with labels. Found topic."),
+        ({"only_task": "topic"}, "needs several tasks, at least one with labels. Found topic."),
         ({"only_task": "mood"}, "only_task should be one of topic, entities. Found 'mood'."),
         ({"do_train": False}, "needs do_train. Found False."),
         ({"do_inspect": True}, "can't be combined with do_inspect."),
         ({"resume_from_checkpoint": "x"}, "can't be combined with resume_from_checkpoint."),
-        ({"compare_seeds": [1, 2, 1]}, "compare_seeds should be different ones. Found [1, 2, 1]."),
+        ({"compare_seeds": [1, 2, 1]}, "compare_seeds should be distinct. Found [1, 2, 1]."),
         (
             {"do_eval": False, "do_test": False},
             "needs a test split with do_test, or a validation split with do_eval. Found neither.",
         ),
         (
             {"tasks": {"multi": {**TASKS["topic"], "column": "topic"}, **TASKS}},
-            "In a comparison no task should be named 'multi'",
+            "A compared task can't be named 'multi'",
         ),
     ],
 )
