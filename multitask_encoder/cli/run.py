@@ -44,7 +44,7 @@ from multitask_encoder.export.publish import publish
 from multitask_encoder.files import write_json
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.files import answer_files
-from multitask_encoder.inference.inputs import InputChanged, Inputs, look_through
+from multitask_encoder.inference.inputs import InputChanged, Inputs, scan_inputs
 from multitask_encoder.inference.loading import load_pipeline, read_as
 from multitask_encoder.inference.parts import OtherAnswers, parts_in
 from multitask_encoder.inference.tables import Layout
@@ -399,7 +399,7 @@ def look_at_texts(
     for name in tasks:
         if name not in config.tasks:
             raise ValueError(f"The model has no task {name!r}. It has {', '.join(config.tasks)}.")
-    inputs = look_through(
+    inputs = scan_inputs(
         partial(read_texts, run.data.predict_file, run.data),
         run.data.predict_shard_size,
         run.data.predict_columns,
