@@ -177,15 +177,16 @@ def is_finished(run: RunArguments) -> bool:
     folder = Path(run.training.output_dir)
     if not (folder / "config.yaml").is_file():
         return False
-    found = _settings(parse_arguments([str(folder / "config.yaml")]))
+    settings = _settings(parse_arguments([str(folder / "config.yaml")]))
     for key, wanted in _settings(run).items():
-        if found.get(key) == wanted:
+        if settings.get(key) == wanted:
             continue
         if run.training.overwrite_output_dir:
             return False
         raise ValueError(
             f"{folder} holds a run of another config: {key} should be {wanted!r}. Found "
-            f"{found.get(key)!r}. Replace it by --overwrite_output_dir, or name another output_dir."
+            f"{settings.get(key)!r}. Replace it by --overwrite_output_dir, or name another "
+            "output_dir."
         )
     if (folder / "all_results.json").is_file():
         return True

@@ -69,7 +69,7 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
 
 
 def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: str) -> None:
-    """How often each label was predicted for each expected one; darker: a larger share of its line.
+    """How often each label was predicted for each expected label; the darker, the larger its share.
 
     Args:
         counts (`np.ndarray` of shape `(num_labels, num_labels)`): expected labels down, predicted
