@@ -250,7 +250,7 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
     assert report["tasks"]["topic"]["metrics"]["accuracy"]["differences"] == before[1:]
     assert report["models"]["topic"]["seconds"] is None
     assert report["models"]["multi"]["seconds"] > 0
-    assert "A run that was resumed" in (folder / "report.md").read_text()
+    assert "No training time is shown for a resumed run" in (folder / "report.md").read_text()
 
 
 def test_a_run_started_by_itself_is_one_of_them(config, plan, tmp_path):
@@ -292,21 +292,21 @@ def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, 
     [
         (
             {"tasks": {"topic": TASKS["topic"]}},
-            "needs several tasks, and one of them with labels. ",
+            "needs several tasks, at least one with labels. ",
         ),
-        ({"only_task": "topic"}, "needs several tasks, and one of them with labels. Found topic."),
+        ({"only_task": "topic"}, "needs several tasks, at least one with labels. Found topic."),
         ({"only_task": "mood"}, "only_task should be one of topic, entities. Found 'mood'."),
         ({"do_train": False}, "needs do_train. Found False."),
         ({"do_inspect": True}, "can't be combined with do_inspect."),
         ({"resume_from_checkpoint": "x"}, "can't be combined with resume_from_checkpoint."),
-        ({"compare_seeds": [1, 2, 1]}, "compare_seeds should be different ones. Found [1, 2, 1]."),
+        ({"compare_seeds": [1, 2, 1]}, "compare_seeds should be distinct. Found [1, 2, 1]."),
         (
             {"do_eval": False, "do_test": False},
             "needs a test split with do_test, or a validation split with do_eval. Found neither.",
         ),
         (
             {"tasks": {"multi": {**TASKS["topic"], "column": "topic"}, **TASKS}},
-            "In a comparison no task should be named 'multi'",
+            "A compared task can't be named 'multi'",
         ),
     ],
 )

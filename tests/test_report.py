@@ -5,14 +5,11 @@ import math
 
 import pytest
 
-from multitask_encoder.comparison.report import (
-    can_plot,
-    in_words,
-    make_report,
-    paired,
-    report_text,
-    write_report,
-)
+from multitask_encoder.comparison.differences import paired
+from multitask_encoder.comparison.markdown import report_text
+from multitask_encoder.comparison.report import make_report, write_report
+from multitask_encoder.comparison.wording import in_words
+from multitask_encoder.reporting.figures import can_plot
 
 TASKS: dict[str, dict] = {
     "intent": {
@@ -130,7 +127,7 @@ def test_it_says_where_sharing_hurts(report):
     assert "| slots | **f1** | 94.10 | 94.60 | -0.50 | 0.10 |" in text
     assert "| slots | recall | 94.10 | 94.60 | -0.50 | 0.10 |" in text
     assert "| whole rows | **exact_match** | 94.10 | 93.00 | +1.10 | 1.50 |" in text
-    assert "those of 3 seeds: few, " in text
+    assert "come from 3 seeds, too few for a precise estimate. " in text
 
 
 def test_it_says_where_nothing_hurts():
@@ -173,7 +170,7 @@ def test_embeddings_are_compared_with_those_before_training(report):
     report["embedding"] = {}
     assert "Embeddings" not in report_text(report)
     report["similarity_to_start"] = [0.5, 0.25, 0.75]
-    assert "a text's embedding after training with that before: 0.500." in report_text(report)
+    assert "a text's embeddings before and after training: 0.500." in report_text(report)
 
 
 def test_models_are_added_up(report):
@@ -188,7 +185,7 @@ def test_models_are_added_up(report):
     report["models"]["slots"]["seconds"] = None
     text = report_text(report)
     assert "| single-task models together | 2,500 | 8.0 | 20 | - |" in text
-    assert "A run that was resumed knows the time of its last part only" in text
+    assert "No training time is shown for a resumed run" in text
 
 
 def test_one_single_task_model_is_not_added_up(report):
@@ -197,7 +194,7 @@ def test_one_single_task_model_is_not_added_up(report):
     report["speed"] = {"texts": 50, "multi": [20.0], "single": [10.0]}
     text = report_text(report)
     assert "together" not in text
-    assert "10 (10 to 10) by the single-task one. Ratio: 2.00 (2.00 to 2.00)." in text
+    assert "10 (10 to 10) by the single-task model. Ratio: 2.00 (2.00 to 2.00)." in text
 
 
 # Files

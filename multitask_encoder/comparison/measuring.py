@@ -1,6 +1,6 @@
-"""What is measured on the finished models of a comparison, beside what their runs have written.
+"""Measurements on the finished models of a comparison, beyond the results of their runs.
 
-Which rows single-task models get right together, how large and how fast they are, how far the
+The rows that all single-task models get right, the size and speed of the models, and how far the
 embeddings have moved.
 """
 
@@ -33,8 +33,8 @@ SPEED_ROUNDS, MOST_TEXTS = 5, 500
 
 
 def measure(comparison: Comparison) -> dict[str, Any]:
-    """The whole report, see report.py. To be called by every rank: they share the predictions; what
-    remains, the first one measures, and the report of the others lacks it."""
+    """The whole report, see report.py. Every rank must call it: they share the predictions. Only
+    the first measures the rest, which other ranks' reports lack."""
     first = comparison.multi(comparison.seeds[0])
     together, similarity = [], []
     for seed in comparison.seeds:
@@ -62,7 +62,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
 
 
 def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    """What a run has left in its folder, in float32."""
+    """The tokenizer and the model of a finished run, in float32."""
     folder = run.training.output_dir
     return load_tokenizer(folder), load_finished_model(folder)
 
@@ -73,8 +73,7 @@ def _results(run: RunArguments) -> dict[str, Any]:
 
 
 def _texts(parts: dict[str, Dataset]) -> list[str]:
-    """The texts of loaded rows, words joined by spaces; not those of pairs, which are only to be
-    compared."""
+    """The texts of loaded rows, words joined by spaces; without pairs, which have no labels."""
     texts: list[str] = []
     for rows in parts.values():
         if "tokens" in rows.column_names:
@@ -88,8 +87,8 @@ def _texts(parts: dict[str, Dataset]) -> list[str]:
 
 
 def exact_match_together(comparison: Comparison, seed: int, rows: Rows, split: str) -> float | None:
-    """The share of rows, in 0..1, that every single-task model gets right; `exact_match` of a model
-    that were all of them. None where there is no task that it counts."""
+    """The share of rows, in 0..1, that all single-task models get right: their joint `exact_match`.
+    None if no task counts for it."""
     run = comparison.multi(seed)
     tokenizer, model = load_finished(run)
     with run.training.main_process_first(desc="tokenizing"):
@@ -105,13 +104,13 @@ def exact_match_together(comparison: Comparison, seed: int, rows: Rows, split: s
 
 
 def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> np.ndarray:
-    """What the model of a finished run predicts for a task, as `compute_metrics` takes it."""
+    """The predictions of a finished run for a task, in the form of `compute_metrics`."""
     tokenizer, model = load_finished(run)
     labels = model.config.tasks[name].get("labels")
     if labels != task["labels"]:
         raise ValueError(
-            f"{run.training.output_dir} should know the labels {', '.join(task['labels'])} of task "
-            f"{name!r}. Found {', '.join(labels)}."
+            f"{run.training.output_dir} should have the labels {', '.join(task['labels'])} for "
+            f"task {name!r}. Found {', '.join(labels)}."
         )
     trainer = MultiTaskTrainer(
         model=model,
@@ -127,9 +126,9 @@ def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> 
 
 
 def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Of the multi-task model, and of each task's own: `parameters`, `bytes` of the weights on
-    disk; means over the seeds of `steps` of the optimizer and of `seconds` of training, None where
-    a run was resumed, which knows the time of its last part only."""
+    """Each model's `parameters`, `bytes` of weights on disk, and, as means over the seeds,
+    optimizer `steps` and `seconds` of training (None if a run was resumed: only its last part
+    was timed)."""
     described = {}
     for name in (MULTI, *comparison.tasks):
         runs = [
@@ -138,14 +137,14 @@ def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
         ]
         folder = Path(runs[0].training.output_dir)
         results = [_results(run) for run in runs]
-        resumed = any(one.get("train_resumed") for one in results)
+        resumed = any(result.get("train_resumed") for result in results)
         described[name] = {
             "parameters": load_finished(runs[0])[1].num_parameters(),
             "bytes": sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
             "steps": statistics.mean(_steps(run) for run in runs),
             "seconds": None
             if resumed
-            else statistics.mean(one["train_runtime"] for one in results),
+            else statistics.mean(result["train_runtime"] for result in results),
         }
     return described
 
@@ -156,9 +155,9 @@ def _steps(run: RunArguments) -> int:
 
 
 def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
-    """Sentences per second, all answers: of the multi-task model (`multi`), and of the single-task
-    models one after the other (`single`), a value a round. They take turns, so that whatever drifts
-    comes to both alike."""
+    """Sentences per second with all answers: by the multi-task model (`multi`), and by the
+    single-task models one after the other (`single`), a value per round. They take turns, so that
+    drift affects both alike."""
     seed, texts = comparison.seeds[0], texts[:MOST_TEXTS]
     multi = _pipeline(comparison.multi(seed))
     singles = [_pipeline(comparison.single(task, seed)) for task in comparison.tasks]
@@ -169,20 +168,20 @@ def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
 
     contestants: dict[str, Callable[[list[str]], Any]] = {"multi": multi, "single": all_singles}
     for answer in contestants.values():
-        answer(texts[:32])  # first calls cost more
-    found: dict[str, Any] = {"texts": len(texts), "multi": [], "single": []}
+        answer(texts[:32])  # the first calls are slower
+    rates: dict[str, Any] = {"texts": len(texts), "multi": [], "single": []}
     for number in range(SPEED_ROUNDS):
         for name in sorted(contestants, reverse=bool(number % 2)):
             start = time.perf_counter()
             contestants[name](texts)
-            found[name].append(len(texts) / (time.perf_counter() - start))
-    return found
+            rates[name].append(len(texts) / (time.perf_counter() - start))
+    return rates
 
 
 def _pipeline(run: RunArguments) -> MultiTaskPipeline:
     tokenizer, model = load_finished(run)
     if run.training.bf16:
-        model = model.to(torch.bfloat16)  # as predictions are made
+        model = model.to(torch.bfloat16)  # as in predictions
     return MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=run.training.device)
 
 
@@ -190,8 +189,8 @@ def _pipeline(run: RunArguments) -> MultiTaskPipeline:
 
 
 def similarity_to_start(run: RunArguments, rows: Rows, texts: list[str]) -> float:
-    """The mean cosine similarity, in -1..1, of each text's embedding by the trained model with that
-    by the encoder that the run began with. It needs no labels, and says nothing of good or bad."""
+    """The mean cosine similarity, in -1..1, between each text's embedding by the trained model and
+    by the encoder that the run started from. Needs no labels, and doesn't say which is better."""
 
     def vectors(tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> torch.Tensor:
         device = run.training.device

@@ -4,37 +4,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from multitask_encoder.reporting.figures import draw_differences, svg
+from multitask_encoder.files import write_text
+from multitask_encoder.reporting.figures import differences_size, draw_differences, svg
 from multitask_encoder.reporting.report_page import PAGE, render
-from multitask_encoder.reporting.results import write_text
 
-from .report import METRICS_HEADER, compared, metrics_rows, plot_size
+from .differences import compared
+from .wording import METRICS_HEADER, metrics_rows
 
 
 def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
-    """Write the page of a comparison with single-task models, which links to those of its runs.
+    """Write the page of a comparison, with links to the pages of its runs.
 
     Args:
-        report (`dict[str, Any]`): of `report.make_report`.
+        report (`dict[str, Any]`): from `report.make_report`.
         runs (`list[str]`): the names of the runs' folders.
-        folder (`Path`): that they are in.
+        folder (`Path`): the folder that holds them.
     """
-    found = compared(report)
+    deciding = compared(report)
     summary = " ".join(report["summary"])
     content = {
         "title": folder.resolve().name,
-        "subtitle": "One model of all tasks beside one model for each of them.",
+        "subtitle": "One multi-task model beside one single-task model per task.",
         "comparison": {
             "summary": report["summary"],
-            "note": f"In percent, on the {report['split']} split; differences are points. The "
+            "note": f"In percent, on the {report['split']} split; differences are in points. The "
             "metric with a * decides.",
             "plot": svg(
-                partial(draw_differences, found=found),
-                plot_size(found),
+                partial(draw_differences, results=deciding),
+                differences_size(len(deciding)),
                 "comparison",
                 f"Multi-task minus single-task, each seed and their means. {summary}",
             )
-            if found
+            if deciding
             else None,
             "header": METRICS_HEADER,
             "rows": [

@@ -1,7 +1,7 @@
-"""Which runs a comparison of multi-task with single-task models is made of, and which are done.
+"""The runs that a comparison of multi-task with single-task models consists of, and their state.
 
-Each is an ordinary run in a folder of its own, so that any of them can as well be started by
-itself, elsewhere too: `run_multitask.py my.yaml --seed 1 --only_task intent --output_dir
+Each is an ordinary run in a folder of its own, so any of them can also be started alone, even on
+another machine: `run_multitask.py my.yaml --seed 1 --only_task intent --output_dir
 runs/mine/intent-seed1`.
 """
 
@@ -16,36 +16,35 @@ from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_r
 
 MULTI, UNTRAINED = "multi", "untrained"
 
-# What one start only is asked for; a comparison has nothing of it.
+# Keys that a comparison can't be combined with.
 OF_ONE_START = ("do_inspect", "do_predict", "push_to_hub", "resume_from_checkpoint")
-# Keys that no run of a comparison is given.
-LEFT_OUT = (
+# Keys that are not passed on to the runs of a comparison.
+LEFT_OUT = {
     *OF_ONE_START,
-    *("compare_single_task", "compare_seeds", "examples", "overwrite_output_dir", "predict_file"),
-    *("predict_output", "predict_format", "predict_shard_size", "predict_columns"),
-    "predict_without",
-)
-# Keys that may differ between the run that is found and the one that is wanted.
-WITHOUT_EFFECT = (
+    *("compare_single_task", "compare_seeds", "examples", "overwrite_output_dir"),
+    *("predict_file", "predict_output", "predict_format", "predict_shard_size"),
+    *("predict_columns", "predict_without"),
+}
+# Keys that may differ between a finished run and the same run asked for again.
+WITHOUT_EFFECT = {
     *LEFT_OUT,
-    *("disable_tqdm", "num_proc", "output_dir", "project", "report", "report_to"),
-    "run_name",
+    *("disable_tqdm", "num_proc", "output_dir", "project", "report", "report_to", "run_name"),
     *("save_total_limit", "log_level", "log_level_replica", "log_on_each_node", "logging_dir"),
     *("logging_first_step", "logging_steps", "logging_strategy", "trackio_space_id"),
     *("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_pin_memory"),
     *("dataloader_prefetch_factor", "hub_model_id", "hub_private_repo", "hub_revision"),
-)
+}
 
 
 @dataclass
 class Comparison:
-    """The runs by the names of their folders, in the order they are made.
+    """The runs by the names of their folders, in training order.
 
     Attributes:
-        tasks (`list[str]`): those that have a model of their own.
-        seeds (`list[int]`): each run is made with each of them.
+        tasks (`list[str]`): the tasks with a single-task model.
+        seeds (`list[int]`): each model is trained once per seed.
         runs (`dict[str, RunArguments]`): `multi-seed0`, `<task>-seed0`, ..., and `untrained`, with
-            the first seed, where a task's embeddings are to be compared with those before training.
+            the first seed, if a task's embeddings are compared with the untrained encoder's.
     """
 
     tasks: list[str]
@@ -54,10 +53,10 @@ class Comparison:
 
     @classmethod
     def of(cls, run: RunArguments) -> "Comparison":
-        """All runs that are asked for, each a `RunArguments` of its own.
+        """All runs of the comparison that `run` asks for, each with its own `RunArguments`.
 
         Raises:
-            ValueError: a run that can't be compared with single-task models.
+            ValueError: `run` can't be compared with single-task models.
         """
         tasks, seeds = single_tasks(run), run.training.compare_seeds or [run.training.seed]
         _check(run, tasks, seeds)
@@ -65,9 +64,9 @@ class Comparison:
 
         def make(name: str, **keys: Any) -> RunArguments:
             folder = str(Path(run.training.output_dir, name))
-            one = resolve({**shared, **keys, "output_dir": folder})
-            one.training.overwrite_output_dir = run.training.overwrite_output_dir
-            return one
+            made = resolve({**shared, **keys, "output_dir": folder})
+            made.training.overwrite_output_dir = run.training.overwrite_output_dir
+            return made
 
         runs = {}
         for seed in seeds:
@@ -76,24 +75,24 @@ class Comparison:
                 name = folder_name(task, seed)
                 keys = {**_best_metric(run, task), **_own_freezing(run, task)}
                 runs[name] = make(name, seed=seed, only_task=task, **keys)
-        if any(task.type == "sentence_embedding" for task in run.tasks.values()):
+        if len(tasks) < len(run.tasks):  # the others are sentence embeddings
             runs[UNTRAINED] = make(UNTRAINED, seed=seeds[0], do_train=False, report=False)
         return cls(tasks, seeds, runs)
 
     def multi(self, seed: int) -> RunArguments:
-        """The run of all tasks."""
+        """The multi-task run."""
         return self.runs[folder_name(MULTI, seed)]
 
     def single(self, task: str, seed: int) -> RunArguments:
-        """The run of one task alone."""
+        """The run of a single task."""
         return self.runs[folder_name(task, seed)]
 
     def check_data(self) -> None:
-        """Refuse what would end one of the runs only when its turn has come.
+        """Refuse, before any run, data that would end one of them later.
 
         Raises:
-            BadRows, FileNotFoundError, ValueError: as `load_rows`; or a task whose data sets lack a
-                split, or no split to compare on.
+            BadRows, FileNotFoundError, ValueError: as `load_rows`; also if a task's data sets lack
+                a split, or there is no split to compare on.
         """
         multi = self.multi(self.seeds[0])
         rows, _ = load_rows(multi)
@@ -103,20 +102,20 @@ class Comparison:
 
 
 def single_tasks(run: RunArguments) -> list[str]:
-    """The tasks that get a model of their own."""
+    """The tasks with a single-task model: all but sentence embeddings."""
     return [name for name, task in run.tasks.items() if task.type != "sentence_embedding"]
 
 
 def folder_name(model: str, seed: int) -> str:
-    """Of a run: its task, or `multi`, and its seed."""
+    """The folder of a run; `model` is a task or `multi`."""
     return f"{model}-seed{seed}"
 
 
 def compared_split(run: RunArguments, rows: Rows) -> str:
-    """The split that models are compared on: `test`, or else `validation`.
+    """The split to compare models on: `test`, or else `validation`.
 
     Raises:
-        ValueError: the run is evaluated on neither.
+        ValueError: the run evaluates neither.
     """
     if run.training.do_test and "test" in rows:
         return "test"
@@ -135,21 +134,23 @@ def _check(run: RunArguments, tasks: list[str], seeds: list[int]) -> None:
         if getattr(run.training, key) not in (None, False, "false", "False"):
             raise ValueError(
                 f"compare_single_task can't be combined with {key}. Leave it out: a comparison "
-                "goes on by itself, and its runs are folders like any other."
+                "resumes by itself, and its runs are ordinary run folders."
             )
     if run.model.only_task is not None or len(run.tasks) < 2 or not tasks:
         found = run.model.only_task or ", ".join(run.tasks)
         raise ValueError(
-            f"compare_single_task needs several tasks, and one of them with labels. Found {found}."
+            f"compare_single_task needs several tasks, at least one with labels. Found {found}."
         )
     if MULTI in tasks:
-        raise ValueError(f"In a comparison no task should be named {MULTI!r}: its folder has it.")
+        raise ValueError(
+            f"A compared task can't be named {MULTI!r}: the multi-task runs use that name."
+        )
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"compare_seeds should be different ones. Found {seeds}.")
+        raise ValueError(f"compare_seeds should be distinct. Found {seeds}.")
 
 
 def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
-    """What `best` means to a single-task model: the same, unless that is about other tasks."""
+    """The best metric of a single-task run: the multi-task run's, or `score` if it has none."""
     metric = (run.training.metric_for_best_model or "score").removeprefix("eval_")
     problem_type = run.tasks[task].problem_type or "single_label_classification"
     alone = {"type": run.tasks[task].type, "problem_type": problem_type}
@@ -160,7 +161,7 @@ def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
 
 
 def _own_freezing(run: RunArguments, task: str) -> dict[str, Any]:
-    """What of `freeze` a model of that task alone has: not the heads of others."""
+    """`freeze` of a single-task run: without the heads of other tasks."""
     if run.training.freeze is None:
         return {}
     others = {f"heads.{name}" for name in run.tasks if name != task}
@@ -168,23 +169,23 @@ def _own_freezing(run: RunArguments, task: str) -> dict[str, Any]:
 
 
 def is_finished(run: RunArguments) -> bool:
-    """Whether a run has been made. One that broke off is set to go on from its checkpoint.
+    """Whether a run is finished. An interrupted run is set to resume from its checkpoint.
 
     Raises:
-        ValueError: its folder holds a run of another config, which may not be overwritten.
+        ValueError: the folder holds a run of another config, and may not be overwritten.
     """
     folder = Path(run.training.output_dir)
     if not (folder / "config.yaml").is_file():
         return False
-    found = _settings(parse_arguments([str(folder / "config.yaml")]))
+    settings = _settings(parse_arguments([str(folder / "config.yaml")]))
     for key, wanted in _settings(run).items():
-        if found.get(key) == wanted:
+        if settings.get(key) == wanted:
             continue
         if run.training.overwrite_output_dir:
             return False
         raise ValueError(
             f"{folder} holds a run of another config: {key} should be {wanted!r}. Found "
-            f"{found.get(key)!r}. Replace such runs by --overwrite_output_dir, or name another "
+            f"{settings.get(key)!r}. Replace it by --overwrite_output_dir, or name another "
             "output_dir."
         )
     if (folder / "all_results.json").is_file():
@@ -194,23 +195,23 @@ def is_finished(run: RunArguments) -> bool:
 
 
 def mark_finished(run: RunArguments) -> None:
-    """Write the config of a run that was evaluated and not trained, which leaves none."""
+    """Write the config of a run that was only evaluated, since only training writes it."""
     if not run.training.do_train and run.training.process_index == 0:
         run.save(Path(run.training.output_dir) / "config.yaml")
 
 
 def _settings(run: RunArguments) -> dict[str, Any]:
-    """All that decides what comes out of a run."""
+    """All settings that affect the results of a run."""
     settings = {
         **asdict(run.model),
         **asdict(run.data),
         **run.training.to_dict(),
         **{f"tasks.{name}": asdict(task) for name, task in run.tasks.items()},
-        # Which there are, and in which order: of heads, and of an epoch's rows.
+        # Their order matters: that of the heads, and of the rows in an epoch.
         "tasks": list(run.tasks),
         "datasets": list(run.datasets),
     }
-    if run.given.get("datasets"):  # else the one is `run.data`
+    if run.given.get("datasets"):  # else the only one is `run.data`
         for name, source in run.datasets.items():
             settings[f"datasets.{name}"] = asdict(source)
     return {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}

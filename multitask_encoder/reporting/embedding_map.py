@@ -1,7 +1,7 @@
-"""Where texts lie: their sentence embeddings in two dimensions, and who is whose neighbour.
+"""Sentence embeddings in two dimensions, and how often neighbours share a label.
 
-Two dimensions show a part of what 384 hold. So what a map shows is said in a number as well, which
-knows no projection: the share of texts whose nearest text has the same label.
+Two dimensions show only a part of several hundred. So each map comes with a number that needs no
+projection: the share of texts whose nearest text has the same label.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.retention import embed
 
+from .confusions import is_single_label
+
 MOST_TEXTS = 500  # on one map
 
 
@@ -23,11 +25,10 @@ class Map(NamedTuple):
 
     Args:
         points (`np.ndarray` of shape `(num_texts, 2)`): along the two directions in which these
-            vectors, of length 1, differ most. Other vectors have other directions, on the same
-            scale.
-        shown (`float`): the share of the vectors' variance that those two directions have, 0..1.
-        agreeing (`float`): the share of texts, 0..1, whose nearest other text, by the cosine in all
-            dimensions, has the same label.
+            unit vectors differ most. Other vectors have other directions, on the same scale.
+        shown (`float`): the share of the vectors' variance in those two directions, 0..1.
+        agreeing (`float`): the share of texts, 0..1, whose nearest other text (by cosine, in all
+            dimensions) has the same label.
     """
 
     points: np.ndarray
@@ -36,15 +37,12 @@ class Map(NamedTuple):
 
 
 def mapped_windows(windows: Dataset, tasks: dict[str, dict]) -> dict[str, np.ndarray]:
-    """Which preprocessed rows the map of each single-label task shows: up to `MOST_TEXTS` of those
-    that have a label, drawn at random; the same ones at every call and, as far as they have labels,
-    for every task."""
+    """The preprocessed rows on the map of each single-label task: up to `MOST_TEXTS` labelled rows,
+    drawn at random; the same at every call and, if labelled, for every task."""
     order = np.random.default_rng(0).permutation(len(windows))
     chosen = {}
     for name, task in tasks.items():
-        if task.get("problem_type") != "single_label_classification" or (
-            task["type"] != "sequence_classification"
-        ):
+        if not is_single_label(task):
             continue
         labels = np.asarray(windows[name][:])  # of a row's first window; absent in the others
         places = np.sort(order[labels[order] >= 0][:MOST_TEXTS])
@@ -56,10 +54,9 @@ def mapped_windows(windows: Dataset, tasks: dict[str, dict]) -> dict[str, np.nda
 def embed_mapped(
     windows: Dataset, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase
 ) -> dict[int, np.ndarray]:
-    """The unit vector, of shape `(hidden_size,)`, of each row that any map shows, by its place."""
-    places = sorted(
-        {int(one) for of in mapped_windows(windows, model.config.tasks).values() for one in of}
-    )
+    """The unit vector, of shape `(hidden_size,)`, of each row on any map, by its place."""
+    chosen = mapped_windows(windows, model.config.tasks)
+    places = sorted({int(place) for places in chosen.values() for place in places})
     if not places:
         return {}
     vectors = embed(windows[places]["input_ids"], model.eval(), tokenizer.pad_token_id)
@@ -67,10 +64,10 @@ def embed_mapped(
 
 
 def make_map(vectors: np.ndarray, labels: np.ndarray) -> Map:
-    """The map of some texts.
+    """Project texts to two dimensions.
 
     Args:
-        vectors (`np.ndarray` of shape `(num_texts, hidden_size)`): of length 1; three or more.
+        vectors (`np.ndarray` of shape `(num_texts, hidden_size)`): three or more unit vectors.
         labels (`np.ndarray` of shape `(num_texts,)`): class ids.
     """
     if not np.ptp(vectors, axis=0).any():  # all alike: no direction in which they differ

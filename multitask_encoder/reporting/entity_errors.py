@@ -1,17 +1,17 @@
 """What kind of error each wrong entity is.
 
 An entity is a run of units with a label. Within a row, expected entities don't overlap each other,
-nor do predicted ones. They are paired one to one, those that overlap:
+nor do predicted entities. Entities that overlap are paired one to one:
 
-1. with the same borders;
-2. of the rest, those with the same label before others, then those that share more units, then
-   those further left.
+1. pairs with the same borders first;
+2. then pairs with the same label before others, those that share more units before others, and
+   from left to right.
 
 The kind of a pair is `right` (same borders and label), `wrong type` (same borders, another label),
-`wrong border` (other borders, same label) or `wrong both`. What is left is `missed` (expected, not
+`wrong border` (other borders, same label) or `wrong both`. The rest are `missed` (expected, not
 paired) or `spurious` (predicted, not paired). So every expected entity counts once, as anything but
-spurious; every predicted one counts once, as anything but missed; and what is right is what
-precision and recall count as right.
+spurious; every predicted entity counts once, as anything but missed; and `right` is the same as in
+precision and recall.
 """
 
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ from multitask_encoder.modeling.decoding import tags_to_spans
 
 RIGHT, MISSED, SPURIOUS = "right", "missed", "spurious"
 WRONG_TYPE, WRONG_BORDER, WRONG_BOTH = "wrong type", "wrong border", "wrong both"
-# Each with what it says.
+# Kind -> its meaning.
 ERRORS = {
-    MISSED: "nothing was found there",
-    SPURIOUS: "there is nothing to be found",
-    WRONG_TYPE: "found with its borders, under another label",
-    WRONG_BORDER: "found under its label, with other borders",
-    WRONG_BOTH: "another label, and other borders",
+    MISSED: "nothing was found here",
+    SPURIOUS: "no entity was expected here",
+    WRONG_TYPE: "right borders, wrong label",
+    WRONG_BORDER: "right label, wrong borders",
+    WRONG_BOTH: "wrong label and wrong borders",
 }
 
 
 class Entity(NamedTuple):
-    """Units `start` to `end`, the last one not included, under a label."""
+    """Units `start` to `end` (exclusive), with a label."""
 
     start: int
     end: int
@@ -40,8 +40,8 @@ class Entity(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """An expected entity and the predicted one that it was paired with, either None where there is
-    no other; and which kind that is."""
+    """An expected entity and the predicted entity it was paired with, or one of them and None; and
+    the kind of the pair."""
 
     kind: str
     expected: Entity | None
@@ -58,43 +58,43 @@ def pair_entities(expected: list[Entity], predicted: list[Entity]) -> list[Pair]
     """Every entity of a row in one pair, in the order of the text.
 
     Args:
-        expected, predicted (`list[Entity]`): neither with entities that overlap.
+        expected, predicted (`list[Entity]`): without overlaps within either list.
     """
-    # By unit, so that a row of thousands of entities costs no product of the two sides.
-    found = {unit: other for other in predicted for unit in range(other.start, other.end)}
+    # By unit: comparing each entity with each would be slow for a row of thousands.
+    at_unit = {unit: guess for guess in predicted for unit in range(guess.start, guess.end)}
     overlapping = {
-        (one, found[unit])
-        for one in expected
-        for unit in range(one.start, one.end)
-        if unit in found
+        (gold, at_unit[unit])
+        for gold in expected
+        for unit in range(gold.start, gold.end)
+        if unit in at_unit
     }
     pairs = []
-    left, unused = set(expected), set(predicted)
-    for one, other in sorted(overlapping, key=_how_near):
-        if one in left and other in unused:
-            left.remove(one)
-            unused.remove(other)
-            pairs.append(Pair(_kind(one, other), one, other))
-    pairs += [Pair(MISSED, one, None) for one in left]
-    pairs += [Pair(SPURIOUS, None, other) for other in unused]
+    missed, spurious = set(expected), set(predicted)
+    for gold, guess in sorted(overlapping, key=_distance):
+        if gold in missed and guess in spurious:
+            missed.remove(gold)
+            spurious.remove(guess)
+            pairs.append(Pair(_kind(gold, guess), gold, guess))
+    pairs += [Pair(MISSED, gold, None) for gold in missed]
+    pairs += [Pair(SPURIOUS, None, guess) for guess in spurious]
     return sorted(pairs, key=lambda pair: (pair.expected or pair.predicted, pair.kind))
 
 
-def _how_near(pair: tuple[Entity, Entity]) -> tuple:
-    one, other = pair
-    shared = min(one.end, other.end) - max(one.start, other.start)
-    return one[:2] != other[:2], one.label != other.label, -shared, one, other
+def _distance(pair: tuple[Entity, Entity]) -> tuple:
+    gold, guess = pair
+    shared = min(gold.end, guess.end) - max(gold.start, guess.start)
+    return gold[:2] != guess[:2], gold.label != guess.label, -shared, gold, guess
 
 
-def _kind(one: Entity, other: Entity) -> str:
-    same_borders, same_label = one[:2] == other[:2], one.label == other.label
+def _kind(gold: Entity, guess: Entity) -> str:
+    same_borders, same_label = gold[:2] == guess[:2], gold.label == guess.label
     if same_borders:
         return RIGHT if same_label else WRONG_TYPE
     return WRONG_BORDER if same_label else WRONG_BOTH
 
 
 def count_kinds(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
-    """How many pairs of each kind there are, by label: the expected one, or else the predicted."""
+    """The number of pairs of each kind, by expected label or, if spurious, predicted label."""
     counts: dict[str, dict[str, int]] = {}
     for kind, expected, predicted in pairs:
         label = (expected or predicted).label

@@ -1,10 +1,10 @@
 """The plots of a run: losses and metrics over the steps, confusions, texts on a map.
 
-Each is drawn on axes, so that a page shows it by itself as SVG (in the page's own font and text
-colour, light or dark) and a PNG shows several of them. Labels are drawn as they are: no part of one
-is read as a formula.
+Each is drawn on axes, so that a page can show it alone as SVG (in the page's own font and text
+colour, light or dark) and a PNG can show several. Labels are drawn literally, never as formulas.
 """
 
+import importlib.util
 import io
 import re
 import warnings
@@ -16,14 +16,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-if TYPE_CHECKING:  # matplotlib is of the extra `report`, and is imported when it is needed
+if TYPE_CHECKING:  # matplotlib comes with the extra `report`; imported only when needed
     from matplotlib.axes import Axes
 
-# Told apart by colour-blind people (Okabe and Ito), on white and on black; and by their shapes.
+# Distinct to colour-blind readers (Okabe and Ito), on white and on black; so are the shapes.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = "#888888"
-INK = "#010203"  # as good as black; in a page it becomes the colour of its text
+INK = "#010203"  # nearly black; in a page it becomes the text colour
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.size": 9,
@@ -45,13 +45,18 @@ Series = list[tuple[float, float]]
 Draw = Callable[["Axes"], None]
 
 
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
     """Values over the optimizer steps.
 
     Args:
-        curves (`dict[str, list[tuple[float, float]]]`): name to steps and values; the curves are
-            told apart by colour and marker, those of more than 30 points by colour alone.
-        label (`str`): what the values are.
+        curves (`dict[str, list[tuple[float, float]]]`): name to steps and values. Curves differ in
+            colour and marker; with more than 30 points, in colour only.
+        label (`str`): the name of the values.
     """
     for number, (name, points) in enumerate(curves.items()):
         shape = MARKERS[number % len(MARKERS)] if len(points) <= 30 else ""
@@ -64,11 +69,11 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
 
 
 def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: str) -> None:
-    """How often each label was taken for which: a cell is as dark as its share of its line.
+    """How often each label was predicted for each expected label; the darker, the larger its share.
 
     Args:
         counts (`np.ndarray` of shape `(num_labels, num_labels)`): expected labels down, predicted
-            ones across.
+            labels across.
     """
     from matplotlib.patches import Rectangle
 
@@ -94,7 +99,7 @@ def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: s
 
 
 def confusion_size(labels: list[str]) -> tuple[float, float]:
-    """Width and height, in inches, in which the cells of `draw_confusion` can be read."""
+    """Width and height, in inches, at which the cells of `draw_confusion` are readable."""
     side = 0.42 * max(len(labels), 3) + 0.075 * max(len(shortened(label)) for label in labels)
     return side + 0.8, side + 0.8
 
@@ -102,15 +107,15 @@ def confusion_size(labels: list[str]) -> tuple[float, float]:
 def draw_map(
     axes: "Axes", points: np.ndarray, labels: list[str], title: str, limit: float
 ) -> list[tuple[str, list[int]]]:
-    """Texts in two dimensions, the most frequent labels each in a colour and shape.
+    """Texts in two dimensions; the most frequent labels each have a colour and shape.
 
     Args:
         points (`np.ndarray` of shape `(num_texts, 2)`).
-        labels (`list[str]`): of each text.
+        labels (`list[str]`): the label of each text.
         limit (`float`): the axes go from -limit to limit.
 
     Returns:
-        `list[tuple[str, list[int]]]`: the gid of each group of points, and which texts it shows, in
+        `list[tuple[str, list[int]]]`: the gid of each group of points, and its texts' indices, in
         the order of the points.
     """
     frequent = sorted(set(labels), key=lambda label: (-labels.count(label), label))
@@ -137,37 +142,42 @@ def draw_map(
     return drawn
 
 
-def draw_differences(axes: "Axes", found: dict[str, dict]) -> None:
+def draw_differences(axes: "Axes", results: dict[str, dict]) -> None:
     """Multi-task - single-task: each seed as a dot, their mean as a diamond, two standard errors as
     a bar.
 
     Args:
-        found (`dict[str, dict]`): by title, what `comparison.report.paired` gives.
+        results (`dict[str, dict]`): by title, from `comparison.differences.paired`.
     """
     axes.axvline(0, color=INK, linewidth=1)
-    for place, one in enumerate(found.values()):
-        dots = one["differences"]
+    for place, result in enumerate(results.values()):
+        dots, error = result["differences"], result["standard_error"]
         axes.plot(dots, [place] * len(dots), "o", color=COLOURS[0], alpha=0.5)
-        bar = 2 * one["standard_error"] if one["standard_error"] is not None else None
+        bar = None if error is None else 2 * error
         axes.errorbar(
-            one["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
+            result["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
         )
-    axes.set_yticks(range(len(found)), list(found))
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_yticks(range(len(results)), list(results))
+    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_title("Dots: seeds. Diamonds: their mean, with two standard errors")
     axes.set_xlabel("multi-task - single-task, points (right of 0: multi-task is better)")
 
 
+def differences_size(count: int) -> tuple[float, float]:
+    """Width and height, in inches, of `draw_differences` with `count` results."""
+    return 8, 1.5 + 0.5 * count
+
+
 def shortened(label: str) -> str:
-    """What is drawn of a label: a part of long ones, and nothing that can't be shown."""
+    """A label as it is drawn: printable, and clipped if long."""
     label = printable(label)
     return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """A text without control characters, which neither XML nor a reader knows what to do with.
-    What joins letters or emoji, or sets their direction, stays."""
-    return CONTROL.sub(lambda one: " " if one[0].isspace() else "�", text)
+    """A text without control characters, which XML forbids. Joiners of letters or emoji and
+    direction marks stay."""
+    return CONTROL.sub(lambda match: " " if match[0].isspace() else "�", text)
 
 
 # Files
@@ -180,15 +190,15 @@ def svg(
     description: str,
     texts: dict[str, list[int]] | None = None,
 ) -> str:
-    """A plot as an element of a page. It asks for nothing from outside.
+    """A plot as an SVG element of a page, with no outside resources.
 
     Args:
         draw: draws it.
         size (`tuple[float, float]`): width and height in inches.
-        name (`str`): another one for each plot of the page.
-        description (`str`): for those who can't see it.
-        texts (`dict[str, list[int]]`, *optional*): numbers for the points of each gid, which become
-            their attribute `data-text`.
+        name (`str`): unique on the page.
+        description (`str`): for screen readers.
+        texts (`dict[str, list[int]]`, *optional*): a number for each point of each gid, written
+            as its attribute `data-text`.
     """
     with _drawn([draw], (1, 1), size) as figure:
         buffer = io.StringIO()
@@ -203,7 +213,7 @@ def svg(
 def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list[int]]) -> str:
     for element in root.iter():
         for child in list(element):
-            if child.tag.endswith(("}metadata", "}style")):  # of no use, and for the whole page
+            if child.tag.endswith(("}metadata", "}style")):  # a style would hold for the page
                 element.remove(child)
     for element in root.iter():
         element.tag = element.tag.partition("}")[2]
@@ -215,7 +225,7 @@ def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list
         element.text, element.tail = (element.text or "").strip() or None, None
         numbers = texts.get(attributes.get("id", "")) if element.tag == "g" else None
         if numbers is not None:
-            points = [one for one in element.iter() if one.tag.endswith("use")]
+            points = [child for child in element.iter() if child.tag.endswith("use")]
             element.set("style", points[0].get("style", ""))
             for point, number in zip(points, numbers, strict=True):
                 point.set("data-text", str(number))
@@ -238,7 +248,7 @@ def _rounded(number: re.Match[str]) -> str:
 def save_png(
     draws: list[Draw], shape: tuple[int, int], size: tuple[float, float], path: Path
 ) -> None:
-    """Plots in lines and columns as one picture; `size` in inches is that of all of them."""
+    """Save plots in rows and columns as one picture; `size` is the whole picture's, in inches."""
     with _drawn(draws, shape, size) as figure:
         figure.savefig(path, format="png", dpi=100)
 
@@ -249,7 +259,7 @@ def _drawn(draws: list[Draw], shape: tuple[int, int], size: tuple[float, float])
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # In pages the browser has the letters; a picture shows a box in their place.
+        # A page uses the browser's fonts; a picture shows a box for a missing letter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         places = figure.subplots(*shape, squeeze=False).ravel().tolist()

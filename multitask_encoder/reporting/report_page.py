@@ -1,7 +1,7 @@
 """How a report looks: report.html, one page that needs nothing else, and its plots as PNG.
 
-The page shows sentences of the data that the run was measured on: it stays in the run folder. The
-pictures (`PICTURES`) show labels and numbers only, and go with a model that is published.
+The page shows sentences of the data that the run was measured on, so it stays in the run folder.
+The pictures (`PICTURES`) show labels and numbers only, and are published with the model.
 """
 
 import base64
@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .embedding_map import Map
 from .figures import (
     Draw,
     Series,
     confusion_size,
     draw_confusion,
     draw_curves,
-    draw_map,
     printable,
     save_png,
     svg,
@@ -31,18 +29,17 @@ PAGE = "report.html"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 PICTURES = (CURVES, CONFUSION)
 MOST_LABELS = 20  # of a confusion matrix
-AROUND = 120  # characters that are shown before and after a mistake
+AROUND = 120  # characters shown before and after a mistake
 CURVE_SIZE = (4.4, 2.7)
-MAP_SIZE = (4.4, 4.9)
 
-# By title, what is drawn: the values' name, and their curves.
+# Title -> its plots, each with the name of its values and its curves.
 Curves = dict[str, list[tuple[str, dict[str, Series]]]]
 
 # Curves
 
 
 def curve_plots(curves: Curves) -> list[dict]:
-    """By title, the plots as SVG."""
+    """The plots of each title as SVG."""
     return [
         {
             "title": title,
@@ -51,7 +48,7 @@ def curve_plots(curves: Curves) -> list[dict]:
                     partial(draw_curves, curves=drawn, title="", label=label),
                     CURVE_SIZE,
                     f"{label} {title}",
-                    f"{title}, {label}: {_said_of_curves(drawn)}",
+                    f"{title}, {label}: {_curves_in_words(drawn)}",
                 )
                 for label, drawn in parts
             ],
@@ -60,20 +57,20 @@ def curve_plots(curves: Curves) -> list[dict]:
     ]
 
 
-def _said_of_curves(curves: dict[str, Series]) -> str:
-    said = []
+def _curves_in_words(curves: dict[str, Series]) -> str:
+    sentences = []
     for name, points in curves.items():
         (first, start), (last, end) = points[0], points[-1]
         before = f"from {start:.4g} at step {first} to " if len(points) > 1 else ""
-        said.append(f"{name} {before}{end:.4g} at step {last}.")
-    return " ".join(said)
+        sentences.append(f"{name} {before}{end:.4g} at step {last}.")
+    return " ".join(sentences)
 
 
 # Labels of sentences
 
 
 def most_confused(counts: np.ndarray) -> list[int]:
-    """The labels that a matrix shows, in their order: all that occur or, of many, those with the
+    """The labels that a matrix shows, in order: all that occur or, if too many, the labels with the
     most mistakes, then with the most rows."""
     rows = counts.sum(0) + counts.sum(1)
     mistakes = rows - 2 * np.diag(counts)
@@ -82,7 +79,7 @@ def most_confused(counts: np.ndarray) -> list[int]:
 
 
 def confusion_plot(name: str, counts: np.ndarray, labels: list[str], description: str) -> str:
-    """A task's confusion matrix as SVG, of the labels that are `most_confused`."""
+    """A task's confusion matrix as SVG, with its `most_confused` labels."""
     return svg(
         partial(_draw_chosen, counts=counts, labels=labels, title=""),
         confusion_size([labels[index] for index in most_confused(counts)]),
@@ -93,21 +90,21 @@ def confusion_plot(name: str, counts: np.ndarray, labels: list[str], description
 
 def _draw_chosen(axes, counts: np.ndarray, labels: list[str], title: str) -> None:
     chosen = most_confused(counts)
-    draw_confusion(axes, counts[np.ix_(chosen, chosen)], [labels[one] for one in chosen], title)
+    draw_confusion(axes, counts[np.ix_(chosen, chosen)], [labels[index] for index in chosen], title)
 
 
 # Texts
 
 
 def marked(text: str, marks: list[tuple[int, int, str]]) -> list[tuple[str, str]]:
-    """A text, or what is around its marks, in parts, each with the names of all marks it is in.
+    """Split a text, or the part around its marks, into parts with the names of their marks.
 
     Args:
         marks (`list[tuple[int, int, str]]`): starts, ends and names; they may overlap.
     """
     first = max(0, min((start for start, _, _ in marks), default=0) - AROUND)
     last = min(len(text), max((end for _, end, _ in marks), default=AROUND) + AROUND)
-    borders = sorted({first, last, *(one for start, end, _ in marks for one in (start, end))})
+    borders = sorted({first, last, *(border for start, end, _ in marks for border in (start, end))})
     parts = [("…", "")] if first > 0 else []
     for start, end in pairwise(borders):
         names = [name for begin, stop, name in marks if begin <= start and end <= stop]
@@ -121,62 +118,11 @@ def clipped(text: str) -> str:
     return text if len(text) <= 2 * AROUND else text[: 2 * AROUND - 1] + "…"
 
 
-# Maps
-
-
-def said_of_maps(maps: dict[str, Map], count: int) -> str:
-    """What the maps of so many texts tell in numbers.
-
-    Args:
-        maps (`dict[str, Map]`): those `before` and `after` training, or the latter alone.
-    """
-    when = {"before": "before training", "after": "after it"} if len(maps) > 1 else {}
-    agreeing, shown = (
-        ", ".join(
-            f"{100 * getattr(one, share):.0f} % {when.get(key, '')}".strip()
-            for key, one in maps.items()
-        )
-        for share in ("agreeing", "shown")
-    )
-    return (
-        f"{count:,} texts. Those whose nearest neighbour has the same label: {agreeing}. What the "
-        f"two directions show of all differences: {shown}."
-    )
-
-
-def map_plots(maps: dict[str, Map], task: str, labels: list[str], numbers: list[int]) -> list[str]:
-    """The maps as SVG, on one scale.
-
-    Args:
-        labels, numbers (`list` of length `num_texts`): the label of each text, and its place among
-            the page's `texts`.
-    """
-    limit = 1.05 * max(float(np.abs(one.points).max()) for one in maps.values()) or 1.0
-    plots = []
-    for when, one in maps.items():
-        groups: dict[str, list[int]] = {}
-
-        def draw(axes, one=one, when=when, groups=groups) -> None:
-            title = f"{when} training" if len(maps) > 1 else ""
-            for gid, members in draw_map(axes, one.points, labels, title, limit):
-                groups[gid] = [numbers[member] for member in members]
-
-        description = (
-            f"Map of texts by {task}, {when} training; the nearest neighbour has the same label "
-            f"for {100 * one.agreeing:.0f} % of them."
-        )
-        plots.append(svg(draw, MAP_SIZE, f"map {task} {when}", description, groups))
-    return plots
-
-
-# A comparison
-
-
 # Files
 
 
 def render(content: dict[str, Any]) -> str:
-    """The page of what is given; all but the plots is escaped."""
+    """The page as HTML; everything but the plots is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -202,7 +148,7 @@ def write_pictures(
     tasks: dict[str, dict],
     folder: Path,
 ) -> None:
-    """The plots of a model card."""
+    """Write the pictures that a model card shows."""
     draws: list[Draw] = []
     for title, parts in curves.items():
         by_label = dict(parts)
@@ -222,7 +168,7 @@ def write_pictures(
             for name, counts in matrices.items()
         ]
         sizes = [
-            confusion_size([tasks[name]["labels"][one] for one in most_confused(counts)])
+            confusion_size([tasks[name]["labels"][index] for index in most_confused(counts)])
             for name, counts in matrices.items()
         ]
         columns = min(len(draws), 3)
@@ -236,5 +182,5 @@ def _draw_nothing(axes) -> None:
 
 
 def _sha256(text: str) -> str:
-    """As a page's security policy names the one script that may run."""
+    """The hash by which the page's security policy allows its script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,109 @@
+"""Mistakes in the labels of sentences: which labels are confused, and in which sentences."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from multitask_encoder.training.metrics import Answers
+
+from .examples import SHOWN, Examples
+from .report_page import confusion_plot, most_confused
+
+MOST_CONFUSIONS = 10  # pairs of labels with sentences
+
+
+def is_single_label(task: dict) -> bool:
+    """Whether a task gives each sentence exactly one label."""
+    return _has_type(task, "single_label_classification")
+
+
+def _has_type(task: dict, problem_type: str) -> bool:
+    return task["type"] == "sequence_classification" and task["problem_type"] == problem_type
+
+
+def confusion_of(answers: Answers, labels: list[str]) -> np.ndarray:
+    """How often each label was predicted where each was expected: `np.ndarray` of int of shape
+    `(num_labels, num_labels)`, expected labels down."""
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(counts, (np.asarray(answers.expected), np.asarray(answers.predicted)), 1)
+    return counts
+
+
+def confusion_matrices(
+    tasks: dict[str, dict], by_task: dict[str, Answers]
+) -> dict[str, np.ndarray]:
+    """The matrix of each single-label task with answers, see `confusion_of`."""
+    return {
+        name: confusion_of(by_task[name], task["labels"])
+        for name, task in tasks.items()
+        if name in by_task and is_single_label(task)
+    }
+
+
+def sentence_section(
+    tasks: dict[str, dict],
+    by_task: dict[str, Answers],
+    matrices: dict[str, np.ndarray],
+    examples: Examples,
+) -> list[dict]:
+    """The page's section on labels of sentences, an entry per task."""
+    section = []
+    for name, task in tasks.items():
+        if name in matrices:
+            entry = _confusions(name, task["labels"], matrices[name], by_task[name], examples)
+            section.append(entry)
+        elif name in by_task and _has_type(task, "multi_label_classification"):
+            section.append(_label_counts(name, task["labels"], by_task[name]))
+    return section
+
+
+def _confusions(
+    name: str, labels: list[str], counts: np.ndarray, answers: Answers, examples: Examples
+) -> dict[str, Any]:
+    wrong = int(counts.sum() - np.trace(counts))
+    says = f"{wrong:,} of {counts.sum():,} sentences have a wrong label."
+    chosen = len(most_confused(counts))
+    if chosen < len(labels):
+        says += f" The {chosen} of {len(labels)} labels with the most mistakes are shown."
+    confused: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, predicted, expected in zip(*answers, strict=True):
+        if expected != predicted:
+            confused[expected, predicted].append(row)
+    most_frequent = sorted(confused.items(), key=lambda item: -len(item[1]))[:MOST_CONFUSIONS]
+    groups = [
+        {
+            "title": f"{labels[expected]} mistaken for {labels[predicted]}",
+            "count": len(rows),
+            "examples": [examples.example(row, [], "") for row in rows[:SHOWN]],
+        }
+        for (expected, predicted), rows in most_frequent
+    ]
+    if len(confused) > len(groups):
+        says += f" Below are the {len(groups)} most frequent of {len(confused)} confusions."
+    in_words = " ".join([says, *(f"{group['title']}: {group['count']}." for group in groups)])
+    return {
+        "title": name,
+        "says": says,
+        "header": [],
+        "rows": [],
+        "plot": confusion_plot(name, counts, labels, in_words),
+        "mistakes": groups,
+    }
+
+
+def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, Any]:
+    """How often each label of a multi-label task was right, missed or spurious."""
+    expected, predicted = (np.asarray(side, dtype=bool) for side in answers[:0:-1])
+    right = (expected & predicted).sum(0)
+    missed = (expected & ~predicted).sum(0)
+    spurious = (~expected & predicted).sum(0)
+    wrong = int((expected != predicted).any(1).sum())
+    return {
+        "title": name,
+        "says": f"{wrong:,} of {len(expected):,} sentences have a missing or an extra label.",
+        "plot": None,
+        "header": ["label", "right", "missed", "spurious"],
+        "rows": [list(row) for row in zip(labels, right, missed, spurious, strict=True)],
+        "mistakes": [],
+    }
