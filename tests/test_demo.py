@@ -295,10 +295,10 @@ def requirements(name: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, _backbones, tokenizer) -> Path:
+def folder(tmp_path_factory, backbone, tokenizer) -> Path:
     """A finished model, with markup wherever a model can hold some."""
     folder = tmp_path_factory.mktemp("model") / "<i>model"
-    model = MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=TASKS)
+    model = MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS)
     with_random_heads(model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
