@@ -1,6 +1,6 @@
 """How time and memory grow: with heads, labels, length of text, rows, and processes.
 
-    python benchmarks/growth.py [--data_dir DIR] [--rows 256] [--rounds 3] [--parts heads length]
+    python -m benchmarks.growth [--data_dir DIR] [--rows 256] [--rounds 3] [--parts heads length]
 
 - heads: answering `--rows` texts with a model of 1 to 64 sentence heads, or as many token heads;
 - labels: the same with one head of 2 to 10,000 labels;

@@ -1,6 +1,6 @@
 """How fast answers are: `MultiTaskPipeline`, its forward passes alone, and three stock pipelines.
 
-    python benchmarks/inference.py [--data_dir DIR] [--rows 2000] [--rounds 5]
+    python -m benchmarks.inference [--data_dir DIR] [--rows 2000] [--rounds 5]
 
 A list of texts goes in; an embedding, a sentence label and entities come out. Ours answers all in
 one pass; of transformers' own pipelines it takes feature-extraction, text-classification and

@@ -1,6 +1,6 @@
 """How long one answer takes: milliseconds of a single text, by its length and by threads.
 
-    python benchmarks/latency.py [--data_dir DIR] [--rows 2000] [--rounds 200]
+    python -m benchmarks.latency [--data_dir DIR] [--rows 2000] [--rounds 200]
 
 A short, a median and a long text (the 5th, 50th and 95th percentile of `--rows` texts' tokens) are
 answered one at a time, `--rounds` times by each contestant in turn: `MultiTaskPipeline`, its

@@ -1,6 +1,6 @@
 """How near every export comes to the model, how fast it answers, and how large it is.
 
-    python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
+    python -m benchmarks.parity [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
 pipeline on torch, the folder loaded again by the typed API, the HTTP service, ONNX in float32 and
@@ -33,8 +33,9 @@ from workload import load, options_parser, start
 from multitask_encoder.cli.run import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
-from multitask_encoder.export.folders import load_finished, size_in_bytes
+from multitask_encoder.export.folders import size_in_bytes
 from multitask_encoder.inference import Predictor
+from multitask_encoder.inference.loading import graph_class, load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
 
@@ -158,13 +159,13 @@ def compare(
 
 
 def largest_differences(
-    reference: Reference, answer: Callable[[parity.Batch], parity.Answers]
+    reference: Reference, answer: Callable[[parity.Batch], parity.Outputs]
 ) -> dict[str, float]:
     """By answer, over all windows of the texts."""
     model, tokenizer, texts, _ = reference
     largest: dict[str, float] = {}
     for batch in parity.batches(texts, tokenizer, model.config):
-        one = parity.differences(parity.answers(model, batch), answer(batch))
+        one = parity.differences(parity.outputs(model, batch), answer(batch))
         largest = {name: max(value, largest.get(name, 0.0)) for name, value in one.items()}
     return largest
 
@@ -173,8 +174,8 @@ def graph(module: ModuleType, keys: dict[str, Any], reference: Reference, path: 
     """All answers, by another runtime."""
     model, tokenizer, texts, expected = reference
     module.export(model, tokenizer, path, **keys)
-    other = module.load(path)
-    largest = largest_differences(reference, partial(parity.answers, other))
+    other = graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)
+    largest = largest_differences(reference, partial(parity.outputs, other))
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
     return {
         "embedding": largest.pop("embedding"),
@@ -285,7 +286,7 @@ def head(name: str, reference: Reference, path: Path) -> Form:
         key, ours = "labels", [one["labels"][name]["label"] for one in expected]
         stock = stock_pipeline("text-classification", truncation=True)
         answers = [one["label"] for one in stock(texts)]
-    largest = largest_differences(reference, partial(plain_heads.answers, stock.model, name))
+    largest = largest_differences(reference, partial(plain_heads.outputs, stock.model, name))
     return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
 
 

@@ -143,7 +143,7 @@ def write(
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", f"benchmarks/{title}.py", *argv])
+    command = shlex.join(["python", "-m", f"benchmarks.{title}", *argv])
     written = as_json({"benchmark": title, "command": command, **results, "notes": list(notes)})
     (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     parts = [f"# {title}\n", f"```\n{command}\n```\n"]

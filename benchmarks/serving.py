@@ -1,6 +1,6 @@
 """How many answers the service gives over HTTP, and how soon, beside the pipeline alone.
 
-    python benchmarks/serving.py [--data_dir DIR] [--rows 1000] [--rounds 3] [--replicas 2]
+    python -m benchmarks.serving [--data_dir DIR] [--rows 1000] [--rounds 3] [--replicas 2]
 
 The texts are answered by `MultiTaskPipeline` in one process with as many threads as the service has
 replicas, and by the service (`serve.py`, one thread a replica) for clients that ask one after the

@@ -1,6 +1,6 @@
 """How fast training is: `MultiTaskTrainer`, a bare loop, and one stock `Trainer` run per task.
 
-    python benchmarks/training.py [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
+    python -m benchmarks.training [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
 
 The first and the bare loop train one model with all heads on the same batches; the bare loop is
 the shortest one that does the same arithmetic, so their ratio is what the Trainer costs. The

@@ -268,9 +268,11 @@ def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, 
     made = []
     monkeypatch.setattr("multitask_encoder.comparison.report.can_plot", lambda: False)
     monkeypatch.setattr("multitask_encoder.cli.run.can_plot", lambda: False)
-    monkeypatch.setattr("run_multitask.run_once", lambda run: made.append(caplog.text))
+    monkeypatch.setattr("multitask_encoder.cli.run.run_once", lambda run: made.append(caplog.text))
     report = {"split": "test", "seeds": [3], "summary": [], "tasks": {}, "exact_match": None}
-    monkeypatch.setattr("run_multitask.measure", lambda comparison: {**report, "embedding": {}})
+    monkeypatch.setattr(
+        "multitask_encoder.cli.run.measure", lambda comparison: {**report, "embedding": {}}
+    )
     compare(config())
     assert len(made) == 3
     assert "pip install 'multitask-encoder[report]'" in made[0]

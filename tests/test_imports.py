@@ -31,7 +31,7 @@ ALLOWED["training"] = {"modeling", "data", "arguments", "inference", "files"}
 ALLOWED["reporting"] = {*ALLOWED["training"], "training"}
 ALLOWED["comparison"] = {*ALLOWED["reporting"], "reporting"}
 ALLOWED["export"] = {*ALLOWED["comparison"], "comparison"}
-ALLOWED["serving"] = {"modeling", "inference"}
+ALLOWED["serving"] = {"modeling", "arguments", "inference"}
 ALLOWED["demo"] = {"data", "inference"}
 WITHIN_MODELING: dict[str, set[str]] = {
     "configuration_multitask": set(),

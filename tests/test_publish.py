@@ -22,6 +22,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load
 from transformers import AutoTokenizer
 
+from multitask_encoder import __version__
 from multitask_encoder.cli import export as export_model
 from multitask_encoder.export.finished_run import (
     Base,
@@ -429,6 +430,7 @@ def test_card_has_the_hubs_own_words_for_what_the_model_is(said, hub):
 
 def test_card_says_what_it_answers_how_it_was_made_and_how_well_it_does(said, hub):
     content = hub.repositories["owner/name"].files()["README.md"].decode()
+    assert f"published with multitask-encoder {__version__}." in " ".join(content.split())
     assert "| topic | one label | sports, tech, health |" in content
     assert "| entities | entities, with their character offsets | LOC, PER |" in content
     (code,) = re.findall(r"```python\n(.*?)```", content, flags=re.DOTALL)

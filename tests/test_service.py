@@ -12,7 +12,7 @@ import uvicorn
 from running_service import CLOSED, JSON, ask, assert_same
 
 from multitask_encoder.modeling import MultiTaskPipeline
-from multitask_encoder.serving.api import Answers, Limits, build_api
+from multitask_encoder.serving.api import Limits, Reply, build_api
 from multitask_encoder.serving.front_door import FrontDoor
 from multitask_encoder.serving.jobs import CALL_CHARACTERS, Job, answer_together
 from multitask_encoder.serving.options import ServiceOptions
@@ -74,7 +74,7 @@ def test_a_text_or_several_are_answered_as_the_pipeline_does(port, answers):
         reply = asked(port, asks)
         assert reply.status == 200
         assert_same(reply.json, {"answers": expected})
-        Answers.model_validate(reply.json)
+        Reply.model_validate(reply.json)
 
 
 def test_the_model_and_the_limits_can_be_asked_for(port, answers):

@@ -19,8 +19,8 @@ from multitask_encoder.modeling.configuration_multitask import (
 )
 from multitask_encoder.processor import has_fast_bf16
 
-# As in inference/, which is above this.
-BACKENDS = ("torch", "onnx", "openvino")
+from .choices import BACKENDS
+
 PREDICT_FORMATS = ("jsonl", "parquet")
 PREDICT_WITHOUT = ("embedding", "scores")
 

@@ -33,6 +33,7 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.cli.errors import fail, fail_without
 from multitask_encoder.comparison.measuring import measure
+from multitask_encoder.comparison.page import write_comparison_page
 from multitask_encoder.comparison.report import PREFIXES, can_plot, write_report
 from multitask_encoder.comparison.runs import Comparison, is_finished, mark_finished
 from multitask_encoder.data.bad_rows import BadRows
@@ -42,13 +43,13 @@ from multitask_encoder.export.finished_run import finished_run
 from multitask_encoder.export.publish import publish
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.files import answer_files
-from multitask_encoder.inference.inputs import InputChanged, Inputs, look_through
+from multitask_encoder.inference.inputs import InputChanged, Inputs, scan_inputs
 from multitask_encoder.inference.loading import load_pipeline, read_as
 from multitask_encoder.inference.parts import OtherAnswers, parts_in
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
-from multitask_encoder.reporting.report_page import PAGE, PICTURES, write_comparison_page
+from multitask_encoder.reporting.report_page import PAGE, PICTURES
 from multitask_encoder.reporting.results import (
     print_inspection,
     print_results,
@@ -397,7 +398,7 @@ def look_at_texts(
     for name in tasks:
         if name not in config.tasks:
             raise ValueError(f"The model has no task {name!r}. It has {', '.join(config.tasks)}.")
-    inputs = look_through(
+    inputs = scan_inputs(
         partial(read_texts, run.data.predict_file, run.data),
         run.data.predict_shard_size,
         run.data.predict_columns,

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments, TaskArguments
 from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
 
@@ -112,28 +113,19 @@ def _load_finished(
     config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
     if run.model.encoder_dropout is not None:
         config.set_encoder_dropout(run.model.encoder_dropout)
-    model, report = MultiTaskModel.from_pretrained(
+    model = load_finished_model(
         run.model.model,
+        new_tasks=[name for name in tasks if name not in known.tasks],
         config=config,
-        dtype="float32",
         attn_implementation=run.model.attn_implementation,
-        output_loading_info=True,
     )
-    new = tuple(f"heads.{name}." for name in tasks if name not in known.tasks)
-    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
-    if lost:
-        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
     return _load_tokenizer(run.model.model, None, model, run), model
 
 
 def _load_tokenizer(
     name_or_path: str, revision: str | None, model: MultiTaskModel, run: RunArguments
 ) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
+    tokenizer = load_tokenizer(name_or_path, revision)
     known, size = len(tokenizer), model.config.encoder_config.vocab_size
     if not len(tokenizer.all_special_tokens) < known <= size:
         raise ValueError(
