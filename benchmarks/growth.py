@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import machine
 import torch
-import training
 from datasets import load_from_disk
-from measuring import (
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+
+from benchmarks import machine, training
+from benchmarks.measuring import (
     Memory,
     Spread,
     exponent,
@@ -38,10 +39,9 @@ from measuring import (
     run_all,
     turns,
 )
-from reporting import Table, plot_growth, times_as_json, write
-from tokenization import write_rows
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
-from workload import (
+from benchmarks.reporting import Table, plot_growth, times_as_json, write
+from benchmarks.tokenization import write_rows
+from benchmarks.workload import (
     TOKENS,
     Workload,
     find_entities,
@@ -50,7 +50,6 @@ from workload import (
     run_arguments,
     start,
 )
-
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 

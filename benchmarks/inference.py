@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import machine
 import torch
-from flops import inference_flops
-from measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
-from reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
-from workload import (
+
+from benchmarks import machine
+from benchmarks.flops import inference_flops
+from benchmarks.measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
+from benchmarks.reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
+from benchmarks.workload import (
     Workload,
     load,
     options_parser,
@@ -32,7 +33,6 @@ from workload import (
     start,
     stock_pipelines,
 )
-
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
 

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import machine
 import numpy as np
 import torch
-from measuring import Spread, of_clock, percentiles, ratio, run_all, summed
-from reporting import Table, plot_bars, write
 from transformers import Pipeline
-from workload import load, options_parser, start, stock_pipelines
 
+from benchmarks import machine
+from benchmarks.measuring import Spread, of_clock, percentiles, ratio, run_all, summed
+from benchmarks.reporting import Table, plot_bars, write
+from benchmarks.workload import load, options_parser, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskPipeline
 
 OURS, FORWARD, STOCK = "MultiTaskPipeline", "its forward pass alone", "three stock pipelines"

@@ -17,13 +17,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import machine
-import training
 from datasets import load_from_disk
-from measuring import Memory, Spread, in_fresh_process, turns
-from reporting import Table, plot_bars, write
 from transformers import AutoTokenizer, Pipeline, PreTrainedTokenizerBase, pipeline
-from workload import (
+
+from benchmarks import machine, training
+from benchmarks.measuring import Memory, Spread, in_fresh_process, turns
+from benchmarks.reporting import Table, plot_bars, write
+from benchmarks.workload import (
     AUTO,
     STOCK_PIPELINES,
     load,
@@ -32,7 +32,6 @@ from workload import (
     start,
     stock_pipelines,
 )
-
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 

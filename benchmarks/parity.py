@@ -20,16 +20,16 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import machine
 import numpy as np
 import torch
-from measuring import Spread, of_clock, rate, run_all
-from reporting import Table, times_as_json, write
 from sentence_transformers import SentenceTransformer
-from serving import TOGETHER, Client, free_port, parts, save, service
 from transformers import PreTrainedTokenizerBase, pipeline
-from workload import load, options_parser, start
 
+from benchmarks import machine
+from benchmarks.measuring import Spread, of_clock, rate, run_all
+from benchmarks.reporting import Table, times_as_json, write
+from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
+from benchmarks.workload import load, options_parser, start
 from multitask_encoder.cli.run import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers

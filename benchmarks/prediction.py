@@ -15,8 +15,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from measuring import Memory, in_fresh_process
-from tokenization import write_rows
+from benchmarks.measuring import Memory, in_fresh_process
+from benchmarks.tokenization import write_rows
 
 FORMATS = ("jsonl", "parquet")
 MIB = 2**20

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reporting import Table
 from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.reporting import Table
 
 TOP = 25
 # How operators' names begin; the first group that has the name has the operator.

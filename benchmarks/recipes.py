@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import machine
-from reporting import Table, write
 from transformers import AutoConfig
-from workload import ROOT
 
+from benchmarks import machine
+from benchmarks.reporting import Table, write
+from benchmarks.workload import ROOT
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 

@@ -10,7 +10,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # there is no screen
 from matplotlib import pyplot as plt
-from measuring import Seconds, Spread, exponent, of_clock, rate
+
+from benchmarks.measuring import Seconds, Spread, exponent, of_clock, rate
 
 # A note; it ends with what else the peak has in common with what is measured.
 SPREAD_AND_PEAK = (

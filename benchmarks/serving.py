@@ -24,13 +24,13 @@ from tempfile import TemporaryDirectory
 from threading import local
 from typing import Any
 
-import machine
 import torch
-from measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
-from reporting import Table, ratios_table, times_as_json, write
 from transformers import PreTrainedTokenizerBase
-from workload import ROOT, load, options_parser, start
 
+from benchmarks import machine
+from benchmarks.measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
+from benchmarks.reporting import Table, ratios_table, times_as_json, write
+from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import Memory
+from benchmarks.measuring import Memory
 
 ROOT = Path(__file__).parent.parent
 TASKS = {

@@ -25,22 +25,9 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-import machine
 import numpy as np
 import torch
 from datasets import Dataset
-from flops import training_flops
-from measuring import (
-    Seconds,
-    Spread,
-    in_fresh_process,
-    measured,
-    of_clock,
-    ratio,
-    turns,
-)
-from profiling import write_profile
-from reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
 from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForTokenClassification,
@@ -53,8 +40,21 @@ from transformers import (
     get_linear_schedule_with_warmup,
     set_seed,
 )
-from workload import Workload, load, options_parser, padded_share, start
 
+from benchmarks import machine
+from benchmarks.flops import training_flops
+from benchmarks.measuring import (
+    Seconds,
+    Spread,
+    in_fresh_process,
+    measured,
+    of_clock,
+    ratio,
+    turns,
+)
+from benchmarks.profiling import write_profile
+from benchmarks.reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
+from benchmarks.workload import Workload, load, options_parser, padded_share, start
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.modeling import MultiTaskModel

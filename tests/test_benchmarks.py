@@ -6,16 +6,10 @@ import json
 from functools import partial
 from pathlib import Path
 
-import growth
-import inference
-import latency
-import machine
-import memory
-import parity
 import pytest
-import recipes
-import training
-from measuring import (
+
+from benchmarks import growth, inference, latency, machine, memory, parity, recipes, training
+from benchmarks.measuring import (
     Seconds,
     Spread,
     exponent,
@@ -27,10 +21,10 @@ from measuring import (
     summed,
     turns,
 )
-from profiling import group_of
-from reporting import Table, as_json
+from benchmarks.profiling import group_of
+from benchmarks.reporting import Table, as_json
 
-SCRIPTS = {module.__name__: module for module in (growth, memory, training)}
+SCRIPTS = {module.__name__.split(".")[1]: module for module in (growth, memory, training)}
 
 
 def test_contestants_take_turns():
