@@ -44,7 +44,7 @@ def lines(rows: list) -> str:
 
 
 def write(path: Path, content) -> None:
-    """A text, bytes, rows (as JSON lines), a table, or a folder of such."""
+    """Write a text, bytes, rows (as JSON lines), a table, or a folder of these."""
     if isinstance(content, dict):
         path.mkdir()
         for name, inner in content.items():
