@@ -30,7 +30,7 @@ from benchmarks.measuring import Spread, of_clock, rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
-from multitask_encoder.cli.run import fail
+from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
 from multitask_encoder.export.folders import size_in_bytes

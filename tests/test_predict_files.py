@@ -571,7 +571,7 @@ def test_the_model_that_was_just_trained_answers(run, tmp_path, capsys):
 def test_only_what_is_asked_for_is_done(run, tmp_path, monkeypatch):
     folder = run()
     (tmp_path / "new.txt").write_text("a b\n")
-    monkeypatch.setattr(run_multitask, "load_rows", None)
+    monkeypatch.setattr(run_multitask, "prepare_data", None)
     monkeypatch.setattr(run_multitask, "make_trainer", None)
     run("--do_train", "false", "--do_predict", "--predict_file", str(tmp_path / "new.txt"))
     assert len(answers(folder / "predictions")) == 1

@@ -25,7 +25,7 @@ from .inputs import Inputs, ShardRows
 from .parts import BAD_ROWS, Parts, parts_in
 from .tables import FORMATS, Layout
 
-logger = logging.getLogger("run_multitask.predict")
+logger = logging.getLogger("multitask_encoder.predict")
 
 # Fields of a model's config that answers depend on, besides the weights.
 ANSWER_FIELDS = ("tasks", "pooling", "normalize", "prompts", "stride", "sentence_windows")
