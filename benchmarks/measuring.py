@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+ROOT = Path(__file__).parent.parent  # where `benchmarks` is imported from
+
 
 class Seconds(NamedTuple):
     """Of one run: by the clock on the wall, and of the processors, all threads together."""
@@ -166,5 +168,6 @@ def in_fresh_process(
     """
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [sys.executable, *(launcher if ranks > 1 else []), script, *arguments]
-    printed = subprocess.check_output(command, env={**os.environ, **environment}, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    printed = subprocess.check_output(command, env=environment, text=True)
     return json.loads(printed.splitlines()[-1])

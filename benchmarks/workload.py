@@ -27,6 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.measuring import ROOT
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.cli.errors import fail
@@ -35,7 +36,6 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import join_datasets, load_rows, preprocess_rows
 
-ROOT = Path(__file__).parent.parent
 CONFIGS = {True: "snips.yaml", False: "quickstart.yaml"}  # with a data_dir, and without one
 # What a benchmark of training doesn't do: evaluate, save, report.
 QUIET = {

@@ -9,8 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from multitask_encoder.cli import run as run_multitask
-
 CLASSES: dict[str, dict] = {"topic": {"type": "sequence_classification"}}
 MULTI = {"topic": {**CLASSES["topic"], "problem_type": "multi_label_classification"}}
 REGRESSION = {"topic": {**CLASSES["topic"], "problem_type": "regression"}}
@@ -46,7 +44,7 @@ def lines(rows: list) -> str:
 
 
 def write(path: Path, content) -> None:
-    """A text, bytes, rows (as JSON lines), a table, or a folder of such."""
+    """Write a text, bytes, rows (as JSON lines), a table, or a folder of these."""
     if isinstance(content, dict):
         path.mkdir()
         for name, inner in content.items():
@@ -72,6 +70,8 @@ def bad_rows(folder: Path) -> list[tuple]:
 
 def stopped(*argv: str, capsys) -> str:
     """Runs what is refused, and returns what the user is told."""
+    from multitask_encoder.cli import run as run_multitask
+
     capsys.readouterr()
     with pytest.raises(SystemExit) as raised:
         run_multitask.main(list(argv))
@@ -162,6 +162,7 @@ def encoder(backbone, tmp_path):
 @pytest.fixture
 def skipping(tmp_path, configured):
     """Runs with bad rows skipped, and returns what bad_rows.jsonl holds: source, problem, row."""
+    from multitask_encoder.cli import run as run_multitask
 
     def run(*argv: str, **config) -> list[tuple]:
         run_multitask.main([configured(on_bad_row="skip", **config), *argv])

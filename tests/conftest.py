@@ -1,14 +1,20 @@
 """Tiny tokenizers and encoders, built in memory: no test asks the Hub for anything."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Before anything of Hugging Face is imported: these are read at import.
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="datasets-")  # not in the user's home
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,19 +31,11 @@ from transformers import (
     set_seed,
 )
 
-from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
-from multitask_encoder.cli import run as run_multitask
-from multitask_encoder.data.bad_rows import good_rows
-from multitask_encoder.data.collator import MultiTaskCollator
-from multitask_encoder.data.labels import collect_labels
-from multitask_encoder.data.loading import DatasetArguments, load_splits
-from multitask_encoder.data.preprocessing import preprocess
-from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.decoding import UNITS
-from multitask_encoder.modeling.windows import tokenize
-from multitask_encoder.training.trainer import MultiTaskTrainer
+# What takes long to import is imported by the fixtures that need it: most tests need none of it.
 
 logging.disable_progress_bar()
+for name in ("HF_DATASETS_CACHE", "HF_MODULES_CACHE"):
+    atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
 
 pytest_plugins = ["bad_input", "reading"]
 
@@ -83,20 +81,6 @@ ROWS = [{"text": text, "topic": "x" if "a" in text else "y"} for text in ("a", "
 def seeded() -> None:
     """Every test starts from the same random state."""
     set_seed(0)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def caches(tmp_path_factory) -> None:
-    """Caches of data sets and remote code stay out of the user's home."""
-    import datasets
-    import transformers.dynamic_module_utils
-
-    folder = tmp_path_factory.mktemp("caches")
-    datasets.config.HF_DATASETS_CACHE = folder / "datasets"
-    modules = str(folder / "modules")
-    transformers.dynamic_module_utils.HF_MODULES_CACHE = modules
-    os.environ["HF_MODULES_CACHE"] = modules
-    os.environ["HF_DATASETS_CACHE"] = str(folder / "datasets")
 
 
 def encoder_config(family: str) -> PreTrainedConfig:
@@ -167,38 +151,42 @@ def metaspace_tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def _backbones(tmp_path_factory, tokenizer) -> dict[str, Path]:
-    folders = {}
-    for family in ENCODERS:
-        set_seed(0)
-        folders[family] = tmp_path_factory.mktemp("backbones") / family
-        AutoModel.from_config(encoder_config(family)).save_pretrained(folders[family])
-        tokenizer.save_pretrained(folders[family])
-    return folders
+def backbone(tmp_path_factory, tokenizer):
+    """Family -> folder of a tiny pretrained encoder with its tokenizer, built when first asked."""
 
+    @cache
+    def build(family: str) -> Path:
+        folder = tmp_path_factory.mktemp("backbones") / family
+        with torch.random.fork_rng():  # whoever asks first draws the same numbers as the others
+            torch.manual_seed(0)
+            AutoModel.from_config(encoder_config(family)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
 
-@pytest.fixture
-def backbone(_backbones):
-    """Family -> folder of a tiny pretrained encoder with its tokenizer."""
-    return lambda family="bert": _backbones[family]
+    def backbone(family: str = "bert") -> Path:
+        return build(family)
+
+    return backbone
 
 
 @pytest.fixture(scope="session")
-def _models(_backbones) -> dict[str, MultiTaskModel]:
+def _models() -> dict:
     return {}
 
 
 @pytest.fixture
-def make_model(_backbones, _models):
+def make_model(backbone, _models):
     """Family -> a fresh tiny model with the tasks topic, entities and embedding."""
+    from multitask_encoder.modeling import MultiTaskModel
 
     def make(family: str = "bert", **kwargs) -> MultiTaskModel:
         key = f"{family} {sorted(kwargs.items())}"
         if key not in _models:
+            folder = str(backbone(family))
             set_seed(0)
             kwargs.setdefault("tasks", TASKS)
             kwargs.setdefault("head_dropout", 0.0)
-            _models[key] = MultiTaskModel.from_backbone(str(_backbones[family]), **kwargs)
+            _models[key] = MultiTaskModel.from_backbone(folder, **kwargs)
         return copy.deepcopy(_models[key])
 
     return make
@@ -216,6 +204,13 @@ def batch() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def synthetic_splits(tokenizer):
     """Preprocessed synthetic rows, and the tasks with their labels."""
+    from multitask_encoder.data.bad_rows import good_rows
+    from multitask_encoder.data.labels import collect_labels
+    from multitask_encoder.data.loading import DatasetArguments, load_splits
+    from multitask_encoder.data.preprocessing import preprocess
+    from multitask_encoder.modeling.decoding import UNITS
+    from multitask_encoder.modeling.windows import tokenize
+
     tasks: dict[str, dict] = {
         "topic": {"type": "sequence_classification"},
         "sentiment": {"type": "sequence_classification"},
@@ -247,6 +242,11 @@ def synthetic_splits(tokenizer):
 
 @pytest.fixture
 def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
+    """Trainer of a tiny model on the synthetic rows; any of its arguments may be given."""
+    from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+    from multitask_encoder.data.collator import MultiTaskCollator
+    from multitask_encoder.training.trainer import MultiTaskTrainer
+
     splits, tasks = synthetic_splits
 
     def make(model=None, train=None, output_dir="run", tasks=tasks, **kwargs) -> MultiTaskTrainer:
@@ -277,6 +277,7 @@ def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
 @pytest.fixture
 def run(tmp_path, backbone):
     """Runs what it is given, rows or texts in place of files; returns the run folder."""
+    from multitask_encoder.cli import run as run_multitask
 
     def run(*argv: str, **config):
         config = {

@@ -4,11 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from multitask_encoder.data.readers import (
-    detect_format,
-    read_file,
-)
-
 
 @pytest.fixture
 def read(tmp_path):
@@ -23,6 +18,8 @@ def read(tmp_path):
 
 
 def read_all(path: Path, format: str, **kwargs) -> list[tuple]:
+    from multitask_encoder.data.readers import read_file
+
     return [
         (place, str(row) if isinstance(row, ValueError) else row)
         for place, row in read_file(path, format, **kwargs)
@@ -38,7 +35,9 @@ def span(start: int, end: int, label: str) -> dict:
 
 
 def refusal(path: Path, *args, **kwargs) -> str:
-    """What is said of a file as a whole, without its name."""
+    """The message that a file as a whole is refused with, without its name."""
+    from multitask_encoder.data.readers import detect_format, read_file
+
     with pytest.raises(ValueError) as error:
         if args:
             list(read_file(path, *args, **kwargs))

@@ -33,7 +33,8 @@ TYPES = {
 }
 
 
-def main(backbone: str, out: Path, split: str, dtype: str) -> None:
+def make_trainer(backbone: str, folder: Path, split: str, dtype: str) -> MultiTaskTrainer:
+    """One that takes a single step, split as `batch_size x accumulation (x tokens)` says."""
     batch_size, accumulation, *tokens = (int(size) for size in split.split("x"))
     budget: dict[str, Any] = {"max_batch_tokens": tokens[0]} if tokens else {}
     set_seed(0)
@@ -51,10 +52,10 @@ def main(backbone: str, out: Path, split: str, dtype: str) -> None:
         name: preprocess(split, tokenizer, model.config.tasks, tokenize, UNITS)
         for name, split in rows.items()
     }
-    trainer = MultiTaskTrainer(
+    return MultiTaskTrainer(
         model=model,
         args=MultiTaskTrainingArguments(
-            output_dir=str(out / "run"),
+            output_dir=str(folder),
             use_cpu=True,
             bf16=False,
             report_to="none",
@@ -75,11 +76,17 @@ def main(backbone: str, out: Path, split: str, dtype: str) -> None:
         eval_dataset=splits["validation"],
         processing_class=tokenizer,
     )
+
+
+def main(backbone: str, out: Path, split: str, dtype: str) -> None:
+    trainer = make_trainer(backbone, out / "run", split, dtype)
     metrics = trainer.evaluate()
     gradients = {}
 
     def keep(*args, **kwargs):
-        gradients.update({name: weight.grad.clone() for name, weight in model.named_parameters()})
+        gradients.update(
+            {name: weight.grad.clone() for name, weight in trainer.model.named_parameters()}
+        )
         return trainer.control
 
     trainer.callback_handler.on_pre_optimizer_step = keep

@@ -287,10 +287,10 @@ def test_the_spaces_card_and_requirements_are_ours():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, _backbones, tokenizer) -> Path:
+def folder(tmp_path_factory, backbone, tokenizer) -> Path:
     """A finished model, with markup wherever a model can hold some."""
     folder = tmp_path_factory.mktemp("model") / "<i>model"
-    model = MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=TASKS)
+    model = MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS)
     with_random_heads(model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -259,11 +259,11 @@ def test_families_without_a_known_class_are_refused(tokenizer, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def graph_model(_backbones) -> MultiTaskModel:
+def graph_model(backbone) -> MultiTaskModel:
     torch.manual_seed(0)
     tasks = {**TASKS, "stars": {**TASKS["topic"], "problem_type": "regression"}}
     model = MultiTaskModel.from_backbone(
-        str(_backbones["bert"]), tasks=tasks, normalize=True, prompts={"default": "the "}
+        str(backbone()), tasks=tasks, normalize=True, prompts={"default": "the "}
     )
     for head in model.heads.values():
         head.classifier.weight.data.normal_()

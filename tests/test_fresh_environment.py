@@ -46,10 +46,10 @@ def python(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow  # minutes, for pip to install torch
-def test_published_model_needs_torch_and_transformers_alone(python, _backbones, tmp_path):
+def test_published_model_needs_torch_and_transformers_alone(python, backbone, tmp_path):
     torch.manual_seed(0)
-    model = MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=TASKS).eval()
-    tokenizer = AutoTokenizer.from_pretrained(_backbones["bert"])
+    model = MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS).eval()
+    tokenizer = AutoTokenizer.from_pretrained(backbone())
     stage(model, tokenizer, "owner/name", FinishedRun(), tmp_path / "staged")
     files = [path for path in (tmp_path / "staged").rglob("*") if path.is_file()]
     published = {

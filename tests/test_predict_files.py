@@ -484,7 +484,7 @@ def test_files_that_change_meanwhile_are_noticed(model, tmp_path):
         assert not list(tmp_path.rglob("*.partial"))
 
 
-# Rows that are not as they should be
+# Invalid rows
 
 BAD = [INPUT[0], {"id": "x"}, INPUT[1], {"id": "y", "text": 5}]
 

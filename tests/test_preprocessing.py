@@ -51,7 +51,7 @@ def windows_of(tokenizer, row: dict, tasks: dict, feature=None, **kwargs) -> lis
 
 
 def first_row(tokenizer, row: dict, tasks: dict, feature=None, **kwargs) -> dict:
-    """The only window of a row that is as it should be."""
+    """The only window of a valid row."""
     (found,) = windows_of(tokenizer, row, tasks, feature, **kwargs)
     assert (found["problem"], found["raw"]) == (None, None)
     return found

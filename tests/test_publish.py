@@ -192,17 +192,17 @@ def online(hub) -> dict:
 
 
 @pytest.fixture(scope="module")
-def model(_backbones) -> MultiTaskModel:
+def model(backbone) -> MultiTaskModel:
     torch.manual_seed(0)
-    return MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=TASKS).eval()
+    return MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS).eval()
 
 
 @pytest.fixture(scope="module")
-def folder(model, _backbones, tmp_path_factory) -> Path:
+def folder(model, backbone, tmp_path_factory) -> Path:
     """A finished run: the model, what is known of it, and what must not be published."""
     folder = tmp_path_factory.mktemp("run")
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(_backbones["bert"]).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(backbone()).save_pretrained(folder)
     (folder / "config.yaml").write_text(yaml.safe_dump(keys(folder)))
     (folder / "all_results.json").write_text(json.dumps(RESULTS))
     (folder / "report.md").write_text(REPORT)

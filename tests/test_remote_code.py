@@ -95,15 +95,15 @@ def save(model: MultiTaskModel, tokenizer, folder) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(_backbones) -> MultiTaskModel:
+def model(backbone) -> MultiTaskModel:
     torch.manual_seed(0)
-    return MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=ALL_TASKS).eval()
+    return MultiTaskModel.from_backbone(str(backbone()), tasks=ALL_TASKS).eval()
 
 
 @pytest.fixture(scope="module")
-def folder(model, _backbones, tmp_path_factory):
+def folder(model, backbone, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
-    save(model, AutoTokenizer.from_pretrained(_backbones["bert"]), folder)
+    save(model, AutoTokenizer.from_pretrained(backbone()), folder)
     return folder
 
 

@@ -30,11 +30,11 @@ METHOD = "/ray.serve.ASGIService/HandleRequest"  # of the replicas, for each oth
 
 
 @pytest.fixture(scope="module")
-def model(_backbones, tokenizer, tmp_path_factory):
+def model(backbone, tokenizer, tmp_path_factory):
     """The folder of a finished model."""
     set_seed(0)
     folder = tmp_path_factory.mktemp("finished") / "model"
-    model = MultiTaskModel.from_backbone(str(_backbones["bert"]), TASKS)
+    model = MultiTaskModel.from_backbone(str(backbone()), TASKS)
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

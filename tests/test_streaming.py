@@ -150,7 +150,7 @@ def test_data_sets_are_mixed_by_the_seed():
     assert order(0) != order(1)
 
 
-# Rows that are not as they should be
+# Invalid rows
 
 
 def test_bad_rows_end_it():

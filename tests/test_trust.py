@@ -71,14 +71,14 @@ print(json.dumps({"opened": sorted(opened), "unpickled": len(unpickled), "error"
 
 
 @pytest.fixture(scope="module")
-def folder(_backbones, tmp_path_factory) -> Path:
+def folder(backbone, tmp_path_factory) -> Path:
     """A finished model, with its code."""
     folder = tmp_path_factory.mktemp("good")
     torch.manual_seed(0)
-    model = MultiTaskModel.from_backbone(str(_backbones["bert"]), tasks=TASKS)
+    model = MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS)
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(_backbones["bert"]).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(backbone()).save_pretrained(folder)
     return folder
 
 
