@@ -196,8 +196,8 @@ class MultiTaskPipeline(Pipeline):
             normalize = key == "embedding" and config.normalize
             answers[key] = _of_documents(rows, document_of, first_only, normalize)
         for key, task in token_tasks.items():
-            by_window = zip(batches, [output[key] for output in outputs], strict=True)
-            answers[key] = _of_tokens(by_window, places, documents, task)
+            by_batch = zip(batches, [output[key] for output in outputs], strict=True)
+            answers[key] = _of_tokens(by_batch, places, documents, task)
         return answers
 
     def _encode(

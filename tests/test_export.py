@@ -418,7 +418,7 @@ def test_nothing_is_left_of_an_export_that_answers_otherwise(finished, monkeypat
     assert [path.name for path in finished.parent.iterdir()] == ["run"]
 
 
-def test_what_is_no_finished_model_is_refused(finished, backbone, tmp_path):
+def test_anything_but_a_finished_model_is_refused(finished, backbone, tmp_path):
     with pytest.raises(OSError, match=r"^Can't load model 'nowhere'"):
         load_finished("nowhere")
     with pytest.raises(

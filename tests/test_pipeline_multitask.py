@@ -143,7 +143,7 @@ def test_entity_text_is_the_slice_of_the_input_for_any_text(name, finds_people, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_ten_thousand_texts_of_any_characters(name, pipe, request):
-    """3 x 334 x 10 of them, read at once or in windows, alone or with others."""
+    """3 x 334 x 10 texts, read at once or in windows, alone or with others."""
     tokenizer = copy.deepcopy(request.getfixturevalue(name))
     tokenizer.model_max_length = 40
     one_by_one = MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer)
@@ -442,7 +442,7 @@ def test_entities_of_a_long_text_are_those_of_its_paragraphs(
     ]
     assert len(expected) > 2_000
 
-    # Windows are cut, and the one hands over to the other, within entities as well.
+    # Windows also begin, end and take over from each other within entities.
     (tokens,) = tokenize(tokenizer, [text], stride=stride)
     assert len(tokens.windows) > 60
     inside = {(start, end) for start, end, _, _ in expected}

@@ -524,7 +524,7 @@ def test_report_is_that_of_the_comparison_the_run_is_a_part_of(tmp_path):
     assert finished_run({}, {}, tmp_path / "multi-seed3").picture == tmp_path / "report.png"
 
 
-def test_card_of_a_model_of_which_nothing_is_known(tmp_path):
+def test_card_of_an_unknown_model(tmp_path):
     config = MultiTaskConfig(tasks={"size": SIZE}, sentence_windows="mean")
     card = model_card(config, 10**30, "owner/name", read_run(tmp_path))
     assert {"license", "base_model", "widget", "model-index"}.isdisjoint(card.data.to_dict())

@@ -124,7 +124,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_as_it_should_be_is_refused_with_a_reason(port, name):
+def test_invalid_requests_are_refused_with_a_reason(port, name):
     body, status = REFUSED[name]
     reply = asked(port, body)
     assert reply.status == status, reply.content
