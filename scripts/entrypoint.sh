@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# What a container does, by its first word; anything that is none of them is run as it is.
+# What a container does, by its first word; any other command is run as it is.
 #
-#   train [config.yaml] [--key value ...]    run_multitask.py; by default the quickstart
+#   train [config.yaml] [--key value ...]    as multitask-encoder train; by default the quickstart
 #   notebook                                 the walkthrough in Jupyter, port 8888
 #   demo [--model runs/mine]                 a page to try a model on, port 7860
 #   serve [--model runs/mine]                the model over HTTP, port 8888
 #   healthy                                  whether what runs here answers: for HEALTHCHECK
 #
-# Inside, the ports are always these; `docker run -p` says which they are outside. Where no --model
-# is given, it is the one that came with the image.
+# Inside, the ports are fixed; `docker run -p` maps them. Without --model, the image's model is used.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Where what runs here says that it's well; there is no such file where nothing can be asked.
+# Holds the URL of the server's health check; without a server, there is no file.
 url=${TMPDIR:-/tmp}/healthy_url
 
 word=${1:-train}

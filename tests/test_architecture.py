@@ -28,6 +28,13 @@ def test_every_room_is_listed_and_no_other():
     assert set(listed) == {*package, *top, "multitask_encoder/"}
 
 
+def test_every_single_file_is_named():
+    """Modules at the top of the repository and of the package."""
+    files = [*ROOT.glob("*.py"), *(ROOT / "multitask_encoder").glob("*.py")]
+    assert len(files) > 5
+    assert [path.name for path in files if f"`{path.name}`" not in PAGE] == []
+
+
 def test_modeling_and_data_are_links_to_the_folders_at_the_top():
     for name in ("modeling", "data", "configs"):
         link = ROOT / "multitask_encoder" / name

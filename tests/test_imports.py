@@ -1,6 +1,7 @@
 """Imports run one way, and no module is there twice."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,14 +104,38 @@ def test_an_import_past_the_package_is_seen(source):
     )
 
 
+def code(path: Path) -> str:
+    """The Python source of a module, or of a notebook's code cells."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return "\n".join("".join(cell["source"]) for cell in cells)
+
+
+def past_the_package(folder: Path) -> set[str]:
+    """The modules and notebooks that import a linked folder by its short name."""
+    paths = [*folder.glob("**/*.py"), *folder.glob("**/*.ipynb")]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    ours = [name for name in names if not name.startswith((".", "build/", "runs/", "site/"))]
+    assert len(ours) > 3
+    return {name for name in ours if top_level(code(folder / name))}
+
+
 def test_nothing_imports_a_linked_folder_past_the_package():
-    paths = [
-        path
-        for path in ROOT.glob("**/*.py")
-        if not path.relative_to(ROOT).parts[0].startswith((".venv", "build"))
+    assert past_the_package(ROOT) == set()
+
+
+def test_planted_imports_past_the_package_are_found(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["import data"]},
+        {"cell_type": "code", "source": ["import torch\n", "from modeling import heads"]},
     ]
-    assert len(paths) > 100
-    assert not [path for path in paths if top_level(path.read_text(encoding="utf-8"))]
+    (tmp_path / "bad.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "good.ipynb").write_text(json.dumps({"cells": cells[:1]}))
+    (tmp_path / "bad.py").write_text("def f():\n    import data.readers\n")
+    (tmp_path / "good.py").write_text("from multitask_encoder.data import readers\n")
+    assert past_the_package(tmp_path) == {"bad.ipynb", "bad.py"}
 
 
 def test_no_file_is_two_modules_in_one_process():
