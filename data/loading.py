@@ -18,6 +18,7 @@ from .normalization import check_columns, loaded_features, normalized_rows, word
 from .readers import FORMATS, detect_format, find_files, named_classes, read_file
 from .splitting import split_off
 from .synthetic import load_synthetic
+from .task_kinds import SINGLE_LABEL, kind_of
 
 SPLITS = ("train", "validation", "test")
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
@@ -198,7 +199,7 @@ def stream_rows(
     deque(normalized_rows(first, raw.name, tasks, columns, form), maxlen=0)
     schemes = {}
     for name, task in tasks.items():
-        if form == "tokens" and task["type"] == "token_classification":
+        if form == "tokens" and kind_of(task).by_token:
             tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
             schemes[name] = scheme_of(name, task, tags)
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
@@ -271,15 +272,7 @@ def cut_splits(
         ValueError: there is such a split already, or nothing to cut it from.
     """
     notes = []
-    main = next(
-        (
-            name
-            for name, task in tasks.items()
-            if task["type"] == "sequence_classification"
-            and task.get("problem_type") in (None, "single_label_classification")
-        ),
-        None,
-    )
+    main = next((name for name, task in tasks.items() if kind_of(task) is SINGLE_LABEL), None)
     fractions = [source.fraction(split) or 0 for split in SPLITS]
     if max(fractions) < 1 <= sum(fractions):
         raise ValueError(
@@ -394,7 +387,7 @@ def _form(raw: RawRows, source: DatasetArguments, tasks: dict[str, dict]) -> tup
         form = next((one for one in ("tokens", "texts") if one in first), "text")
         columns = [form]
     for name, task in tasks.items():
-        if form == "texts" and task["type"] != "sentence_embedding":
+        if form == "texts" and form not in kind_of(task).forms:
             raise ValueError(
                 f"{raw.name}: rows of several texts are for sentence_embedding tasks. Found "
                 f"{name!r}, which is {task['type']}."
