@@ -29,8 +29,9 @@ from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.data.bad_rows import good_rows
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.dataset_arguments import DatasetArguments
 from multitask_encoder.data.labels import collect_labels
-from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.loading import load_splits
 from multitask_encoder.data.preprocessing import preprocess
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser
 
+from multitask_encoder.data.dataset_arguments import SPLITS, DatasetArguments
 from multitask_encoder.data.label_schemes import OVERLAPS, SCHEMES
-from multitask_encoder.data.loading import SPLITS, DatasetArguments
 from multitask_encoder.modeling.configuration_multitask import (
     PROBLEM_TYPES,
     TASK_NAME,

@@ -37,7 +37,7 @@ from multitask_encoder.comparison.report import PREFIXES, can_plot, write_report
 from multitask_encoder.comparison.runs import Comparison, is_finished, mark_finished
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
-from multitask_encoder.data.loading import read_texts
+from multitask_encoder.data.texts import read_texts
 from multitask_encoder.export.finished_run import finished_run
 from multitask_encoder.export.publish import publish
 from multitask_encoder.inference import Predictor

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 from multitask_encoder.modeling import MultiTaskPipeline
 
 from .inputs import Inputs, ShardRows
