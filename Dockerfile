@@ -12,8 +12,9 @@ ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS backbone
 WORKDIR /fetch
-COPY scripts/get_backbone.py .
-RUN python get_backbone.py minilm
+COPY multitask_encoder/__init__.py multitask_encoder/
+COPY multitask_encoder/cli multitask_encoder/cli
+RUN python -m multitask_encoder.cli.get_backbone minilm
 
 
 FROM ${BASE} AS training
@@ -24,10 +25,12 @@ ENV HF_HUB_OFFLINE=1 \
     PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 1000 user \
     && install --directory --owner=user --group=user /app/runs
-COPY requirements.txt /tmp/
-RUN python -m venv /opt/venv \
-    && pip install --no-cache-dir --disable-pip-version-check --use-pep517 -r /tmp/requirements.txt
 WORKDIR /app
+# The package by its name alone, linked to this folder: a change of its code installs nothing again.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY multitask_encoder/__init__.py multitask_encoder/
+RUN python -m venv /opt/venv \
+    && pip install --no-cache-dir --disable-pip-version-check -c constraints.txt -e .
 COPY --from=backbone /fetch/backbones backbones
 
 
@@ -36,12 +39,9 @@ COPY --from=backbone /fetch/backbones backbones
 FROM training AS quickstart
 COPY data data
 COPY modeling modeling
-COPY training training
-COPY export export
-COPY inference inference
-COPY configs/quickstart.yaml configs/
-COPY run_multitask.py .
-RUN python run_multitask.py configs/quickstart.yaml --disable_tqdm true \
+COPY multitask_encoder multitask_encoder
+COPY configs configs
+RUN multitask-encoder train configs/quickstart.yaml --disable_tqdm true \
     && rm -r runs/quickstart/checkpoint-* \
     && chmod --recursive a+r runs/quickstart
 
@@ -51,11 +51,8 @@ COPY --from=quickstart /app/runs/quickstart /
 
 
 FROM training AS app
-COPY requirements*.txt /tmp/
-RUN pip install --no-cache-dir --disable-pip-version-check \
-        -r /tmp/requirements-notebook.txt \
-        -r /tmp/requirements-demo.txt \
-        -r /tmp/requirements-serve.txt \
+RUN pip install --no-cache-dir --disable-pip-version-check -c constraints.txt \
+        -e '.[notebook,demo,serve]' \
     # A question about news, which nobody without a network could be told.
     && jupyter labextension disable @jupyterlab/apputils-extension:announcements
 COPY --from=model --chown=user:user / model

@@ -1,6 +1,6 @@
 """How time and memory grow: with heads, labels, length of text, rows, and processes.
 
-    python benchmarks/growth.py [--data_dir DIR] [--rows 256] [--rounds 3] [--parts heads length]
+    python -m benchmarks.growth [--data_dir DIR] [--rows 256] [--rounds 3] [--parts heads length]
 
 - heads: answering `--rows` texts with a model of 1 to 64 sentence heads, or as many token heads;
 - labels: the same with one head of 2 to 10,000 labels;
@@ -21,7 +21,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,7 @@ MIB = 2**20
 
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
-    parser = options_parser(__file__, __doc__, rows=256, rounds=3)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--max_rows", type=int, default=10_000, help="texts to answer")
-    parser.add_argument("--max_data_rows", type=int, default=1_000_000, help="rows to read")
-    # Set in the processes that are measured.
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--series", help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
+    options = parse_options(argv)
     start(options)
     if options.series == "processes":
         train_in_ranks(options)
@@ -92,16 +84,12 @@ def main(argv: list[str] | None = None) -> None:
         for part in options.parts:
             found[part] = PARTS[part](options, argv, Path(folder))
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
-    tables = []
-    for part, measures in found.items():
-        for measure, series in measures.items():
-            for name, one in series.items():
-                one["exponent"] = exponent(one["sizes"], one["values"])
-                rows = list(zip(one["sizes"], one["values"], strict=True))
-                rows.append(("exponent", one["exponent"]))
-                tables.append(Table(f"{name}: {measure}", (part, measure), rows))
-            stem = f"{part}_{measure.split()[0].lower()}"
-            plot_growth(options.output, stem, f"Growth with {part}", (part, measure), series)
+    tables = [
+        table
+        for part, measures in found.items()
+        for measure, series in measures.items()
+        for table in growth_tables(options.output, part, measure, series)
+    ]
     limit = work.tokenizer.model_max_length
     write(
         options.output,
@@ -122,6 +110,33 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
+def parse_options(argv: list[str]) -> argparse.Namespace:
+    """Also those of the processes that are measured."""
+    parser = options_parser(__file__, __doc__, rows=256, rounds=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--max_rows", type=int, default=10_000, help="texts to answer")
+    parser.add_argument("--max_data_rows", type=int, default=1_000_000, help="rows to read")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--series", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def growth_tables(
+    folder: str, part: str, measure: str, series: dict[str, dict[str, Any]]
+) -> list[Table]:
+    """Tables of the series of one measure, which get their exponents; and a plot in `folder`."""
+    tables = []
+    for name, one in series.items():
+        one["exponent"] = exponent(one["sizes"], one["values"])
+        rows = list(zip(one["sizes"], one["values"], strict=True))
+        rows.append(("exponent", one["exponent"]))
+        tables.append(Table(f"{name}: {measure}", (part, measure), rows))
+    stem = f"{part}_{measure.split()[0].lower()}"
+    plot_growth(folder, stem, f"Growth with {part}", (part, measure), series)
+    return tables
+
+
 def prepare(work: Workload, folder: Path) -> None:
     """Write what is measured to a folder, for processes that load nothing else."""
     work.tokenizer.save_pretrained(folder / "tokenizer")
@@ -139,7 +154,7 @@ def prepare(work: Workload, folder: Path) -> None:
 
 
 def growth_of_answers(
-    options: argparse.Namespace, argv: list[str], folder: Path, sizes: dict[str, tuple[int, ...]]
+    options: argparse.Namespace, argv: list[str], folder: Path, sizes: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """Seconds and MiB of every series at each of its sizes."""
     runs = {

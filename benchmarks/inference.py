@@ -1,6 +1,6 @@
 """How fast answers are: `MultiTaskPipeline`, its forward passes alone, and three stock pipelines.
 
-    python benchmarks/inference.py [--data_dir DIR] [--rows 2000] [--rounds 5]
+    python -m benchmarks.inference [--data_dir DIR] [--rows 2000] [--rounds 5]
 
 A list of texts goes in; an embedding, a sentence label and entities come out. Ours answers all in
 one pass; of transformers' own pipelines it takes feature-extraction, text-classification and
@@ -16,14 +16,15 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
 from benchmarks import machine
 from benchmarks.flops import inference_flops
-from benchmarks.measuring import rate, ratio, run_all, summed
-from benchmarks.reporting import Table, plot_bars, speed_table, times_as_json, write
+from benchmarks.measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
+from benchmarks.reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
 from benchmarks.workload import (
     Workload,
     load,
@@ -52,36 +53,41 @@ def main(argv: list[str] | None = None) -> None:
     model = work.answering_model()
     limits = machine.limits(model.encoder)
     stock = stock_pipelines(work, model)
-    answers = {OURS: our_pipeline(work, model)}
-    for kind in KINDS:
-        for heads in (1, MANY_HEADS):
-            many = work.model_of_heads(kind, heads)
-            answers[heads_title(kind, heads)] = our_pipeline(work, many)
-
+    answers = our_pipelines(work, model)
     batches = {}
-    for name, one in answers.items():
-        with recorded(one.model) as batches[name]:
-            one(texts)
-    some = texts[:WARM_UP_TEXTS]
+    for name, pipeline in answers.items():
+        with recorded(pipeline.model) as batches[name]:
+            pipeline(texts)
     times = run_all(
         contestants(work, answers, stock, batches, texts),
-        contestants(work, answers, stock, batches, some),
+        contestants(work, answers, stock, batches, texts[:WARM_UP_TEXTS]),
         options.rounds,
     )
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     for batch_size, title in STOCK.items():
         times[title] = summed(times, [stock_title(name, batch_size) for name in stock])
-    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
-    cpu = {name: [one.cpu for one in rounds] for name, rounds in times.items()}
-    speed = {name: rate(len(texts), seconds) for name, seconds in wall.items()}
-
     flops, padding = stock_arithmetic(stock, texts)
     flops |= dict.fromkeys((OURS, FORWARD), inference_flops(model, batches[OURS]))
     padding |= dict.fromkeys((OURS, FORWARD), padded_share(batches[OURS]))
-    shares = {
-        name: rate(count / (1e9 * limits["fp32"]["peak"]), wall[name])
-        for name, count in flops.items()
-    }
+    peaks = dict.fromkeys(times, limits["fp32"]["peak"])
+    results, tables = speed_report(times, len(texts), ratios_of(times), flops, peaks, padding)
+    speed = results["sentences_per_second"]
+    shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
+    plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
+    shapes = [list(batch["input_ids"].shape) for batch in batches[OURS]]
+    described = {"machine": machine.describe(), "limits": limits}
+    notes = [
+        f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
+        "the three, that is of all answers.",
+        SPREAD_AND_PEAK.format("."),
+    ]
+    results = {**described, "texts": len(texts), "batches": shapes, **results}
+    write(options.output, "inference", argv, results, tables, notes)
+
+
+def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
+    """Speeds and seconds of contestants that are worth comparing, by name."""
+    wall, cpu = of_clock(times, "wall"), of_clock(times, "cpu")
     ratios = {
         f"sentences/s, {OURS} to {title}": ratio(wall[title], wall[OURS])
         for title in STOCK.values()
@@ -97,42 +103,21 @@ def main(argv: list[str] | None = None) -> None:
         ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(
             wall[f"{many}, forward"], wall[f"{one}, forward"]
         )
-
-    shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
-    plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
-    write(
-        options.output,
-        "inference",
-        argv,
-        {
-            "machine": machine.describe(),
-            "limits": limits,
-            "texts": len(texts),
-            "batches": [list(batch["input_ids"].shape) for batch in batches[OURS]],
-            "times": times_as_json(times),
-            "sentences_per_second": speed,
-            "ratios": ratios,
-            "matrix_flops": flops,
-            "share_of_matrix_peak": shares,
-            "padded_share": padding,
-        },
-        [
-            speed_table(times, speed, shares, padding),
-            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
-        ],
-        [
-            f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
-            "the three, that is of all answers.",
-            "Median (lowest to highest) of the rounds. Share of peak: operations of the matrix "
-            "products of the real, padded batches, per wall second, of the best that this machine "
-            "does of such products alone.",
-        ],
-    )
+    return ratios
 
 
-def our_pipeline(work: Workload, model: MultiTaskModel) -> MultiTaskPipeline:
-    """A pipeline of a model of ours."""
-    return MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
+def our_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, MultiTaskPipeline]:
+    """Pipelines of a model, and of models with one head and with many, by title."""
+    models = {OURS: model}
+    models |= {
+        heads_title(kind, heads): work.model_of_heads(kind, heads)
+        for kind in KINDS
+        for heads in (1, MANY_HEADS)
+    }
+    return {
+        title: MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
+        for title, model in models.items()
+    }
 
 
 def contestants(
@@ -141,20 +126,20 @@ def contestants(
     stock: dict[str, Any],
     batches: dict[str, list[dict]],
     texts: list[str],
-) -> dict[str, Callable[[], Any]]:
+) -> Contestants:
     """What is timed, by name: all that answer some texts, and the forward passes of `batches`."""
     found: dict[str, Callable[[], Any]] = {}
-    for name, one in answers.items():
-        found[name] = lambda one=one: one(texts)
+    for name, answer in answers.items():
+        found[name] = partial(answer, texts)
         forward = FORWARD if name == OURS else f"{name}, forward"
-        found[forward] = lambda one=one, name=name: run_forward(one.model, batches[name])
-    found[TOKENIZING] = lambda: tokenize(work.tokenizer, texts)
-    for name, one in stock.items():
-        found[stock_title(name, 1)] = lambda one=one: one(texts)
-        found[stock_title(name, 32)] = lambda one=one: one(texts, batch_size=32)
+        found[forward] = partial(run_forward, answer.model, batches[name])
+    found[TOKENIZING] = partial(tokenize, work.tokenizer, texts)
+    for name, answer in stock.items():
+        found[stock_title(name, 1)] = partial(answer, texts)
+        found[stock_title(name, 32)] = partial(answer, texts, batch_size=32)
     if importlib.util.find_spec("sentence_transformers"):
         encoder = sentence_transformer(work.run.model.encoder)
-        found[EMBEDDING] = lambda: encoder.encode(texts, show_progress_bar=False)
+        found[EMBEDDING] = partial(encoder.encode, texts, show_progress_bar=False)
     return found
 
 

@@ -1,6 +1,6 @@
 """How long one answer takes: milliseconds of a single text, by its length and by threads.
 
-    python benchmarks/latency.py [--data_dir DIR] [--rows 2000] [--rounds 200]
+    python -m benchmarks.latency [--data_dir DIR] [--rows 2000] [--rounds 200]
 
 A short, a median and a long text (the 5th, 50th and 95th percentile of `--rows` texts' tokens) are
 answered one at a time, `--rounds` times by each contestant in turn: `MultiTaskPipeline`, its
@@ -10,13 +10,15 @@ thread, and with as many as torch takes.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import Pipeline
 
 from benchmarks import machine
-from benchmarks.measuring import Spread, percentiles, ratio, run_all, summed
+from benchmarks.measuring import Spread, of_clock, percentiles, ratio, run_all, summed
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import load, options_parser, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskPipeline
@@ -36,86 +38,96 @@ def main(argv: list[str] | None = None) -> None:
     stock = stock_pipelines(work, model)
     limits = machine.limits(model.encoder)
     texts = by_length(work.texts, work.tokenizer)
-    found, rows = [], []
+    found = []
     all_threads = torch.get_num_threads()
     for threads in sorted({1, all_threads}):
         torch.set_num_threads(threads)
         for length, text in texts.items():
-            inputs = work.tokenizer(text, return_tensors="pt", return_token_type_ids=False)
-
-            def forward(inputs=inputs) -> None:
-                with torch.inference_mode():
-                    model(**inputs)
-
-            contestants: dict[str, Callable[[], Any]] = {
-                OURS: lambda text=text: ours(text),
-                FORWARD: forward,
-                **{name: lambda one=one, text=text: one(text) for name, one in stock.items()},
-            }
-            times = run_all(contestants, contestants, options.rounds)
-            times[STOCK] = summed(times, list(stock))
-            tokens = inputs["input_ids"].shape[1]
-            milliseconds = {
-                name: [1000 * one.wall for one in rounds] for name, rounds in times.items()
-            }
-            quantiles = {name: percentiles(one, SHARES) for name, one in milliseconds.items()}
-            ratios = {
-                f"{STOCK} to {OURS}": ratio(milliseconds[STOCK], milliseconds[OURS]),
-                f"{OURS} to {FORWARD}": ratio(milliseconds[OURS], milliseconds[FORWARD]),
-            }
-            found.append(
-                {
-                    "threads": threads,
-                    "length": length,
-                    "tokens": tokens,
-                    "milliseconds": {
-                        name: {
-                            **{f"p{share}": one for share, one in zip(SHARES, values, strict=True)},
-                            "cpu_median": 1000 * Spread.of([s.cpu for s in times[name]]).median,
-                        }
-                        for name, values in quantiles.items()
-                    },
-                    "ratios": ratios,
-                }
-            )
-            for name in times:
-                cpu = found[-1]["milliseconds"][name]["cpu_median"]
-                rows.append([f"{name}, {length}", threads, tokens, *quantiles[name], cpu])
+            measures = measure(ours, stock, text, options.rounds)
+            found.append({"threads": threads, "length": length, **measures})
     torch.set_num_threads(all_threads)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
-    for one in found:
-        if one["length"] == "median":
-            bars = {
-                name: Spread(values["p50"], values["p50"], values["p95"])
-                for name, values in one["milliseconds"].items()
-            }
-            plot_bars(
-                options.output,
-                f"threads_{one['threads']}",
-                f"One text of {one['tokens']} tokens, threads: {one['threads']}",
-                "milliseconds: p50, and to p95",
-                bars,
-            )
-    header = ("", "threads", "tokens", *(f"p{share}, ms" for share in SHARES), "processor, ms")
-    ratio_rows = [
-        [f"{name}, {one['length']}", one["threads"], value]
-        for one in found
-        for name, value in one["ratios"].items()
-    ]
+    plot(found, options.output)
     write(
         options.output,
         "latency",
         argv,
         {"machine": machine.describe(), "limits": limits, "calls": options.rounds, "found": found},
-        [
-            Table("Milliseconds of one text", header, rows),
-            Table("Ratios of wall time", ("", "threads", "median of the calls"), ratio_rows),
-        ],
+        tables(found),
         [
             f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
             "together."
         ],
     )
+
+
+def measure(
+    ours: MultiTaskPipeline, stock: dict[str, Pipeline], text: str, rounds: int
+) -> dict[str, Any]:
+    """The tokens of a text, the milliseconds that each contestant takes, and their ratios."""
+    inputs = ours.tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        ours.model(**inputs)
+
+    contestants: dict[str, Callable[[], Any]] = {OURS: partial(ours, text), FORWARD: forward}
+    contestants |= {name: partial(answer, text) for name, answer in stock.items()}
+    times = run_all(contestants, contestants, rounds)
+    times[STOCK] = summed(times, list(stock))
+    wall, cpu = of_clock(times, "wall"), of_clock(times, "cpu")
+    return {
+        "tokens": inputs["input_ids"].shape[1],
+        "milliseconds": {
+            name: {
+                **{
+                    f"p{share}": 1000 * value
+                    for share, value in zip(SHARES, percentiles(wall[name], SHARES), strict=True)
+                },
+                "cpu_median": 1000 * Spread.of(cpu[name]).median,
+            }
+            for name in times
+        },
+        "ratios": {
+            f"{STOCK} to {OURS}": ratio(wall[STOCK], wall[OURS]),
+            f"{OURS} to {FORWARD}": ratio(wall[OURS], wall[FORWARD]),
+        },
+    }
+
+
+def tables(found: list[dict[str, Any]]) -> list[Table]:
+    """Milliseconds and ratios, of each number of threads and each length."""
+    header = ("", "threads", "tokens", *(f"p{share}, ms" for share in SHARES), "processor, ms")
+    rows = [
+        [f"{name}, {one['length']}", one["threads"], one["tokens"], *values.values()]
+        for one in found
+        for name, values in one["milliseconds"].items()
+    ]
+    ratios = [
+        [f"{name}, {one['length']}", one["threads"], value]
+        for one in found
+        for name, value in one["ratios"].items()
+    ]
+    return [
+        Table("Milliseconds of one text", header, rows),
+        Table("Ratios of wall time", ("", "threads", "median of the calls"), ratios),
+    ]
+
+
+def plot(found: list[dict[str, Any]], folder: str) -> None:
+    """Bars of the median text, for each number of threads."""
+    for one in found:
+        if one["length"] == "median":
+            plot_bars(
+                folder,
+                f"threads_{one['threads']}",
+                f"One text of {one['tokens']} tokens, threads: {one['threads']}",
+                "milliseconds: p50, and to p95",
+                {
+                    name: Spread(values["p50"], values["p50"], values["p95"])
+                    for name, values in one["milliseconds"].items()
+                },
+            )
 
 
 def by_length(texts: list[str], tokenizer) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def matrix_peak(
             x, weight = torch.randn(rows, inputs, dtype=dtype), torch.randn(outputs, inputs)
             weight, bias = weight.to(dtype), torch.randn(outputs).to(dtype)
             with torch.inference_mode():
-                seconds = best_seconds(lambda x=x, w=weight, b=bias: F.linear(x, w, b), samples)
+                seconds = best_seconds(partial(F.linear, x, weight, bias), samples)
             gflops = 2 * rows * inputs * outputs / seconds / 1e9
             found.append({"tokens": rows, "inputs": inputs, "outputs": outputs, "gflops": gflops})
     return {"shapes": found, "peak": max(one["gflops"] for one in found)}
@@ -114,10 +115,10 @@ def limits(encoder: torch.nn.Module) -> dict[str, Any]:
     itself: it is measured at the smallest size only.
     """
     shapes = matrix_shapes(encoder)
-    bf16 = {} if has_fast_bf16(use_cpu=True) else {"tokens": TOKENS[:1], "samples": 1}
+    tokens, samples = (TOKENS, SAMPLES) if has_fast_bf16(use_cpu=True) else (TOKENS[:1], 1)
     return {
         "fp32": matrix_peak(shapes),
-        "bf16": matrix_peak(shapes, torch.bfloat16, **bf16),
+        "bf16": matrix_peak(shapes, torch.bfloat16, tokens, samples),
         "memory_bandwidth_gb_s": memory_bandwidth(),
     }
 

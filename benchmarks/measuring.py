@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ class Seconds(NamedTuple):
 
     wall: float
     cpu: float
+
+
+Contestants = Mapping[str, Callable[[], Any]]
 
 
 def turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, int]]:
@@ -42,7 +45,7 @@ def measured(run: Callable[[], Any]) -> tuple[Seconds, Any]:
 
 
 def run_all(
-    contestants: dict[str, Callable[[], Any]], warm_up: dict[str, Callable[[], Any]], rounds: int
+    contestants: Contestants, warm_up: Contestants, rounds: int
 ) -> dict[str, list[Seconds]]:
     """The seconds of all contestants in all rounds.
 
@@ -60,6 +63,11 @@ def run_all(
         times[name].append(measured(contestants[name])[0])
     gc.unfreeze()
     return times
+
+
+def of_clock(times: dict[str, list[Seconds]], clock: str) -> dict[str, list[float]]:
+    """Of each contestant the seconds of every round, by the clock `wall` or `cpu`."""
+    return {name: [getattr(one, clock) for one in rounds] for name, rounds in times.items()}
 
 
 def summed(times: dict[str, list[Seconds]], names: list[str]) -> list[Seconds]:

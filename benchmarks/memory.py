@@ -1,6 +1,6 @@
 """How much memory models, answers and training take at most, each in a process of its own.
 
-    python benchmarks/memory.py [--data_dir DIR] [--rows 2000] [--rounds 3]
+    python -m benchmarks.memory [--data_dir DIR] [--rows 2000] [--rounds 3]
 
 Measured from when all modules are imported, before the model is loaded, to the greatest value
 afterwards: the kernel's PSS of the process (see `measuring.Memory`), with the pages of files, for

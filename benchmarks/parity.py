@@ -1,6 +1,6 @@
 """How near every export comes to the model, how fast it answers, and how large it is.
 
-    python benchmarks/parity.py [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
+    python -m benchmarks.parity [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
 pipeline on torch, the folder loaded again by the typed API, the HTTP service, ONNX in float32 and
@@ -14,9 +14,11 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,26 +26,45 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
 from benchmarks import machine
-from benchmarks.measuring import rate, run_all
+from benchmarks.measuring import Spread, of_clock, rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
-from multitask_encoder.cli.run import fail
+from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
-from multitask_encoder.export.folders import load_finished, size_in_bytes
+from multitask_encoder.export.folders import size_in_bytes
 from multitask_encoder.inference import Predictor
+from multitask_encoder.inference.loading import graph_class, load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
 
 OURS, TYPED, STOCK_BATCH = "pipeline, torch", "typed API, torch", 32
 SERVED = {"the service, 2 replicas": 2}
-GRAPHS = {
+GRAPHS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "ONNX": (onnx, {}),
     "ONNX, int8": (onnx, {"int8": True}),
     "OpenVINO": (openvino, {}),
 }
-Answer = Callable[[list[str]], list[Any]]
+COLUMNS = (
+    "Embedding and logits: the largest difference from the model, as a share of its largest value. "
+    "Scores: that of the probabilities in the answers. Labels and entities: how many texts have "
+    "others; the stock pipeline decides each tag by itself, so that it finds other entities in the "
+    "same logits. Test: accuracy, and F1 of whole entities, in percent. A stock pipeline and "
+    "sentence-transformers give a part of the answers. Random heads decide many texts by a hair, "
+    "so that rounding changes more labels than of a trained model."
+)
+Answer = Callable[[list[str]], Any]
+Form = tuple[dict[str, Any], Answer]  # how a form differs from the model, and what answers in it
+
+
+class Reference(NamedTuple):
+    """A model, and what its pipeline answers to some texts."""
+
+    model: MultiTaskModel
+    tokenizer: PreTrainedTokenizerBase
+    texts: list[str]
+    expected: list[dict]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,60 +82,51 @@ def main(argv: list[str] | None = None) -> None:
         )
     except (ValueError, OSError) as error:
         fail(error)
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    reference = Reference(model, tokenizer, work.texts, ours(work.texts))
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory() as folder, ExitStack() as services:
-        contestants = compare(model, tokenizer, work.texts, Path(folder), found, services)
+        contestants: dict[str, Answer] = {
+            OURS: ours,
+            **compare(reference, Path(folder), found, services),
+        }
         if options.model and "test" in work.rows:
             (test,) = work.rows["test"].values()
             for name in (OURS, TYPED, *SERVED, *GRAPHS):
                 if name in contestants:
                     found[name] |= quality(contestants[name], list(test), model.config.tasks)
         times = run_all(
-            {name: lambda one=one: one(work.texts) for name, one in contestants.items()},
-            {name: lambda one=one: one(work.texts[:64]) for name, one in contestants.items()},
+            {name: partial(answer, work.texts) for name, answer in contestants.items()},
+            {name: partial(answer, work.texts[:64]) for name, answer in contestants.items()},
             options.rounds,
         )
-    speed = {
-        name: rate(len(work.texts), [one.wall for one in all_]) for name, all_ in times.items()
+    wall = of_clock(times, "wall")
+    speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
+    results = {
+        "machine": machine.describe(),
+        "texts": len(work.texts),
+        "found": found,
+        "times": times_as_json(times),
+        "sentences_per_second": speed,
     }
+    refused = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
+    notes = [f"{len(work.texts):,} texts of the training split. {COLUMNS}", *refused]
+    write(options.output, "parity", argv, results, [parity_table(found, speed)], notes)
+
+
+def parity_table(found: dict[str, dict[str, Any]], speed: dict[str, Spread]) -> Table:
+    """A row for each form of the model."""
     keys = ["embedding", "logits", "scores", "labels", "entities"]
     keys += [key for key in found[OURS] if key.endswith(", test")]
     rows = [
         [name, *(one.get(key) for key in keys), speed.get(name), one.get("megabytes")]
         for name, one in found.items()
     ]
-    write(
-        options.output,
-        "parity",
-        argv,
-        {
-            "machine": machine.describe(),
-            "texts": len(work.texts),
-            "found": found,
-            "times": times_as_json(times),
-            "sentences_per_second": speed,
-        },
-        [Table("Parity", ("", *keys, "sentences/s", "MB"), rows)],
-        [
-            f"{len(work.texts):,} texts of the training split. Embedding and logits: the largest "
-            "difference from the model, as a share of its largest value. Scores: that of the "
-            "probabilities in the answers. Labels and entities: how many texts have others; the "
-            "stock pipeline decides each tag by itself, so that it finds other entities in the "
-            "same logits. Test: accuracy, and F1 of whole entities, in percent. A stock pipeline "
-            "and sentence-transformers give a part of the answers. Random heads decide many texts "
-            "by a hair, so that rounding changes more labels than of a trained model.",
-            *(f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one),
-        ],
-    )
+    return Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
 
 
 def compare(
-    model: MultiTaskModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    folder: Path,
-    found: dict[str, dict[str, Any]],
-    services: ExitStack,
+    reference: Reference, folder: Path, found: dict[str, dict[str, Any]], services: ExitStack
 ) -> dict[str, Answer]:
     """Write every form below `folder` and compare it; the differences go to `found`, and what runs
     to `services`.
@@ -122,28 +134,23 @@ def compare(
     Returns:
         `dict[str, Answer]`: of each form that there is, what answers a list of texts.
     """
-    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
-    expected = ours(texts)
+    model, tokenizer, *_ = reference
     model.save_pretrained(folder / "torch")
     tokenizer.save_pretrained(folder / "torch")
     found[OURS] = {"megabytes": size_in_bytes(folder / "torch") / 1e6}
-    contestants: dict[str, Answer] = {OURS: ours}
-    forms = {
-        TYPED: lambda path: typed(model, tokenizer, path, texts, expected),
-        **{name: lambda path, number=number: served(
-            number, model, tokenizer, path, texts, expected, services)
-           for name, number in SERVED.items()},
-        **{name: lambda path, one=one: graph(one, model, tokenizer, path, texts, expected)
-           for name, one in GRAPHS.items()},
-        "sentence-transformers": lambda path: embedding(model, tokenizer, path, texts, expected),
-        **{f"stock pipeline, {name}": lambda path, name=name: head(
-            name, model, tokenizer, path, texts, expected) for name in model.heads},
-    }  # fmt: skip
+    forms: dict[str, Callable[[Reference, Path], Form]] = {
+        TYPED: typed,
+        **{name: partial(served, number, services) for name, number in SERVED.items()},
+        **{name: partial(graph, *kind) for name, kind in GRAPHS.items()},
+        "sentence-transformers": embedding,
+        **{f"stock pipeline, {name}": partial(head, name) for name in model.heads},
+    }
+    contestants: dict[str, Answer] = {}
     for number, (name, form) in enumerate(forms.items()):
         path = folder / str(number)
         path.mkdir()
         try:
-            found[name], contestants[name] = form(path)
+            found[name], contestants[name] = form(reference, path)
         except ValueError as error:  # no such form of this model
             found[name] = {"refused": str(error)}
             continue
@@ -152,27 +159,23 @@ def compare(
 
 
 def largest_differences(
-    model: MultiTaskModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    answer: Callable[[parity.Batch], parity.Answers],
+    reference: Reference, answer: Callable[[parity.Batch], parity.Outputs]
 ) -> dict[str, float]:
     """By answer, over all windows of the texts."""
+    model, tokenizer, texts, _ = reference
     largest: dict[str, float] = {}
     for batch in parity.batches(texts, tokenizer, model.config):
-        one = parity.differences(parity.answers(model, batch), answer(batch))
+        one = parity.differences(parity.outputs(model, batch), answer(batch))
         largest = {name: max(value, largest.get(name, 0.0)) for name, value in one.items()}
     return largest
 
 
-def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+def graph(module: ModuleType, keys: dict[str, Any], reference: Reference, path: Path) -> Form:
     """All answers, by another runtime."""
-    module, keys = kind
+    model, tokenizer, texts, expected = reference
     module.export(model, tokenizer, path, **keys)
-    other = module.load(path)
-    largest = largest_differences(
-        model, tokenizer, texts, lambda batch: parity.answers(other, batch)
-    )
+    other = graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)
+    largest = largest_differences(reference, partial(parity.outputs, other))
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
     return {
         "embedding": largest.pop("embedding"),
@@ -181,8 +184,9 @@ def graph(kind, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any]
     }, answer
 
 
-def typed(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+def typed(reference: Reference, path: Path) -> Form:
     """All answers, by the saved folder and the typed API."""
+    model, tokenizer, texts, expected = reference
     save(model, tokenizer, path)
     predict = Predictor(path, device="cpu")
 
@@ -193,10 +197,9 @@ def typed(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answ
     return embedding_difference(answers, expected) | disagreements(answers, expected), answer
 
 
-def served(
-    replicas, model, tokenizer, path, texts, expected, services
-) -> tuple[dict[str, Any], Answer]:
+def served(replicas: int, services: ExitStack, reference: Reference, path: Path) -> Form:
     """All answers, by the saved folder and HTTP, for several clients at once."""
+    model, tokenizer, texts, expected = reference
     save(model, tokenizer, path)
     port, flags = free_port(), ["--replicas", str(replicas), "--threads", "1"]
     services.enter_context(service(path, port, flags))
@@ -260,34 +263,30 @@ def quality(answer: Answer, rows: list[dict], tasks: dict[str, dict]) -> dict[st
     return found
 
 
-def embedding(model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+def embedding(reference: Reference, path: Path) -> Form:
     """The embedding, by sentence-transformers."""
+    model, tokenizer, texts, expected = reference
     sentence_transformers.export(model, tokenizer, path)
-    encoder = SentenceTransformer(str(path), device="cpu")
-    vectors = torch.from_numpy(encoder.encode(texts, show_progress_bar=False))
+    encode = partial(SentenceTransformer(str(path), device="cpu").encode, show_progress_bar=False)
+    vectors = torch.from_numpy(encode(texts))
     ours = torch.tensor([one["embedding"] for one in expected])
-    largest = parity.differences({"embedding": ours}, {"embedding": vectors})
-    return largest, lambda texts: encoder.encode(texts, show_progress_bar=False)
+    return parity.differences({"embedding": ours}, {"embedding": vectors}), encode
 
 
-def head(name, model, tokenizer, path, texts, expected) -> tuple[dict[str, Any], Answer]:
+def head(name: str, reference: Reference, path: Path) -> Form:
     """One head, by a stock pipeline."""
+    model, tokenizer, texts, expected = reference
     plain_heads.export(model, tokenizer, name, path)
+    stock_pipeline = partial(pipeline, model=str(path), device="cpu", batch_size=STOCK_BATCH)
     if model.config.tasks[name]["type"] == "token_classification":
-        key, task, keys = "entities", "token-classification", {"aggregation_strategy": "first"}
-        ours = [spans(one["entities"])[name] for one in expected]
+        key, ours = "entities", [spans(one["entities"])[name] for one in expected]
+        stock = stock_pipeline("token-classification", aggregation_strategy="first")
+        answers = [[(e["start"], e["end"], e["entity_group"]) for e in one] for one in stock(texts)]
     else:
-        key, task, keys = "labels", "text-classification", {"truncation": True}
-        ours = [one["labels"][name]["label"] for one in expected]
-    stock = pipeline(task, model=str(path), device="cpu", batch_size=STOCK_BATCH, **keys)
-    answers = stock(texts)
-    if key == "entities":
-        answers = [[(e["start"], e["end"], e["entity_group"]) for e in one] for one in answers]
-    else:
-        answers = [one["label"] for one in answers]
-    largest = largest_differences(
-        model, tokenizer, texts, lambda batch: plain_heads.answers(stock.model, name, batch)
-    )
+        key, ours = "labels", [one["labels"][name]["label"] for one in expected]
+        stock = stock_pipeline("text-classification", truncation=True)
+        answers = [one["label"] for one in stock(texts)]
+    largest = largest_differences(reference, partial(plain_heads.outputs, stock.model, name))
     return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
 
 

@@ -1,6 +1,6 @@
 """How fast files are read and answered, and in how much memory, by a finished model.
 
-    python benchmarks/prediction.py --model runs/quickstart [--rows 2000 20000] [--backend torch]
+    python -m benchmarks.prediction --model runs/quickstart [--rows 2000 20000] [--backend torch]
 
 Writes synthetic rows to a JSONL file and answers each number of them, in both formats, in a process
 of its own as `run_multitask.py --do_predict` does: rows per second of the look through the input
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     from multitask_encoder.data.dataset_arguments import DatasetArguments
     from multitask_encoder.data.texts import read_texts
     from multitask_encoder.inference.files import answer_files
-    from multitask_encoder.inference.inputs import look_through
+    from multitask_encoder.inference.inputs import scan_inputs
     from multitask_encoder.inference.loading import load_pipeline
     from multitask_encoder.inference.parts import parts_in
     from multitask_encoder.inference.tables import Layout
@@ -67,7 +67,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     watch = Memory()
     started = time.perf_counter()
     read = partial(read_texts, [options.file], DatasetArguments())
-    inputs = look_through(read, 10_000, show=False)
+    inputs = scan_inputs(read, 10_000, show=False)
     read_at = time.perf_counter()
     config = pipeline.model.config
     layout = Layout(config, list(config.tasks), inputs.kept, ())

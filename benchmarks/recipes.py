@@ -1,6 +1,6 @@
 """What is learned, what is forgotten and what it costs, by what is frozen.
 
-    python benchmarks/recipes.py --config configs/snips.yaml --data_dir DIR [--sts_dir DIR]
+    python -m benchmarks.recipes --config configs/snips.yaml --data_dir DIR [--sts_dir DIR]
         [--rows 2000] [--epochs 4] [--recipes NAME ...]
 
 Each recipe is a run of `run_multitask.py` on the first rows, one seed, without choosing an epoch;

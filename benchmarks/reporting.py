@@ -11,7 +11,14 @@ import matplotlib
 matplotlib.use("Agg")  # there is no screen
 from matplotlib import pyplot as plt
 
-from benchmarks.measuring import Seconds, Spread, exponent
+from benchmarks.measuring import Seconds, Spread, exponent, of_clock, rate
+
+# A note; it ends with what else the peak has in common with what is measured.
+SPREAD_AND_PEAK = (
+    "Median (lowest to highest) of the rounds. Share of peak: operations of the matrix products "
+    "of the real, padded batches, per wall second, of the best that this machine does of such "
+    "products alone{}"
+)
 
 
 class Table(NamedTuple):
@@ -54,29 +61,53 @@ def as_json(value: Any) -> Any:
     return [as_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def speed_table(
+def ratios_table(ratios: dict[str, Spread]) -> Table:
+    """Ratios by name, as a section of a report."""
+    return Table("Ratios", ("", "median of the rounds"), list(ratios.items()))
+
+
+def speed_report(
     times: dict[str, list[Seconds]],
-    speed: dict[str, Spread],
-    shares: dict[str, Spread],
+    sentences: int,
+    ratios: dict[str, Spread],
+    flops: dict[str, int],
+    peaks: dict[str, float],
     padding: dict[str, float],
-) -> Table:
-    """Of each contestant: sentences per second, seconds, and, where they are known, its share of
-    the machine's peak and which share of its tokens is padding (both in 0 to 1)."""
-    return Table(
-        "Speed",
-        ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding"),
+) -> tuple[dict[str, Any], list[Table]]:
+    """The results and the tables of contestants that all handle the same sentences.
+
+    Args:
+        times (`dict`): seconds of each round, by contestant.
+        sentences (`int`): how many each handles in a round.
+        ratios (`dict[str, Spread]`): by name, already taken.
+        flops (`dict[str, int]`): operations of all matrix products, by contestant, where known.
+        peaks (`dict[str, float]`): GFLOP/s of the machine, by contestant.
+        padding (`dict[str, float]`): padded share of the tokens, in 0 to 1.
+    """
+    wall, cpu = of_clock(times, "wall"), of_clock(times, "cpu")
+    speed = {name: rate(sentences, seconds) for name, seconds in wall.items()}
+    shares = {name: rate(flops[name] / (1e9 * peaks[name]), wall[name]) for name in flops}
+    header = ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding")
+    rows = [
         [
-            [
-                name,
-                speed[name],
-                Spread.of([one.wall for one in rounds]),
-                Spread.of([one.cpu for one in rounds]),
-                Spread(*(100 * one for one in shares[name])) if name in shares else None,
-                percent(padding[name]) if name in padding else None,
-            ]
-            for name, rounds in times.items()
-        ],
-    )
+            name,
+            speed[name],
+            Spread.of(wall[name]),
+            Spread.of(cpu[name]),
+            Spread(*(100 * one for one in shares[name])) if name in shares else None,
+            percent(padding[name]) if name in padding else None,
+        ]
+        for name in times
+    ]
+    results = {
+        "times": times_as_json(times),
+        "sentences_per_second": speed,
+        "ratios": ratios,
+        "matrix_flops": flops,
+        "share_of_matrix_peak": shares,
+        "padded_share": padding,
+    }
+    return results, [Table("Speed", header, rows), ratios_table(ratios)]
 
 
 def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
@@ -113,7 +144,7 @@ def write(
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", f"benchmarks/{title}.py", *argv])
+    command = shlex.join(["python", "-m", f"benchmarks.{title}", *argv])
     written = as_json({"benchmark": title, "command": command, **results, "notes": list(notes)})
     (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     parts = [f"# {title}\n", f"```\n{command}\n```\n"]

@@ -1,6 +1,6 @@
 """How many answers the service gives over HTTP, and how soon, beside the pipeline alone.
 
-    python benchmarks/serving.py [--data_dir DIR] [--rows 1000] [--rounds 3] [--replicas 2]
+    python -m benchmarks.serving [--data_dir DIR] [--rows 1000] [--rounds 3] [--replicas 2]
 
 The texts are answered by `MultiTaskPipeline` in one process with as many threads as the service has
 replicas, and by the service (`serve.py`, one thread a replica) for clients that ask one after the
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import local
@@ -27,8 +28,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from benchmarks import machine
-from benchmarks.measuring import percentiles, rate, ratio, run_all
-from benchmarks.reporting import Table, times_as_json, write
+from benchmarks.measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
+from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
@@ -47,7 +48,6 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     start(options)
     work = load(options)
-    texts = work.texts
     model = work.answering_model()
     torch.set_num_threads(options.threads or options.replicas)
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
@@ -56,31 +56,21 @@ def main(argv: list[str] | None = None) -> None:
         flags = ["--replicas", str(options.replicas), "--threads", "1"]
         port = free_port()
         with service(Path(folder, "model"), port, flags):
-            ask = Client(port)
-
-            def contestants(texts: list[str]) -> dict[str, Callable[[], Any]]:
-                return {
-                    OURS: lambda: ours(texts),
-                    ONE: lambda: ask.all([[text] for text in texts]),
-                    MANY: lambda: ask.all(parts(texts, TOGETHER)),
-                }
-
-            times = run_all(contestants(texts), contestants(texts[:WARM_UP_TEXTS]), options.rounds)
-            some = texts[:WARM_UP_TEXTS]
-            alone = [milliseconds(lambda text=text: ours(text)) for text in some]
-            served = [milliseconds(lambda text=text: ask([text])) for text in some]
-    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
-    speed = {name: rate(len(texts), seconds) for name, seconds in wall.items()}
-    ratios = {f"sentences/s, {name} to {OURS}": ratio(wall[OURS], wall[name]) for name in wall}
-    del ratios[f"sentences/s, {OURS} to {OURS}"]
-    latency = {"the pipeline": percentiles(alone, SHARES), "the service": percentiles(served)}
+            times, latency = measure(ours, Client(port), work.texts, options.rounds)
+    wall = of_clock(times, "wall")
+    speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
+    ratios = {
+        f"sentences/s, {name} to {OURS}": ratio(wall[OURS], wall[name]) for name in (ONE, MANY)
+    }
+    header = ("", *(f"p{share}" for share in SHARES))
+    rows = [[name, *values] for name, values in latency.items()]
     write(
         options.output,
         "serving",
         argv,
         {
             "machine": machine.describe(),
-            "texts": len(texts),
+            "texts": len(work.texts),
             "replicas": options.replicas,
             "times": times_as_json(times),
             "sentences_per_second": speed,
@@ -89,19 +79,37 @@ def main(argv: list[str] | None = None) -> None:
         },
         [
             Table("Speed", ("", "sentences/s"), list(speed.items())),
-            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
-            Table(
-                "Milliseconds of one text, one client",
-                ("", *(f"p{share}" for share in SHARES)),
-                [[name, *values] for name, values in latency.items()],
-            ),
+            ratios_table(ratios),
+            Table("Milliseconds of one text, one client", header, rows),
         ],
         [
-            f"{len(texts):,} texts, {options.replicas} replicas of one thread; the clients run on "
-            "the same cores.",
+            f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
+            "run on the same cores.",
             "Median (lowest to highest) of the rounds.",
         ],
     )
+
+
+def measure(
+    ours: MultiTaskPipeline, ask: "Client", texts: list[str], rounds: int
+) -> tuple[dict[str, list[Seconds]], dict[str, list[float]]]:
+    """The seconds of all texts, and the percentiles of the milliseconds of one."""
+
+    def contestants(texts: list[str]) -> Contestants:
+        return {
+            OURS: lambda: ours(texts),
+            ONE: lambda: ask.all([[text] for text in texts]),
+            MANY: lambda: ask.all(parts(texts, TOGETHER)),
+        }
+
+    some = texts[:WARM_UP_TEXTS]
+    times = run_all(contestants(texts), contestants(some), rounds)
+    alone = [milliseconds(partial(ours, text)) for text in some]
+    served = [milliseconds(partial(ask, [text])) for text in some]
+    return times, {
+        "the pipeline": percentiles(alone, SHARES),
+        "the service": percentiles(served, SHARES),
+    }
 
 
 def save(model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """How fast, and in how much memory, files become model inputs; and how fast a second time.
 
-    python benchmarks/tokenization.py [--encoder backbones/minilm] [--rows 1000000] [--num_proc 2]
+    python -m benchmarks.tokenization [--encoder backbones/minilm] [--rows 1000000] [--num_proc 2]
 
 Writes synthetic rows (a topic, a sentiment, entities as spans) to a JSONL file, and starts
 two processes, one after the other, that read, check and tokenize it as `run_multitask.py` does. The

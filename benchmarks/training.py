@@ -1,6 +1,6 @@
 """How fast training is: `MultiTaskTrainer`, a bare loop, and one stock `Trainer` run per task.
 
-    python benchmarks/training.py [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
+    python -m benchmarks.training [--data_dir DIR] [--rows 2000] [--epochs 2] [--profile]
 
 The first and the bare loop train one model with all heads on the same batches; the bare loop is
 the shortest one that does the same arithmetic, so their ratio is what the Trainer costs. The
@@ -48,12 +48,12 @@ from benchmarks.measuring import (
     Spread,
     in_fresh_process,
     measured,
-    rate,
+    of_clock,
     ratio,
     turns,
 )
 from benchmarks.profiling import write_profile
-from benchmarks.reporting import Table, plot_bars, speed_table, times_as_json, write
+from benchmarks.reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
 from benchmarks.workload import Workload, load, options_parser, padded_share, start
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
@@ -83,14 +83,7 @@ SAME = (
 
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
-    parser = options_parser(__file__, __doc__, rows=2000, rounds=4)
-    parser.add_argument("--batch_size", type=int, default=32, help="default: 32")
-    parser.add_argument("--epochs", type=int, default=2, help="default: 2")
-    parser.add_argument("--profile", action="store_true", help="also write profile.md, of ours")
-    # Set in the processes that are measured.
-    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
+    options = parse_options(argv)
     start(options)
     if options.contestant is not None:
         print(json.dumps(run_one(options)))
@@ -98,80 +91,78 @@ def main(argv: list[str] | None = None) -> None:
     work = load_run(options)
     rows = work.splits["train"]
     limits = machine.limits(work.model().encoder)
+    contestants = [name for name in CONTESTANTS if "embedding" in work.tasks or name != PLAIN]
+    times, quality = compete(contestants, argv, options.rounds)
+    limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
+    precision = {OURS: "bf16" if work.training_arguments(seed=0).bf16 else "fp32", STOCK: "fp32"}
+    peaks = {name: limits[precision.get(name, precision[OURS])]["peak"] for name in contestants}
+    flops, padding = arithmetic(contestants, work, rows, options.epochs)
+    sentences = options.epochs * len(rows)
+    results, tables = speed_report(times, sentences, ratios_of(times), flops, peaks, padding)
+    if options.profile:
+        some = rows.select(range(min(PROFILED_ROWS, len(rows))))
+        write_profile(make_ready(OURS, work, some, seed=0), options.output)
+    speed = results["sentences_per_second"]
+    plot_bars(options.output, "speed", "Training", "sentences/s", speed)
+    scores = {name: spreads(rounds) for name, rounds in quality.items()}
+    described = {"machine": machine.describe(), "limits": limits, "precision": precision}
+    results = {**described, "sentences": sentences, **results}
+    results |= {"quality": scores, "quality_by_round": quality}
+    notes = [
+        f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
+        "Stock Trainers train one model per task, one after the other; a sentence counts once "
+        "it has trained all of them.",
+        SPREAD_AND_PEAK.format(" in the same precision."),
+    ]
+    write(options.output, "training", argv, results, [*tables, quality_table(scores)], notes)
 
-    held = "embedding" in work.tasks
-    contestants = [name for name in CONTESTANTS if held or name != PLAIN]
+
+def parse_options(argv: list[str]) -> argparse.Namespace:
+    """Also those of the processes that are measured."""
+    parser = options_parser(__file__, __doc__, rows=2000, rounds=4)
+    parser.add_argument("--batch_size", type=int, default=32, help="default: 32")
+    parser.add_argument("--epochs", type=int, default=2, help="default: 2")
+    parser.add_argument("--profile", action="store_true", help="also write profile.md, of ours")
+    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def compete(
+    contestants: list[str], argv: list[str], rounds: int
+) -> tuple[dict[str, list[Seconds]], dict[str, list[dict[str, float]]]]:
+    """Seconds and scores of each contestant in every round, each run in a process of its own."""
     times: dict[str, list[Seconds]] = {name: [] for name in contestants}
     quality: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-    for name, seed in turns(contestants, options.rounds):
+    for name, seed in turns(contestants, rounds):
         found = in_fresh_process(__file__, *argv, "--contestant", name, "--seed", str(seed))
         times[name].append(Seconds(**found["seconds"]))
         quality[name].append(found["quality"])
-    limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
+    return times, quality
 
-    bf16 = work.training_arguments(seed=0).bf16
-    peaks = dict.fromkeys(contestants, limits["bf16" if bf16 else "fp32"]["peak"])
-    peaks[STOCK] = limits["fp32"]["peak"]
-    flops, padding = arithmetic(contestants, work, rows, options.epochs)
-    sentences = options.epochs * len(rows)
-    wall = {name: [one.wall for one in rounds] for name, rounds in times.items()}
-    cpu = {name: [one.cpu for one in rounds] for name, rounds in times.items()}
-    speed = {name: rate(sentences, seconds) for name, seconds in wall.items()}
-    shares = {
-        name: rate(flops[name] / (1e9 * peaks[name]), seconds) for name, seconds in wall.items()
-    }
+
+def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
+    """Speeds and seconds of contestants that are worth comparing, by name."""
+    wall, cpu = of_clock(times, "wall"), of_clock(times, "cpu")
     ratios = {
         f"sentences/s, {OURS} to {STOCK}": ratio(wall[STOCK], wall[OURS]),
         f"processor seconds, {STOCK} to {OURS}": ratio(cpu[STOCK], cpu[OURS]),
         f"processor seconds, {OURS} to {BARE}": ratio(cpu[OURS], cpu[BARE]),
         f"wall seconds, {OURS} to {BARE}": ratio(wall[OURS], wall[BARE]),
     }
-    if held:
+    if PLAIN in times:
         ratios[f"processor seconds, {OURS} to {PLAIN}"] = ratio(cpu[OURS], cpu[PLAIN])
-    scores = {name: spreads(found) for name, found in quality.items()}
-    if options.profile:
-        some = rows.select(range(min(PROFILED_ROWS, len(rows))))
-        write_profile(make_ready(OURS, work, some, seed=0), options.output)
-    plot_bars(options.output, "speed", "Training", "sentences/s", speed)
-    write(
-        options.output,
-        "training",
-        argv,
-        {
-            "machine": machine.describe(),
-            "limits": limits,
-            "precision": {OURS: "bf16" if bf16 else "fp32", STOCK: "fp32"},
-            "sentences": sentences,
-            "times": times_as_json(times),
-            "sentences_per_second": speed,
-            "ratios": ratios,
-            "matrix_flops": flops,
-            "share_of_matrix_peak": shares,
-            "padded_share": padding,
-            "quality": scores,
-            "quality_by_round": quality,
-        },
-        [
-            speed_table(times, speed, shares, padding),
-            Table("Ratios", ("", "median of the rounds"), list(ratios.items())),
-            Table(
-                "What was learned (test split, in percent, all rounds' seeds)",
-                ("", *scores[OURS]),
-                [
-                    [name, *(Spread(*(100 * one for one in value)) for value in found.values())]
-                    for name, found in scores.items()
-                ],
-            ),
-        ],
-        [
-            f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
-            "Stock Trainers train one model per task, one after the other; a sentence counts once "
-            "it has trained all of them.",
-            "Median (lowest to highest) of the rounds. Share of peak: operations of the matrix "
-            "products of the real, padded batches, per wall second, of the best that this machine "
-            "does of such products alone in the same precision.",
-        ],
-    )
+    return ratios
+
+
+def quality_table(scores: dict[str, dict[str, Spread]]) -> Table:
+    """What was learned, in percent."""
+    rows = [
+        [name, *(Spread(*(100 * one for one in value)) for value in values.values())]
+        for name, values in scores.items()
+    ]
+    title = "What was learned (test split, in percent, all rounds' seeds)"
+    return Table(title, ("", *scores[OURS]), rows)
 
 
 def load_run(options: argparse.Namespace) -> Workload:

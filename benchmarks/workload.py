@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
-from multitask_encoder.cli.run import fail
+from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.model_loading import load_model
@@ -157,7 +157,7 @@ def start(options: argparse.Namespace) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    logging.getLogger("run_multitask").setLevel(logging.WARNING)
+    logging.getLogger("multitask_encoder").setLevel(logging.WARNING)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 

@@ -1,7 +1,7 @@
 """The model: an encoder with any number of heads, as one Hugging Face `PreTrainedModel`.
 
-Importing this package registers the classes, so that `AutoModel` and friends know them here without
-remote code. Saved folders carry the modules beside this file, and need nothing of this one.
+Importing this package registers the classes, so that `AutoModel` and friends know them without
+remote code. Saved folders carry the other modules of this package, and do not need this one.
 """
 
 from transformers import (

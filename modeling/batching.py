@@ -1,5 +1,5 @@
-"""Which sequences go through the encoder together: those of similar length, so many that the
-processor is busy and no more than fit its memory."""
+"""Batches of sequences of similar length, large enough to keep the processor busy and small enough
+for its memory."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,16 @@ from torch.nn.utils.rnn import pad_sequence
 def length_batches(
     lengths: Sequence[int], max_tokens: int, max_rows: int | None = None
 ) -> list[list[int]]:
-    """Indices of the sequences, from the longest to the shortest, in batches.
+    """Batches of the sequences' indices, from the longest sequence to the shortest.
 
     A batch that is half full takes no shorter sequence: batches are a little smaller than they
     could be, and nearly free of padding.
 
     Args:
-        lengths (`Sequence[int]`): tokens of each sequence.
-        max_tokens (`int`): of a batch, padding included; a longer sequence is a batch of its own.
-        max_rows (`int`, *optional*): of a batch.
+        lengths (`Sequence[int]`): the number of tokens of each sequence.
+        max_tokens (`int`): the most tokens of a batch, padding included; a longer sequence is a
+            batch of its own.
+        max_rows (`int`, *optional*): the most sequences of a batch; by default any number.
     """
     batches: list[list[int]] = []
     longest = 0
@@ -37,7 +38,7 @@ def length_batches(
 
 
 def pad(sequences: Sequence[list[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids, padded on the right, and the attention mask: both `torch.LongTensor` of shape
+    """Token ids padded on the right, and the attention mask, both `torch.LongTensor` of shape
     `(num_sequences, longest)`."""
     lengths = torch.tensor([len(ids) for ids in sequences])
     input_ids = pad_sequence(

@@ -10,71 +10,84 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 TASK_TYPES = ("sequence_classification", "token_classification", "sentence_embedding")
-PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+# Each problem type, and the fewest labels that it makes sense with.
+FEWEST_LABELS = {"single_label_classification": 2, "multi_label_classification": 1, "regression": 1}
+PROBLEM_TYPES = tuple(FEWEST_LABELS)
 POOLING_NAMES = ("cls", "mean", "max")
 LABELLINGS = ("first", "all")
 SENTENCE_WINDOWS = ("first", "mean")
 EMBEDDING_LOSSES = ("retention", "cosent", "in_batch_negatives", "none")
-TASK_KEYS = (
-    *("type", "labels", "problem_type", "labelling", "pooling", "weight", "loss", "dimensions"),
-)
+# Keys that only one type of task takes: that type, the default, and the allowed values. Dimensions
+# are a list, which is checked against the encoder's width.
+KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
+    "loss": ("sentence_embedding", "retention", EMBEDDING_LOSSES),
+    "dimensions": ("sentence_embedding", None, ()),
+    "labelling": ("token_classification", "first", LABELLINGS),
+    "pooling": ("sequence_classification", None, POOLING_NAMES),
+}
+TASK_KEYS = ("type", "labels", "problem_type", "weight", *KEYS_OF_ONE_TYPE)
+# The problem types of those task types that do not take all; none means no labels either.
+PROBLEM_TYPES_OF = {"sentence_embedding": (), "token_classification": PROBLEM_TYPES[:1]}
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
-# A config.json from anywhere must not be able to ask for code, for kernels, for files, or for
-# another form of the weights; `num_labels` takes memory by its size alone. Of an encoder's config
-# these are left out, wherever they stand in it ...
+# A config.json from anywhere must not be able to ask for code, kernels, files, or another form of
+# the weights; `num_labels` takes memory by its size alone. These keys of an encoder's config are
+# dropped, at any depth ...
 UNTRUSTED = (
     *("trust_remote_code", "auto_map", "custom_pipelines", "_name_or_path", "name_or_path"),
     *("attn_implementation", "_attn_implementation", "experts_implementation"),
     *("transformers_weights", "quantization_config", "num_labels"),
 )
-# ... and of a finished model's only the fields of the class and these are read.
+# ... and a finished model's config is read for the class's fields and these keys only.
 ALSO_READ = ("model_type", "auto_map", "custom_pipelines", "use_cache", "torch_dtype")
 CODE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-# More than the vocabularies and the layers of any encoder.
+# More than any encoder's vocabulary and number of layers.
 LARGEST_NUMBER, LARGEST_COUNT = 10**7, 10**5
 
 
 class MultiTaskConfig(PreTrainedConfig):
-    """What `config.json` holds: enough to rebuild the model, labels included.
+    """The contents of `config.json`: enough to rebuild the model, labels included.
 
     Args:
         encoder_config (`dict` or `PreTrainedConfig`): the config of any encoder that `AutoModel`
             builds.
-        pooling (`str`): `cls`, `mean` or `max`: how token vectors become the sentence vector.
+        pooling (`str`): how token vectors become the sentence vector: `cls`, `mean` or `max`.
         normalize (`bool`): whether the sentence embedding is scaled to length 1.
         prompts (`dict[str, str]`, *optional*): texts to put before the input, by name, for encoders
-            that want one ("query: "). The one named `default` is used where none is asked for.
-        tasks (`dict[str, dict]`): name to `{"type", "labels", "problem_type", "weight"}`.
-            `type` is one of `sequence_classification`, `token_classification` and
-            `sentence_embedding`; `labels` an ordered list of texts (a `regression` task names its
-            values); `problem_type` is `single_label_classification` (default),
-            `multi_label_classification` or `regression`, for sequence_classification only;
-            `labelling`, for token_classification only, is `first` (default): a word is labelled at
-            its first token, and entities are whole words; or `all`: every token is labelled, and
-            entities begin and end at any token. `pooling`, for sequence_classification only, is
-            what its head reads: by default the config's `pooling`, which gives the embedding.
-            `loss`, for sentence_embedding only, is `retention` (default), `cosent`,
-            `in_batch_negatives` (see losses.py) or `none`; `dimensions`, for it only, are how many
-            of the first numbers of the embedding its loss is taken of, by default all; of several
-            the mean (Kusupati et al. 2022, Matryoshka representations). `weight` (default 1.0, at
-            least 0) multiplies the task's loss.
+            that want one ("query: "). The one named `default` is used if none is asked for.
+        tasks (`dict[str, dict]`): each task's settings, by its name:
+
+            - `type`: `sequence_classification`, `token_classification` or `sentence_embedding`.
+            - `labels`: an ordered list of texts; a `regression` task names its values.
+            - `weight`: multiplies the task's loss; at least 0, 1.0 by default.
+            - `problem_type`, for sequence_classification: `single_label_classification` (default),
+              `multi_label_classification` or `regression`.
+            - `pooling`, for sequence_classification: of the vector that the head reads; by default
+              the config's, which is also the embedding's.
+            - `labelling`, for token_classification: `first` (default), where a word is labelled at
+              its first token and entities are whole words, or `all`, where every token is labelled
+              and entities begin and end at any token.
+            - `loss`, for sentence_embedding: `retention` (default), `cosent`, `in_batch_negatives`
+              (see losses.py) or `none`.
+            - `dimensions`, for sentence_embedding: sizes from 1 to the encoder's width. The loss is
+              the mean over the embedding cut to each size (Kusupati et al. 2022, Matryoshka
+              representations); by default it is that of the whole embedding.
         head_dropout (`float`): dropout before each head, in [0, 1).
-        stride (`int`, *optional*): tokens that the windows of a long text share with the next; by
+        stride (`int`, *optional*): tokens that a window of a long text shares with the next; by
             default a quarter of a window.
-        sentence_windows (`str`): which windows of a long text answer sentence tasks and give the
+        sentence_windows (`str`): the windows of a long text that answer sentence tasks and give the
             embedding: the `first`, or the `mean` of all (of logits and of vectors).
         task_name (`str`, *optional*): the task that `AutoModelForSequenceClassification` and
             `AutoModelForTokenClassification` answer; by default the first of that type.
 
     Raises:
-        ValueError: a key or value that is not allowed, with what was expected and what was found.
+        ValueError: a key or value that is not allowed; the message says what is.
     """
 
     model_type = "multitask"
     sub_configs_defaults = {
         "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")
     }
-    # Fields that evaluation must not gather over processes: they are large, and nobody scores them.
+    # Evaluation must not gather these over processes: they are large, and nothing scores them.
     keys_to_ignore_at_inference = [
         "last_hidden_state",
         "sentence_embedding",
@@ -101,15 +114,15 @@ class MultiTaskConfig(PreTrainedConfig):
             super().__post_init__(**kwargs)
         except (ValueError, OSError):
             raise
-        except Exception as error:  # the libraries' own, of several lines, for a wrong type
+        except Exception as error:  # a wrong type; the libraries' own text has several lines
             reason = " ".join(str(error).split())
-            raise ValueError(f"A value of the config is not as it should be: {reason}") from error
+            raise ValueError(f"Invalid config value: {reason}") from error
         self.check()
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
-        """As in `PreTrainedConfig`, of the keys that this class knows; refuses the config of
-        another kind of model."""
+        """As in `PreTrainedConfig`, but reads only the keys that this class knows, and raises a
+        ValueError for another kind of model."""
         found = config_dict.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
@@ -118,10 +131,10 @@ class MultiTaskConfig(PreTrainedConfig):
             )
         pipelines = config_dict.get("custom_pipelines") or {}
         try:
-            beside = all(CODE.fullmatch(one["impl"]) for one in pipelines.values())
+            valid = all(CODE.fullmatch(pipeline["impl"]) for pipeline in pipelines.values())
         except (AttributeError, KeyError, TypeError):
-            beside = False
-        if not beside:
+            valid = False
+        if not valid:
             raise ValueError(
                 "`custom_pipelines` should map names to an `impl`, a module beside the config and "
                 f"a class. Found {pipelines!r}."
@@ -131,15 +144,15 @@ class MultiTaskConfig(PreTrainedConfig):
         return super().from_dict(read, **kwargs)
 
     def check(self) -> None:
-        """Fill in the tasks' defaults and raise a ValueError if a value is not allowed.
+        """Fill in the tasks' defaults, and raise a ValueError for a value that is not allowed.
 
-        Models call it too: `from_pretrained(..., tasks=...)` sets fields after construction.
+        Models call it too, as `from_pretrained(..., tasks=...)` sets fields after construction.
         """
         for key in ("tasks", "prompts"):
             if not isinstance(getattr(self, key), dict | None):
                 raise ValueError(f"`{key}` should be a mapping. Found {getattr(self, key)!r}.")
         if not isinstance(getattr(self.encoder_config, "hidden_size", None), int):
-            raise ValueError("`encoder_config` should be that of an encoder, with a hidden_size.")
+            raise ValueError("`encoder_config` should describe an encoder, with a hidden_size.")
         self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
         for name, task in self.tasks.items():
             _check_dimensions(name, task.get("dimensions", []), self.hidden_size)
@@ -158,7 +171,7 @@ class MultiTaskConfig(PreTrainedConfig):
                 raise ValueError(f"Prompt {name!r} should be a text. Found {text!r}.")
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """As in `PreTrainedConfig`, which sorts all keys; the tasks keep their order here."""
+        """As in `PreTrainedConfig`, which sorts all keys, but tasks keep their order."""
         content = json.loads(super().to_json_string(use_diff))
         return json.dumps({**content, "tasks": self.tasks}, indent=2, ensure_ascii=False) + "\n"
 
@@ -166,7 +179,7 @@ class MultiTaskConfig(PreTrainedConfig):
         """Use one probability, in [0, 1), for every dropout inside the encoder.
 
         Raises:
-            ValueError: a probability out of its range.
+            ValueError: a probability out of range.
         """
         if not 0 <= probability < 1:
             raise ValueError(f"The encoder's dropout should be in [0, 1). Found {probability}.")
@@ -179,7 +192,7 @@ class MultiTaskConfig(PreTrainedConfig):
         return self.encoder_config.hidden_size
 
     def get_text_config(self, decoder=None, encoder=None) -> PreTrainedConfig:
-        """The encoder's config: it knows the vocabulary and the special tokens."""
+        """The encoder's config, which knows the vocabulary and the special tokens."""
         return self.encoder_config
 
     def tasks_of_type(self, task_type: str) -> list[str]:
@@ -188,7 +201,7 @@ class MultiTaskConfig(PreTrainedConfig):
 
 
 def _trusted(config: dict) -> dict:
-    """A copy without `UNTRUSTED`, in nested configs too."""
+    """A copy without the `UNTRUSTED` keys, in nested configs too."""
     return {
         key: _trusted(value) if isinstance(value, dict) else value
         for key, value in config.items()
@@ -197,17 +210,17 @@ def _trusted(config: dict) -> dict:
 
 
 def check_numbers(config: dict, largest: int) -> None:
-    """Raise a ValueError for a whole number in an encoder's config, or one nested in it, that is
-    above what it may be: only to begin building such a model could take all memory there is."""
+    """Raise a ValueError for a whole number above `largest` in an encoder's config, nested configs
+    included: merely starting to build that model could use up all memory."""
     for key, value in config.items():
         if isinstance(value, dict):
             check_numbers(value, largest)
         counts = str(key).startswith(("num_", "n_"))  # layers, heads, labels
         most = min(largest, LARGEST_COUNT) if counts else largest
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, int) and one > most and "theta" not in str(key):
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and number > most and "theta" not in str(key):
                 raise ValueError(
-                    f"`{key}` of the encoder's config should be at most {most:,}. Found {one:,}."
+                    f"`{key}` of the encoder's config should be at most {most:,}. Found {number:,}."
                 )
 
 
@@ -229,42 +242,41 @@ def _complete_task(name: str, task: dict) -> dict:
     weight = task.get("weight", 1.0)
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 1e9:
         raise ValueError(f"`weight` of task {name!r} should be at least 0. Found {weight!r}.")
-    complete = {"type": task["type"], "weight": float(weight)}
-    for key, of_type in (
-        ("loss", "sentence_embedding"),
-        ("dimensions", "sentence_embedding"),
-        ("labelling", "token_classification"),
-        ("pooling", "sequence_classification"),
-    ):
-        if task.get(key) is not None and task["type"] != of_type:
-            raise ValueError(
-                f"`{key}` is for {of_type}. Found it in task {name!r}, which is {task['type']}."
-            )
-    if task["type"] == "sentence_embedding":
-        complete["loss"] = task.get("loss") or "retention"
-        _check_choice(f"`loss` of task {name!r}", complete["loss"], EMBEDDING_LOSSES)
-        if task.get("dimensions"):
-            complete["dimensions"] = list(task["dimensions"])
-        return complete
+    complete = {"type": task["type"], "weight": float(weight), **_keys_of_type(name, task)}
+    problem_types = PROBLEM_TYPES_OF.get(task["type"], PROBLEM_TYPES)
+    return {**complete, **_labels(name, task, problem_types)} if problem_types else complete
 
+
+def _keys_of_type(name: str, task: dict) -> dict:
+    """The checked values of the keys that only the task's type takes, defaults filled in."""
+    values: dict[str, Any] = {}
+    for key, (task_type, default, allowed) in KEYS_OF_ONE_TYPE.items():
+        value = task.get(key)
+        if value is not None and task["type"] != task_type:
+            raise ValueError(
+                f"`{key}` is for {task_type}. Found it in task {name!r}, which is {task['type']}."
+            )
+        if task["type"] == task_type and (value or default):
+            if allowed:
+                _check_choice(f"`{key}` of task {name!r}", value or default, allowed)
+            values[key] = (value or default) if allowed else list(value)
+    return values
+
+
+def _labels(name: str, task: dict, problem_types: tuple[str, ...]) -> dict:
+    """The checked labels and problem type of a task."""
     labels = task.get("labels") or []
     if not isinstance(labels, list | tuple):
         raise ValueError(f"`labels` of task {name!r} should be a list. Found {labels!r}.")
     labels = list(labels)
-    problem_type = task.get("problem_type") or "single_label_classification"
+    problem_type = task.get("problem_type") or PROBLEM_TYPES[0]
     _check_choice(f"`problem_type` of task {name!r}", problem_type, PROBLEM_TYPES)
-    if task["type"] == "token_classification" and problem_type != "single_label_classification":
+    if problem_type not in problem_types:
         raise ValueError(
-            f"`problem_type` of the token_classification task {name!r} should be "
-            f"single_label_classification. Found {problem_type!r}."
+            f"`problem_type` of the {task['type']} task {name!r} should be "
+            f"{', '.join(problem_types)}. Found {problem_type!r}."
         )
-    if task["type"] == "token_classification":
-        complete["labelling"] = task.get("labelling") or "first"
-        _check_choice(f"`labelling` of task {name!r}", complete["labelling"], LABELLINGS)
-    elif task.get("pooling") is not None:
-        complete["pooling"] = task["pooling"]
-        _check_choice(f"`pooling` of task {name!r}", complete["pooling"], POOLING_NAMES)
-    fewest = 2 if problem_type == "single_label_classification" else 1
+    fewest = FEWEST_LABELS[problem_type]
     if len(labels) < fewest or len(set(labels)) < len(labels):
         raise ValueError(
             f"`labels` of task {name!r} should be a list of at least {fewest} different texts. "
@@ -272,7 +284,7 @@ def _complete_task(name: str, task: dict) -> dict:
         )
     if not all(isinstance(label, str) and label for label in labels):
         raise ValueError(f"`labels` of task {name!r} should be texts. Found {labels!r}.")
-    return {**complete, "labels": labels, "problem_type": problem_type}
+    return {"labels": labels, "problem_type": problem_type}
 
 
 def _check_dimensions(name: str, dimensions: list, hidden_size: int) -> None:
@@ -284,9 +296,9 @@ def _check_dimensions(name: str, dimensions: list, hidden_size: int) -> None:
             )
 
 
-def _check_choice(what: str, found, allowed: tuple[str, ...]) -> None:
-    if found not in allowed:
-        raise ValueError(f"{what} should be one of {', '.join(allowed)}. Found {found!r}.")
+def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} should be one of {', '.join(allowed)}. Found {value!r}.")
 
 
 MultiTaskConfig.register_for_auto_class()

@@ -1,8 +1,8 @@
 """From token labels to spans of characters.
 
-A *unit* is what one label is about: a word where a task's `labelling` is `first`, a token where it
-is `all`. Units are found in the tokenizer's own offsets; nothing is split a second time, so an
-entity's text is always exactly `text[start:end]`.
+A *unit* is what one label describes: a word if a task's `labelling` is `first`, a token if it is
+`all`. Units come from the tokenizer's own offsets; nothing is split a second time, so an entity's
+text is always exactly `text[start:end]`.
 """
 
 import unicodedata
@@ -15,16 +15,25 @@ def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, 
     """The tokens' character ranges without the white space that some tokenizers include.
 
     Args:
-        text (`str`): what was tokenized.
+        text (`str`): the tokenized text.
         offsets (`list[tuple[int, int]]`): start and end of each token, `(0, 0)` for special tokens.
 
     Returns:
         `list[tuple[int, int]]`: the same, empty ranges (`start == end`) for tokens without a
         visible character.
+
+    Example:
+
+    ```python
+    >>> from multitask_encoder.modeling.decoding import strip_offsets
+    >>> strip_offsets("in Rome", [(0, 0), (0, 2), (2, 7), (0, 0)])
+    [(0, 0), (0, 2), (3, 7), (0, 0)]
+
+    ```
     """
     stripped = []
     for start, end in offsets:
-        # Few tokens have any, and this is done for every token there is.
+        # Few tokens have any, and this runs for every token.
         if start < end and (text[start].isspace() or text[end - 1].isspace()):
             while start < end and text[start].isspace():
                 start += 1
@@ -35,22 +44,30 @@ def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, 
 
 
 def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
-    """Which word each token belongs to.
+    """The word that each token belongs to.
 
-    A token begins a word unless it continues, with no gap, a run of letters and digits. Scripts
-    written without spaces (Chinese, Japanese, and Korean as well) have no such runs: there every
-    token is a word.
+    A token begins a word unless it continues, with no gap, a run of letters and digits. In scripts
+    written without spaces (Chinese, Japanese, and Korean as well) every token is a word.
 
     Args:
-        text (`str`): what was tokenized.
+        text (`str`): the tokenized text.
         offsets (`list[tuple[int, int]]`): from `strip_offsets`.
 
     Returns:
         `list[int | None]`: per token the index of its word, None for special and empty tokens.
+
+    Example:
+
+    ```python
+    >>> from multitask_encoder.modeling.decoding import word_ids
+    >>> word_ids("in Paris", [(0, 0), (0, 2), (3, 6), (6, 8), (0, 0)])
+    [None, 0, 1, 1, None]
+
+    ```
     """
 
     def inside_word(start: int, previous_end: int) -> bool:
-        # Some tokenizers leave accents out: between such tokens there is no real gap.
+        # Some tokenizers leave accents out, which is no real gap.
         gap = text[previous_end:start]
         return (
             previous_end > 0
@@ -63,15 +80,14 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
 
 
 def token_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
-    """As `word_ids`, with each token a unit of its own, and those that share a character one."""
+    """As `word_ids`, but each token is a unit, and tokens that share a character are one unit."""
     return _unit_ids(offsets, lambda start, previous_end: False)
 
 
 def _unit_ids(
     offsets: list[tuple[int, int]], continues: Callable[[int, int], bool]
 ) -> list[int | None]:
-    """The unit of each token: a new one unless `continues`, told where the token starts and where
-    those before it end, says that it goes on."""
+    """The unit of each token: a new one unless `continues(start, previous_end)` is true."""
     ids: list[int | None] = []
     unit, previous_end = -1, -1
     for start, end in offsets:
@@ -86,7 +102,7 @@ def _unit_ids(
     return ids
 
 
-# A task's `labelling` -> how the units of a text are found.
+# A task's `labelling` -> the function that finds the units of a text.
 UNITS = {"first": word_ids, "all": token_ids}
 
 
@@ -107,53 +123,78 @@ def likeliest_labels(
     """The likeliest sequence of labels in which no entity begins with `I-`.
 
     After `O`, or an entity of another type, an `I-` has no meaning. Of all sequences without one,
-    that of the greatest sum of logits is taken (Viterbi's algorithm). It is the likeliest label of
-    each unit wherever those are such a sequence.
+    the one with the greatest sum of logits is taken (Viterbi's algorithm). If the likeliest label
+    of each unit by itself already makes one, that is it.
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, seq_len, num_labels)`): of a token head.
+        logits (`torch.Tensor` of shape `(batch_size, seq_len, num_labels)`): from a token head.
         units (`torch.BoolTensor` of shape `(batch_size, seq_len)`): the tokens that stand for a
             unit; others are passed over.
-        labels (`list[str]`): the task's, of which those that begin with `I-` are bound, where the
-            `B-` of their type is among them.
-        continues (`torch.BoolTensor` of shape `(batch_size,)`, *optional*): rows that go on where
-            another one ends, and may begin with `I-`. By default none.
+        labels (`list[str]`): the task's. An `I-` label is restricted if its `B-` is among them.
+        continues (`torch.BoolTensor` of shape `(batch_size,)`, *optional*): rows that continue
+            another row, and may begin with `I-`. By default none.
 
     Returns:
-        `torch.LongTensor` of shape `(batch_size, seq_len)`: label ids; of tokens that stand for no
+        `torch.LongTensor` of shape `(batch_size, seq_len)`: label ids; for tokens that stand for no
         unit, the likeliest by itself.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.decoding import likeliest_labels
+    >>> logits = torch.tensor([[[2.0, 1.5, 0.0], [0.0, 1.0, 3.0]]])
+    >>> logits.argmax(-1)  # O, I-LOC
+    tensor([[0, 2]])
+    >>> likeliest_labels(logits, torch.ones(1, 2, dtype=torch.bool), ["O", "B-LOC", "I-LOC"])
+    tensor([[1, 2]])
+
+    ```
     """
     best = logits.argmax(-1)
-    places = {label: index for index, label in enumerate(labels)}
-    bound = [i for i, one in enumerate(labels) if one[:2] == "I-" and f"B-{one[2:]}" in places]
-    if not bound:
-        return best
-    device = logits.device
-    inside = torch.tensor(bound, device=device)
-    begins = torch.tensor([places[f"B-{labels[index][2:]}"] for index in bound], device=device)
-    if continues is None:
-        continues = torch.zeros(len(logits), dtype=torch.bool, device=device)
+    ids = {label: index for index, label in enumerate(labels)}
+    pairs = [
+        (ids[f"B-{label[2:]}"], index)
+        for label, index in ids.items()
+        if label[:2] == "I-" and f"B-{label[2:]}" in ids
+    ]
+    if pairs:
+        if continues is None:
+            continues = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+        begins, inside = torch.tensor(pairs, device=logits.device).unbind(1)
+        _mend(best, logits, units, begins, inside, continues)
+    return best
 
+
+def _mend(
+    best: torch.Tensor,
+    logits: torch.Tensor,
+    units: torch.Tensor,
+    begins: torch.Tensor,
+    inside: torch.Tensor,
+    continues: torch.Tensor,
+) -> None:
+    """Replace the rows of `best` in which an `inside` label follows neither itself nor its `begins`
+    by the best sequence without one."""
     # The units of each row, one after the other.
     counts = units.sum(1)
     order = (~units).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(counts.max())]
     chosen = best.gather(1, order)
-    begin_of = torch.full((len(labels),), -1, device=device)
+    begin_of = torch.full((logits.shape[-1],), -1, device=logits.device)
     begin_of[inside] = begins
     needed = begin_of[chosen]  # -1 where any label may come before
     free = needed < 0
     free[:, 1:] |= (chosen[:, :-1] == needed[:, 1:]) | (chosen[:, :-1] == chosen[:, 1:])
     free[:, :1] |= continues[:, None]
-    there = torch.arange(order.shape[1], device=device) < counts[:, None]
-    broken = (there & ~free).any(1).nonzero().squeeze(1)
-    if len(broken):
-        order, counts = order[broken], counts[broken]
-        emissions = logits[broken].gather(1, order[..., None].expand(-1, -1, len(labels)))
-        found = _viterbi(emissions.float(), counts, inside, begins, continues[broken])
-        there = there[broken]
-        rows = broken[:, None].expand_as(order)
-        best[rows[there], order[there]] = found[there]
-    return best
+    present = torch.arange(order.shape[1], device=logits.device) < counts[:, None]
+    broken = (present & ~free).any(1).nonzero().squeeze(1)
+    if not len(broken):
+        return
+    order, counts, present = order[broken], counts[broken], present[broken]
+    emissions = logits[broken].gather(1, order[..., None].expand(-1, -1, logits.shape[-1]))
+    mended = _viterbi(emissions.float(), counts, inside, begins, continues[broken])
+    rows = broken[:, None].expand_as(order)
+    best[rows[present], order[present]] = mended[present]
 
 
 def _viterbi(
@@ -163,8 +204,9 @@ def _viterbi(
     begins: torch.Tensor,
     continues: torch.Tensor,
 ) -> torch.Tensor:
-    """The best sequence of each row of `emissions`, shape `(batch_size, seq_len, num_labels)`, of
-    which the first `counts` are there: `inside` labels come after themselves or their `begins`."""
+    """The best sequence, shape `(batch_size, seq_len)`, for each row of `emissions`, shape
+    `(batch_size, seq_len, num_labels)`, with `inside` labels only after themselves or their
+    `begins`. A row's units are the first `counts`; label ids after them mean nothing."""
     scores = emissions[:, 0].clone()
     barred = torch.zeros_like(scores)
     barred[:, inside] = -torch.inf
@@ -201,6 +243,15 @@ def tags_to_spans(
 
     Returns:
         `list[tuple[int, int, str, list[int]]]`: start, end, label and the words' indices.
+
+    Example:
+
+    ```python
+    >>> from multitask_encoder.modeling.decoding import tags_to_spans
+    >>> tags_to_spans(["O", "B-LOC", "I-LOC"], [(0, 2), (3, 6), (7, 11)])  # in New York
+    [(3, 11, 'LOC', [1, 2])]
+
+    ```
     """
     spans: list[tuple[int, int, str, list[int]]] = []
     previous = "O"

@@ -1,4 +1,4 @@
-"""Heads: what reads an answer off the encoder's hidden states. They take values, no config."""
+"""Heads, which turn the encoder's hidden states into answers. They take values, no config."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ class EmbeddingHead(nn.Module):
 
     Args:
         pooling (`str`): `cls`, `mean` or `max`.
-        normalize (`bool`): whether the embedding is scaled to length 1.
+        normalize (`bool`): scale the embedding to length 1.
     """
 
     def __init__(self, pooling: str, normalize: bool):
@@ -24,15 +24,15 @@ class EmbeddingHead(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the pooled vector, which sentence heads read, and the embedding made of it, both
-        of shape `(batch_size, hidden_size)`."""
+        """The pooled vector, which sentence heads read, and the embedding made from it, both of
+        shape `(batch_size, hidden_size)`."""
         pooled = self.pool(hidden_states, attention_mask, self.pooling)
         return pooled, F.normalize(pooled, dim=-1) if self.normalize else pooled
 
     def pool(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
     ) -> torch.Tensor:
-        """As `pooling.pool`: for heads that read another vector than the embedding's."""
+        """As `pooling.pool`, for heads that read a vector other than the embedding's."""
         return pool(pooling, hidden_states, attention_mask)
 
 
@@ -56,7 +56,7 @@ class ClassificationHead(nn.Module):
         return self.classifier(self.dropout(hidden_states))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """One loss per label, of the labels' shape, 0 where a label is absent (see losses.py)."""
+        """One loss per label, of the labels' shape; 0 where a label is absent (see losses.py)."""
         return LOSSES[self.problem_type](logits, labels)
 
 
@@ -72,7 +72,7 @@ class TokenClassificationHead(ClassificationHead):
     reads_tokens = True
 
 
-# `sentence_embedding` is answered by the model's one EmbeddingHead, so it has no head of its own.
+# The model's one EmbeddingHead answers `sentence_embedding`, which has no head of its own.
 HEADS = {
     "sequence_classification": SequenceClassificationHead,
     "token_classification": TokenClassificationHead,

@@ -1,12 +1,14 @@
-"""Losses per label, and how many labels there are: what sums and means are made of.
+"""Losses, one value per label, and the number of labels: the parts of sums and means.
 
 Each loss takes logits and labels and returns one value per label, of the labels' shape, in nats
 (squared units for regression), and exactly 0 where the label is absent. Absent is -100 for class
 ids and NaN for float labels. Nothing is reduced here: a sum over a batch, divided by a count over
 a whole optimizer step, does not depend on how the step was split into batches.
 
-Losses of the sentence embedding take vectors in place of logits. Those that compare texts with each
-other (`cosent`, `in_batch_negatives`) see the texts of one batch only: they do depend on the split.
+Losses of the sentence embedding take vectors in place of logits. `cosent` and `in_batch_negatives`
+compare the texts of one batch with each other, so they do depend on the split.
+
+The *Inputs* table of each loss shows the columns of a row in the data, and the labels made of them.
 """
 
 from collections.abc import Callable
@@ -21,16 +23,39 @@ SIMILARITY_SCALE = 20.0  # of cosines before a softmax
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:
-    """At least float32: a softmax in bfloat16 loses most of its digits."""
+    """Widen to float32 or more: a softmax in bfloat16 loses most of its digits."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of class ids.
+    """Cross-entropy of class ids, for `single_label_classification` and for tokens.
+
+    `-log(softmax(logits)[label])`, as `torch.nn.functional.cross_entropy` without a reduction.
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | `text`, the name of a label | `(batch_size,)` class ids |
+    | `tokens` and a tag for each, or `text` and spans | `(batch_size, seq_len)` class ids |
 
     Args:
-        logits (`torch.Tensor` of shape `(..., num_labels)`): of a head.
+        logits (`torch.Tensor` of shape `(..., num_labels)`): from a head.
         labels (`torch.LongTensor` of shape `(...)`): class ids, -100 where absent.
+
+    Returns:
+        `torch.FloatTensor` of shape `(...)`: at least 0.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import cross_entropy
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [1.0, 3.0]])
+    >>> cross_entropy(logits, torch.tensor([0, 1, -100]))  # the third text has no label
+    tensor([0.1269, 0.6931, 0.0000])
+
+    ```
     """
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
@@ -42,11 +67,35 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of independent yes-or-no labels.
+    """Cross-entropy of independent yes-or-no labels, for `multi_label_classification`.
+
+    `-y log(sigmoid(x)) - (1 - y) log(1 - sigmoid(x))` for the logit `x` and the label `y`, as
+    `torch.nn.functional.binary_cross_entropy_with_logits` without a reduction.
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | `text`, a list of labels | `(batch_size, num_labels)` zeros and ones |
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): of a head.
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): from a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): 0 to 1, NaN where absent.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_labels)`: at least 0.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import binary_cross_entropy
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> binary_cross_entropy(logits, torch.tensor([[1.0, 0.0], [1.0, torch.nan]]))
+    tensor([[0.1269, 0.6931],
+            [0.6931, 0.0000]])
+
+    ```
     """
     present = present_labels(labels)
     losses = F.binary_cross_entropy_with_logits(
@@ -56,12 +105,35 @@ def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
 
 def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Squared error of real values.
+    """Squared error of real values, for `regression`.
+
+    `(logit - label) ** 2`, as `torch.nn.functional.mse_loss` without a reduction.
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | `text`, a number | `(batch_size, 1)` floats |
+    | `text`, a number for each of the task's labels | `(batch_size, num_labels)` floats |
 
     Args:
-        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): of a head.
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): from a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where
             absent.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_labels)`: at least 0.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import squared_error
+    >>> squared_error(torch.tensor([[2.0], [3.0]]), torch.tensor([[4.5], [torch.nan]]))
+    tensor([[6.2500],
+            [0.0000]])
+
+    ```
     """
     present = present_labels(labels)
     return (_wide(logits) - labels.nan_to_num()).square() * present
@@ -77,11 +149,17 @@ LOSSES = {
 def retention(
     embeddings: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Squared distance between the directions of embeddings and of those they are to stay near: a
-    feature distillation (Romero et al. 2015, FitNets) from the encoder that training began with.
+    """Squared distance between the directions of an embedding and of its target, the embedding of
+    the same text by the encoder that training began with: it keeps the embedding where it was.
 
-    Each of a vector's numbers is a label; the value of each is the squared distance of the two unit
-    vectors, 2 - 2 x cosine, times `RETENTION_SCALE`.
+    `2 |e / |e| - t / |t||^2`, which is `4 (1 - cosine)`, counted once for each number of the
+    target. A feature distillation (Romero et al. 2015, FitNets, arXiv 1412.6550).
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | `text`, with or without labels of other tasks | `(batch_size, hidden_size)` target vectors |
 
     Args:
         embeddings (`torch.Tensor` of shape `(batch_size, hidden_size)`): may be cut to the first
@@ -89,6 +167,21 @@ def retention(
         targets (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): vectors of the encoder
             that training began with, NaN where absent.
         groups: not used.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, hidden_size)`: 0 to 8, the same within a row.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import retention
+    >>> embeddings = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+    >>> retention(embeddings, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    tensor([[0., 0.],
+            [4., 4.]])
+
+    ```
     """
     present = present_labels(targets)
     size = embeddings.shape[-1]
@@ -98,17 +191,39 @@ def retention(
 
 
 def cosent(embeddings: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """CoSENT: of two pairs of texts, the one of the higher score should have the higher cosine.
+    """CoSENT: of two pairs of texts, the one with the higher score should have the higher cosine.
 
-    log(1 + sum of exp(20 (c_i - c_j)) over all pairs i, j of the batch with score_i < score_j), as
-    in sentence-transformers' CoSENTLoss (Su 2022, https://kexue.fm/archives/8847); for each pair.
+    `log(1 + sum of exp(20 (c_i - c_j)))` over all pairs i, j of the batch with score_i < score_j,
+    where c is a pair's cosine; the same value for each pair. As sentence-transformers' CoSENTLoss
+    (Su 2022, https://kexue.fm/archives/8847).
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | two texts, a score | the score at the first text, NaN at the second |
 
     Args:
         embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`): of the batch's texts.
-        scores (`torch.FloatTensor` of shape `(num_texts,)`): of a pair, at its first text; NaN
+        scores (`torch.FloatTensor` of shape `(num_texts,)`): a pair's, at its first text; NaN
             elsewhere.
-        groups (`torch.LongTensor` of shape `(num_texts,)`): the pair that each text is of; the
-            texts of a pair stand together.
+        groups (`torch.LongTensor` of shape `(num_texts,)`): the number of each text's pair; the
+            texts of a pair are adjacent.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_texts,)`: at least 0.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import cosent
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> scores = torch.tensor([0.1, torch.nan, 0.9, torch.nan])  # the cosines are 1 and 0
+    >>> cosent(embeddings, scores, groups=torch.tensor([0, 0, 1, 1]))
+    tensor([20.,  0., 20.,  0.])
+
+    ```
     """
     present = present_labels(scores)
     cosines = SIMILARITY_SCALE * pair_cosines(embeddings, groups)[present]
@@ -121,18 +236,40 @@ def cosent(embeddings: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor)
 def in_batch_negatives(
     embeddings: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor
 ) -> torch.Tensor:
-    """Of all texts of the batch, a group's second should be the one most like its first.
+    """A group's second text should be the one of the batch that is most like its first.
 
-    Cross-entropy of 20 x cosine over the second text of every group and the further ones, which are
-    like none of the first (Henderson et al. 2017, arXiv 1705.00652, section 4.4), as in
-    sentence-transformers' MultipleNegativesRankingLoss.
+    `-log(exp(20 c_k) / sum of exp(20 c_j))`, where c_j is the cosine of the first text with the
+    second or a further text j of any group, and k is its own group's second (Henderson et al. 2017,
+    arXiv 1705.00652, section 4.4). As sentence-transformers' MultipleNegativesRankingLoss.
+
+    Inputs:
+
+    | columns | labels |
+    |---|---|
+    | two texts that belong together | 1 at the first text, NaN at the second |
+    | the same, and further texts that do not | 1 at the first text, NaN at the others |
 
     Args:
         embeddings (`torch.Tensor` of shape `(num_texts, hidden_size)`): of the batch's texts.
         labels (`torch.FloatTensor` of shape `(num_texts,)`): 1 at the first text of a group; NaN
             elsewhere.
-        groups (`torch.LongTensor` of shape `(num_texts,)`): the group that each text is of; the
-            texts of a group stand together.
+        groups (`torch.LongTensor` of shape `(num_texts,)`): the number of each text's group; the
+            texts of a group are adjacent.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_texts,)`: at least 0.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.losses import in_batch_negatives
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> labels = torch.tensor([1.0, torch.nan, 1.0, torch.nan])  # both second texts are alike
+    >>> in_batch_negatives(embeddings, labels, groups=torch.tensor([0, 0, 1, 1]))
+    tensor([0.6931, 0.0000, 0.6931, 0.0000])
+
+    ```
     """
     present = present_labels(labels)
     firsts = present.nonzero().squeeze(1)
@@ -175,5 +312,5 @@ def present_labels(labels: torch.Tensor) -> torch.Tensor:
 
 
 def count_labels(labels: torch.Tensor) -> torch.Tensor:
-    """The number of labels that are there, a scalar `torch.LongTensor`."""
+    """The number of labels that are present, a scalar `torch.LongTensor`."""
     return present_labels(labels).sum()

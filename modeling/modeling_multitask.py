@@ -1,11 +1,11 @@
 """One encoder, many heads, one forward pass.
 
-Shapes: `batch_size` sentences of `seq_len` tokens (the longest of the batch), hidden states of
+Shapes: `batch_size` texts of `seq_len` tokens (the longest of the batch), hidden states of
 `hidden_size`; a task has `num_labels` labels.
 
 `MultiTaskModel` answers all tasks at once. `MultiTaskForSequenceClassification` and
-`MultiTaskForTokenClassification` are views of the same weights that answer one task, in the form
-that the stock pipelines know. Nothing here tokenizes, trains, or decodes.
+`MultiTaskForTokenClassification` hold the same weights and answer one task, in the form that the
+stock pipelines know. Nothing here tokenizes, trains, or decodes.
 """
 
 import inspect
@@ -38,7 +38,7 @@ AUTO_MAP = {
 
 @contextmanager
 def _one_line_errors(what: str) -> Iterator[None]:
-    """Say in one line what can't be loaded, in place of the several that libraries write."""
+    """Raise errors that say in one line what can't be loaded: libraries write several."""
     try:
         yield
     except SafetensorError as error:
@@ -49,12 +49,45 @@ def _one_line_errors(what: str) -> Iterator[None]:
         raise kind(f"Can't load {what}: {reason}") from error
 
 
-def _beside(folder: Path) -> list[str]:
-    """The names of models beside a folder that is not there: it may be mistyped, and no id of the
-    Hub, for which it was taken."""
+def _models_beside(folder: Path) -> list[str]:
+    """The names of models beside a folder that does not exist: the name may be mistyped."""
     if len(folder.parts) < 2 or folder.exists():
         return []
     return sorted(config.parent.name for config in folder.parent.glob("*/config.json"))
+
+
+def _pretrained_encoder(
+    name_or_path: str, revision: str, dtype: str | torch.dtype, attn_implementation: str | None
+) -> PreTrainedModel:
+    """An encoder whose weights are safetensors and complete; anything else raises an OSError or a
+    ValueError."""
+    with _one_line_errors(f"encoder {name_or_path!r}"):
+        raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+        check_numbers(raw, LARGEST_NUMBER)
+        check_encoder(
+            AutoConfig.from_pretrained(name_or_path, revision=revision),
+            stored_shapes(name_or_path, revision=revision),
+        )
+        encoder, report = AutoModel.from_pretrained(
+            name_or_path,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            use_safetensors=True,  # all other formats are pickles
+        )
+    if isinstance(encoder, MultiTaskModel):
+        raise ValueError(
+            f"encoder {name_or_path!r} is a finished multi-task model; load it with "
+            "from_pretrained, or with the key `model`."
+        )
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ValueError(
+            f"encoder {name_or_path!r} lacks the weights {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}."
+        )
+    return encoder
 
 
 @dataclass
@@ -62,15 +95,15 @@ class MultiTaskOutput(ModelOutput):
     """All answers of one forward pass.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`, given labels.
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): the
-            encoder's last layer's.
+        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`; None without labels.
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): from
+            the encoder's last layer.
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
-            vectors, of length 1 where the config says `normalize`.
+            vectors, scaled to length 1 if the config says `normalize`.
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
             `(batch_size, seq_len, num_labels)`.
-        losses (`dict[str, torch.FloatTensor]`): per task, before weighting.
-        hidden_states, attentions (`tuple[torch.FloatTensor]`): as the encoder gives them.
+        losses (`dict[str, torch.FloatTensor]`): per task, of shape `()`, before weighting.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`): the encoder's.
     """
 
     loss: torch.FloatTensor | None = None
@@ -86,7 +119,7 @@ class MultiTaskModel(PreTrainedModel):
     """An encoder with one head per task of its config.
 
     `from_backbone` starts a new model on a pretrained encoder; `from_pretrained` loads a finished
-    one, and takes `tasks=...` to add or drop heads: those that stay keep their weights.
+    one, and takes `tasks=...` to add or drop heads; the heads that stay keep their weights.
 
     Example:
 
@@ -104,7 +137,7 @@ class MultiTaskModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    # Encoders bring poolers that no head reads; they are dropped, and so are their weights.
+    # No head reads an encoder's pooler; it is dropped, and so are its weights.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\."]
 
     def __init__(self, config: MultiTaskConfig):
@@ -156,35 +189,10 @@ class MultiTaskModel(PreTrainedModel):
             **config_kwargs: further fields of `MultiTaskConfig`.
 
         Raises:
-            OSError: there is no such encoder, or its weights can't be read.
+            OSError: the encoder does not exist, or its weights can't be read.
             ValueError: a config that is not allowed, or an encoder that lacks weights.
         """
-        with _one_line_errors(f"encoder {name_or_path!r}"):
-            raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
-            check_numbers(raw, LARGEST_NUMBER)
-            check_encoder(
-                AutoConfig.from_pretrained(name_or_path, revision=revision),
-                stored_shapes(name_or_path, revision=revision),
-            )
-            encoder, report = AutoModel.from_pretrained(
-                name_or_path,
-                revision=revision,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                output_loading_info=True,
-                use_safetensors=True,  # all other formats are pickles
-            )
-        if isinstance(encoder, MultiTaskModel):
-            raise ValueError(
-                f"encoder {name_or_path!r} is a finished multi-task model; from_pretrained "
-                "and the key `model` load it."
-            )
-        missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-        if missing:
-            raise ValueError(
-                f"encoder {name_or_path!r} lacks the weights {', '.join(missing[:3])}"
-                f"{', ...' if len(missing) > 3 else ''}."
-            )
+        encoder = _pretrained_encoder(name_or_path, revision, dtype, attn_implementation)
         config = cls.config_class(
             encoder_config=encoder.config.to_dict(), pooling=pooling, tasks=tasks, **config_kwargs
         )
@@ -199,8 +207,8 @@ class MultiTaskModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As in `PreTrainedModel`, but only of safetensors that are what the folder's config
-        describes. Of others an OSError or ValueError names the model, and no memory is taken."""
+        """As in `PreTrainedModel`, but only from safetensors that match the folder's config. An
+        OSError or a ValueError names a model that does not, before memory is taken for it."""
         with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
             if pretrained_model_name_or_path is not None:
                 places = {key: kwargs[key] for key in PLACES if key in kwargs}
@@ -209,10 +217,10 @@ class MultiTaskModel(PreTrainedModel):
                         pretrained_model_name_or_path, **places
                     )
                 except OSError as error:
-                    if others := _beside(Path(pretrained_model_name_or_path)):
+                    if beside := _models_beside(Path(pretrained_model_name_or_path)):
                         raise FileNotFoundError(
-                            "It is no folder, and was not to be had from the Hub. Beside it: "
-                            f"{', '.join(others)}."
+                            "Not a local folder, and not found on the Hub. Beside it: "
+                            f"{', '.join(beside)}."
                         ) from error
                     raise
                 shapes = stored_shapes(pretrained_model_name_or_path, **places)
@@ -240,33 +248,26 @@ class MultiTaskModel(PreTrainedModel):
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): token ids.
             attention_mask (`torch.Tensor` of shape `(batch_size, seq_len)`): 1 for tokens, 0 for
-                padding; all 1 where it is not given.
-            token_type_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): passed on to
-                encoders that take them.
+                padding; by default all 1.
+            token_type_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): for encoders that
+                take them.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
                 instead of `input_ids`.
-            labels (`dict[str, torch.Tensor]`): per task `(batch_size,)` class ids,
-                `(batch_size, num_labels)` floats or `(batch_size, seq_len)` class ids; of
-                sentence_embedding tasks what their loss takes, see losses.py. Absent labels are
-                -100 (class ids) or NaN (floats).
+            labels (`dict[str, torch.Tensor]`): by task, in the shape that its loss takes (see
+                losses.py); -100 (class ids) or NaN (floats) where absent.
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
-            groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): which texts are a pair
-                or triplet of an embedding's loss: those of a group have the same number, and stand
-                together. By default each text is alone.
-            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): per task what the summed
-                loss is divided by. By default the number of labels in this batch: a mean.
+            groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): a number for each pair
+                or triplet, whose texts are adjacent; by default each text is alone.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the divisor of the
+                summed loss; by default the number of labels in this batch.
 
         Raises:
             ValueError: labels or a task that the model has no head for.
         """
-        chosen = self._chosen_heads(labels, tasks)
+        heads = self._chosen_heads(labels, tasks)
         if attention_mask is None:
             reference = input_ids if input_ids is not None else inputs_embeds
             attention_mask = torch.ones(reference.shape[:2], dtype=torch.long, device=self.device)
-        if token_type_ids is not None and self._takes_token_types:
-            extra = {"token_type_ids": token_type_ids}
-        else:
-            extra = {}
         encoded = self.encoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -274,35 +275,16 @@ class MultiTaskModel(PreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             return_dict=True,
-            **extra,
+            **self._token_types(token_type_ids),
         )
-        tokens = encoded.last_hidden_state  # (batch_size, seq_len, hidden_size)
-        pooled, embedding = self.embedding_head(tokens, attention_mask)  # (batch_size, hidden_size)
-        vectors = {self.config.pooling: pooled}
-        logits = {}
-        for name, head in chosen.items():
-            pooling = self.config.tasks[name].get("pooling", self.config.pooling)
-            if pooling not in vectors:
-                vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
-            logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
-        losses = None
-        if labels is not None:
-            losses = self._summed_losses(logits, embedding, labels, groups)
-            for name in losses:
-                count = count_labels(labels[name])
-                if num_items_in_batch is not None:
-                    count = num_items_in_batch[name]
-                losses[name] = losses[name] / count.clamp(min=1)  # no label at all: exactly 0
-        output = MultiTaskOutput(
-            loss=self._weighted_sum(losses) if losses else None,
-            last_hidden_state=tokens,
-            sentence_embedding=embedding,
-            logits=logits,
-            losses=losses,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        output = self._answers(encoded, attention_mask, heads, labels, groups, num_items_in_batch)
         return output if return_dict is not False else output.to_tuple()
+
+    def _token_types(self, token_type_ids: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """The token types as an argument, for encoders that take them."""
+        if token_type_ids is None or not self._takes_token_types:
+            return {}
+        return {"token_type_ids": token_type_ids}
 
     def _chosen_heads(self, labels: dict | None, tasks: list[str] | None) -> dict[str, nn.Module]:
         names = list(self.config.tasks) if tasks is None else tasks
@@ -312,6 +294,41 @@ class MultiTaskModel(PreTrainedModel):
                     f"Unknown task {name!r}. This model has: {', '.join(self.config.tasks)}."
                 )
         return {name: head for name, head in self.heads.items() if name in names}
+
+    def _answers(
+        self,
+        encoded: ModelOutput,
+        attention_mask: torch.Tensor,
+        heads: dict[str, nn.Module],
+        labels: dict[str, torch.Tensor] | None,
+        groups: torch.Tensor | None,
+        num_items: dict[str, torch.Tensor] | None,
+    ) -> MultiTaskOutput:
+        """The embedding, the heads' logits, and the losses if there are labels."""
+        tokens = encoded.last_hidden_state  # (batch_size, seq_len, hidden_size)
+        pooled, embedding = self.embedding_head(tokens, attention_mask)  # (batch_size, hidden_size)
+        vectors = {self.config.pooling: pooled}
+        logits = {}
+        for name, head in heads.items():
+            pooling = self.config.tasks[name].get("pooling", self.config.pooling)
+            if pooling not in vectors:
+                vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
+            logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
+        losses = None
+        if labels is not None:
+            losses = self._summed_losses(logits, embedding, labels, groups)
+            for name in losses:
+                count = count_labels(labels[name]) if num_items is None else num_items[name]
+                losses[name] = losses[name] / count.clamp(min=1)  # no label at all: exactly 0
+        return MultiTaskOutput(
+            loss=self._weighted_sum(losses) if losses else None,
+            last_hidden_state=tokens,
+            sentence_embedding=embedding,
+            logits=logits,
+            losses=losses,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
 
     def _summed_losses(
         self,
@@ -342,8 +359,9 @@ class MultiTaskModel(PreTrainedModel):
         return sum(self.config.tasks[name]["weight"] * loss for name, loss in losses.items())
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As in `PreTrainedModel`, with the code beside the weights: the folder loads anywhere by
-        `AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification`."""
+        """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
+        `AutoModelForSequenceClassification` and `AutoModelForTokenClassification` load the folder
+        anywhere."""
         self.config.auto_map = dict(AUTO_MAP)
         super().save_pretrained(save_directory, **kwargs)
         # safetensors writes for the owner alone; the other files follow the umask.
@@ -352,7 +370,7 @@ class MultiTaskModel(PreTrainedModel):
 
 
 class _OneTaskModel(MultiTaskModel):
-    """All weights of a `MultiTaskModel`, answering one task in the stock pipelines' form."""
+    """A `MultiTaskModel` that answers one task, in the stock pipelines' form."""
 
     task_type: str
     output_class: type[ModelOutput]
@@ -371,7 +389,7 @@ class _OneTaskModel(MultiTaskModel):
         config.label2id = {label: index for index, label in enumerate(task["labels"])}
         config.problem_type = task["problem_type"]
 
-    def forward(  # type: ignore[override]  # one task's labels are a tensor, as the pipelines know
+    def forward(  # type: ignore[override]  # the pipelines know one task's labels as a tensor
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,

@@ -1,12 +1,13 @@
 """Text in; embedding, labels and entities with character offsets out.
 
 `pipeline("multitask", model=folder_or_id, trust_remote_code=True)` in any process, or
-`MultiTaskPipeline(model=model, tokenizer=tokenizer)` where this package is at hand.
+`MultiTaskPipeline(model=model, tokenizer=tokenizer)` where this package is installed.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,17 +19,19 @@ from .batching import length_batches, pad
 from .decoding import UNITS, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, tokenize
 
-# Texts that are read, sorted by length and answered together: enough for little padding, and not
-# more than memory has room for.
+# Texts that are read, sorted by length and answered together: enough for little padding, and few
+# enough for memory.
 POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
-# Tokens that go through the encoder together. More make a processor's caches too small, fewer leave
-# cores (and far fewer a GPU) without work.
+# Tokens that go through the encoder together. More overflow a processor's caches, fewer leave cores
+# (and far fewer a GPU) without work.
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
+# The default threshold of each problem type whose scores are probabilities: by -1 all are answers.
+THRESHOLDS = {"single_label_classification": -1.0, "multi_label_classification": 0.5}
 
 
 class Units(NamedTuple):
-    """What a task's labels are about, words or tokens of a text: of each the first token, which
-    answers for it, and the range of characters."""
+    """The words or tokens that a task labels in a text: the first token of each, which answers for
+    it, and its range of characters."""
 
     first_tokens: list[int]
     ranges: list[tuple[int, int]]
@@ -42,7 +45,7 @@ class Document(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What of the scores is answered: how many of a task, and which are high enough."""
+    """Which scores to return: the top k of a task, and those above a threshold."""
 
     top_k: int | None
     thresholds: dict[str, float]
@@ -53,30 +56,31 @@ class MultiTaskPipeline(Pipeline):
 
     A text longer than the tokenizer's `model_max_length` is read in windows that overlap by the
     config's `stride`. Its entities are decoded from all windows' tokens at once; its labels and
-    embedding come from those that the config's `sentence_windows` says.
+    embedding come from the windows that the config's `sentence_windows` names.
 
     Many texts are read ahead, sorted by length, and encoded in batches of nearly no padding; while
     the encoder works on some, the next are tokenized. Answers come in the order of the texts.
 
-    Args (besides those of `transformers.Pipeline`; of these, `num_workers` is of no use here):
+    Args (besides those of `transformers.Pipeline`; `num_workers` has no effect):
         tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
-        prompt_name (`str`, *optional*): which of the config's prompts goes before the text; by
-            default the one named `default`, where there is one.
-        top_k (`int`, *optional*): how many `scores` to give, the highest first; by default those of
-            all labels, in their own order. Not of regressions.
-        thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, of all tasks or by task.
-            What scores no more is no answer: an entity is left out, a label is None. By default 0.5
-            for the labels of a multi-label task, and none for others.
-        batch_size (`int`, *optional*): the most texts (of long ones, windows) encoded together. By
-            default as many as keep the device busy.
+        prompt_name (`str`, *optional*): the config's prompt that goes before the text; by default
+            the one named `default`, if there is one.
+        top_k (`int`, *optional*): the number of `scores` to give, the highest first; by default
+            those of all labels, in their own order. Regressions always give all.
+        thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, for all tasks or by task.
+            An entity that scores no more is left out, a label is None. By default 0.5 for the
+            labels of a multi-label task, and none for others.
+        batch_size (`int`, *optional*): the most texts (or windows of long texts) encoded together.
+            By default as many as keep the device busy.
 
     Returns, per text:
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
         "entities": {task: [{"start", "end", "text", "label", "score"}]}}`.
-        Scores are probabilities in 0 to 1 (of a regression: the values). `label` is the likeliest
-        one, of a multi-label task the list of those above 0.5, and of a regression its value's name
-        or the list of all. For entities `text == input[start:end]`, and the score is the mean over
-        the entity's words (its tokens, where the task's `labelling` is `all`).
+        Scores are probabilities in 0 to 1, or the values of a regression. `label` is the likeliest
+        label, for a multi-label task the list of those above the threshold, and for a regression
+        the name of its value or the list of all names. For entities `text == input[start:end]`, and
+        the score is the mean over the entity's words (its tokens, if the task's `labelling` is
+        `all`).
         A text gives one answer, a list or tuple a list of answers, and any other iterable (a
         generator, a column of a data set) an iterator, which holds some thousand texts at a time.
 
@@ -87,9 +91,9 @@ class MultiTaskPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # which may lie anywhere
+        if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # files outside of the folder
             raise ValueError("The tokenizer should be tokenizer.json. Found fast_tokenizer_files.")
-        # Offsets and encoders count from the first token, which padding must not push aside.
+        # Offsets and encoders count from the first token, so padding must not come before it.
         self.tokenizer.padding_side = "right"
 
     def __call__(
@@ -126,7 +130,7 @@ class MultiTaskPipeline(Pipeline):
         return {name: task for name, task in known.items() if name in names}
 
     def _prompt(self, name: str | None) -> str:
-        """What goes before each text."""
+        """The text that goes before each input."""
         prompts = self.model.config.prompts or {}
         if name is not None and name not in prompts:
             raise ValueError(f"Unknown prompt {name!r}. This model has: {list(prompts)}.")
@@ -156,25 +160,26 @@ class MultiTaskPipeline(Pipeline):
 
     def preprocess(self, texts: list[str], prompt: str, labellings: set[str]) -> list[Document]:
         """Texts to tokens with offsets, in windows, and their units."""
-        documents = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
+        tokenized = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
         return [
-            Document(one, {name: _units(text, one.offsets, name) for name in labellings})
-            for text, one in zip(texts, documents, strict=True)
+            Document(tokens, {name: _units(text, tokens.offsets, name) for name in labellings})
+            for text, tokens in zip(texts, tokenized, strict=True)
         ]
 
     @torch.inference_mode()
     def _forward(
         self, documents: list[Document], tasks: dict[str, dict], batch_size: int | None
     ) -> dict[str, Any]:
-        """The answers of all windows: under `embedding` and each sentence task a tensor of shape
-        `(num_documents, ...)`, the windows of a document being averaged where the config says so;
-        under each token task a list of `(scores, label ids)`, one per token of each document."""
-        first_only = self.model.config.sentence_windows == "first"
-        of_tokens = {name for name, task in tasks.items() if task["type"] == "token_classification"}
+        """The outputs for all documents: for `embedding` and each sentence task a tensor of shape
+        `(num_documents, ...)`, the mean of a document's windows if the config says so; for each
+        token task a list of `(scores, label ids)`, with one of each per token of a document."""
+        sentence_tasks, token_tasks = _by_form(tasks)
+        config = self.model.config
+        first_only = config.sentence_windows == "first"
         places = [
             (number, window)
             for number, (document, _) in enumerate(documents)
-            for window in document.windows[: None if of_tokens or not first_only else 1]
+            for window in document.windows[: None if token_tasks or not first_only else 1]
         ]
         lengths = [documents[number].tokens.length_of(window) for number, window in places]
         batches = length_batches(lengths, self._max_tokens(), batch_size)
@@ -184,59 +189,22 @@ class MultiTaskPipeline(Pipeline):
             for batch in batches
         ]
         order = torch.tensor([index for batch in batches for index in batch])
-        documents_of = torch.tensor([number for number, _ in places])
-        is_first = torch.ones_like(documents_of, dtype=torch.bool)
-        is_first[1:] = documents_of[1:] != documents_of[:-1]
-
-        def of_documents(key: str) -> torch.Tensor:
-            """One row per document, from one row per window in the order of the batches."""
-            by_batch = torch.cat([output[key] for output in outputs]).cpu()
-            rows = torch.empty_like(by_batch)
-            rows[order] = by_batch
-            if first_only or len(rows) == len(documents):
-                return rows[is_first]
-            sums = rows.new_zeros(len(documents), rows.shape[1]).index_add_(0, documents_of, rows)
-            means = sums / documents_of.bincount().unsqueeze(1)
-            if key == "embedding" and self.model.config.normalize:
-                return F.normalize(means, dim=-1)
-            return means
-
-        def of_all_tokens(key: str) -> list[tuple[list[float], list[int]]]:
-            """Per document, each token's answer; that of several windows is labelled as one, each
-            token by the logits of the window that answers for it."""
-            answers: list = [None] * len(documents)
-            parts: dict[int, torch.Tensor] = {}
-            for batch, output in zip(batches, outputs, strict=True):
-                scores, best, logits = output[key]
-                of_parts = iter(logits.cpu())
-                for index, *labelled in zip(batch, scores.tolist(), best.tolist(), strict=True):
-                    number, window = places[index]
-                    shift = len(documents[number].tokens.prefix) - window.start
-                    answered = slice(window.first + shift, window.last + shift)
-                    if _is_part(documents[number]):
-                        parts[index] = next(of_parts)[answered]
-                    else:
-                        answers[number] = tuple(values[answered] for values in labelled)
-            joined: dict[int, list[torch.Tensor]] = {}
-            for index in sorted(parts):
-                joined.setdefault(places[index][0], []).append(parts[index])
-            for number, logits in joined.items():
-                units = documents[number].units[tasks[key]["labelling"]]
-                whole = torch.cat(logits).unsqueeze(0)
-                mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
-                mask[0, units.first_tokens] = True
-                scores, best = _labelled(whole, mask, tasks[key]["labels"])
-                answers[number] = scores[0].tolist(), best[0].tolist()
-            return answers
-
-        return {
-            key: of_all_tokens(key) if key in of_tokens else of_documents(key) for key in outputs[0]
-        }
+        document_of = torch.tensor([number for number, _ in places])
+        answers: dict[str, Any] = {}
+        for key in ("embedding", *sentence_tasks):
+            rows = _in_order([output[key] for output in outputs], order)
+            normalize = key == "embedding" and config.normalize
+            answers[key] = _of_documents(rows, document_of, first_only, normalize)
+        for key, task in token_tasks.items():
+            by_batch = zip(batches, [output[key] for output in outputs], strict=True)
+            answers[key] = _of_tokens(by_batch, places, documents, task)
+        return answers
 
     def _encode(
         self, windows: list[tuple[Document, Window]], tasks: dict[str, dict]
     ) -> dict[str, Any]:
-        """One batch through the encoder and the heads. Of tokens only the best label is kept."""
+        """One batch through the encoder and the heads: the embedding and sentence logits, and for
+        token tasks the scores, label ids, and logits of the windows that are only parts."""
         sequences = [document.tokens.input_ids(window) for document, window in windows]
         padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
         input_ids, mask = pad(sequences, padding)
@@ -245,19 +213,19 @@ class MultiTaskPipeline(Pipeline):
             attention_mask=mask.to(self.device, non_blocking=True),
             tasks=list(tasks),
         )
-        found: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
-        units = {
-            name: _unit_mask(windows, name, input_ids.shape[1]).to(self.device)
-            for name in windows[0][0].units
+        encoded: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
+        unit_masks = {
+            labelling: _unit_mask(windows, labelling, input_ids.shape[1]).to(self.device)
+            for labelling in windows[0][0].units
         }
         parts = [row for row, (document, _) in enumerate(windows) if _is_part(document)]
+        _, token_tasks = _by_form(tasks)
         for name, logits in output.logits.items():
-            found[name], task = logits.float(), tasks[name]
-            if task["type"] == "token_classification":
-                mask = units[task["labelling"]]
-                labelled = _labelled(found[name], mask, task["labels"])
-                found[name] = *labelled, found[name][parts]
-        return found
+            encoded[name] = logits.float()
+            if name in token_tasks:
+                units, labels = unit_masks[tasks[name]["labelling"]], tasks[name]["labels"]
+                encoded[name] = *_labelled(encoded[name], units, labels), encoded[name][parts]
+        return encoded
 
     def _max_tokens(self) -> int:
         if self.device.type == "cpu":
@@ -272,26 +240,26 @@ class MultiTaskPipeline(Pipeline):
         tasks: dict[str, dict],
         limits: Limits,
     ) -> Iterator[dict]:
-        """The answers for texts from what `_forward` found for them."""
-        sentence_scores = {
-            name: _scores(outputs[name], task).tolist()
-            for name, task in tasks.items()
-            if task["type"] not in ("token_classification", "sentence_embedding")
-        }
-        token_tasks = {
-            name: task for name, task in tasks.items() if task["type"] == "token_classification"
-        }
+        """The answers for texts from the outputs of `_forward`."""
+        sentence_tasks, token_tasks = _by_form(tasks)
+        answering = {name: ANSWERS[task["problem_type"]] for name, task in sentence_tasks.items()}
+        scores = {name: to.scores(outputs[name]).tolist() for name, to in answering.items()}
+        top_k, thresholds = limits
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
-                name: _sentence_label(scores[number], name, tasks[name], limits)
-                for name, scores in sentence_scores.items()
+                name: answering[name].answer(
+                    dict(zip(task["labels"], scores[name][number], strict=True)),
+                    top_k,
+                    thresholds.get(name),
+                )
+                for name, task in sentence_tasks.items()
             }
             answer["entities"] = {
                 name: [
                     entity
                     for entity in _entities(outputs[name][number], task, text, document.units)
-                    if entity["score"] > limits.thresholds.get(name, -1)
+                    if entity["score"] > thresholds[name]
                 ]
                 for name, task in token_tasks.items()
             }
@@ -323,40 +291,115 @@ def _check(text: Any, index: int) -> None:
         raise ValueError(f"The input should be a text. Found {type(text).__name__}{where}.")
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # as JSON can hold: half of a character
+    except UnicodeEncodeError as error:  # half of a character, which JSON can hold
         raise ValueError(
             f"The text should be Unicode. Found a lone surrogate at {error.start}{where}."
         ) from None
 
 
-def _scores(logits: torch.Tensor, task: dict) -> torch.Tensor:
-    """From logits of shape `(num_texts, num_labels)`."""
-    if task["problem_type"] == "regression":
-        return logits
-    if task["problem_type"] == "multi_label_classification":
-        return logits.sigmoid()
-    return logits.softmax(-1)
+def _by_form(tasks: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:
+    """The tasks that are answered once per text, and those per token. Embedding tasks are neither:
+    the embedding is always answered."""
+    tokens = {name: task for name, task in tasks.items() if "labelling" in task}
+    return {k: task for k, task in tasks.items() if "labels" in task and k not in tokens}, tokens
 
 
-def _sentence_label(values: list[float], name: str, task: dict, limits: Limits) -> dict:
-    labels = task["labels"]
-    scores = dict(zip(labels, values, strict=True))
-    if task["problem_type"] == "regression":
-        if len(labels) == 1:
-            return {"label": labels[0], "score": values[0], "scores": scores}
-        return {"label": list(labels), "score": values, "scores": scores}
-    shown = scores
-    if limits.top_k is not None:
-        highest = sorted(labels, key=scores.__getitem__, reverse=True)[: limits.top_k]
-        shown = {label: scores[label] for label in highest}
-    if task["problem_type"] == "multi_label_classification":
-        threshold = limits.thresholds.get(name, 0.5)
-        chosen = [label for label in labels if scores[label] > threshold]
-        return {"label": chosen, "score": [scores[label] for label in chosen], "scores": shown}
-    best = max(labels, key=scores.__getitem__)
-    score = scores[best]
-    label = best if score > limits.thresholds.get(name, -1) else None
-    return {"label": label, "score": score, "scores": shown}
+def _in_order(outputs: list[torch.Tensor], order: torch.Tensor) -> torch.Tensor:
+    """One row per window, from the outputs of the batches that the windows are in by `order`."""
+    by_batch = torch.cat(outputs).cpu()
+    rows = torch.empty_like(by_batch)
+    rows[order] = by_batch
+    return rows
+
+
+def _of_documents(
+    rows: torch.Tensor, document_of: torch.Tensor, first_only: bool, normalize: bool
+) -> torch.Tensor:
+    """One row per document, its first window's or the mean of all, from one row per window."""
+    is_first = torch.ones_like(document_of, dtype=torch.bool)
+    is_first[1:] = document_of[1:] != document_of[:-1]
+    if first_only or is_first.all():
+        return rows[is_first]
+    counts = document_of.bincount()
+    sums = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, document_of, rows)
+    means = sums / counts.unsqueeze(1)
+    return F.normalize(means, dim=-1) if normalize else means
+
+
+def _of_tokens(
+    outputs: Iterable[tuple[list[int], tuple[torch.Tensor, ...]]],
+    places: list[tuple[int, Window]],
+    documents: list[Document],
+    task: dict,
+) -> list[tuple[list[float], list[int]]]:
+    """Per document the score and the label id of each token, from the outputs of `_encode` for each
+    batch of `places`. The windows of a document are joined before they are labelled, and each token
+    has the logits of the window that answers for it."""
+    answers: list = [None] * len(documents)
+    parts: dict[int, torch.Tensor] = {}
+    for batch, (scores, best, logits) in outputs:
+        logits_of_parts = iter(logits.cpu())
+        for index, *labelled in zip(batch, scores.tolist(), best.tolist(), strict=True):
+            number, window = places[index]
+            shift = len(documents[number].tokens.prefix) - window.start
+            answered = slice(window.first + shift, window.last + shift)
+            if _is_part(documents[number]):
+                parts[index] = next(logits_of_parts)[answered]
+            else:
+                answers[number] = tuple(values[answered] for values in labelled)
+    joined: dict[int, list[torch.Tensor]] = {}
+    for index in sorted(parts):
+        joined.setdefault(places[index][0], []).append(parts[index])
+    for number, pieces in joined.items():
+        units = documents[number].units[task["labelling"]]
+        whole = torch.cat(pieces).unsqueeze(0)
+        mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
+        mask[0, units.first_tokens] = True
+        scores, best = _labelled(whole, mask, task["labels"])
+        answers[number] = scores[0].tolist(), best[0].tolist()
+    return answers
+
+
+def _likeliest(scores: dict[str, float], top_k: int | None, threshold: float) -> dict:
+    best = max(scores, key=scores.__getitem__)
+    label = best if scores[best] > threshold else None
+    return {"label": label, "score": scores[best], "scores": _highest(scores, top_k)}
+
+
+def _all_above(scores: dict[str, float], top_k: int | None, threshold: float) -> dict:
+    above = [label for label, score in scores.items() if score > threshold]
+    chosen = [scores[label] for label in above]
+    return {"label": above, "score": chosen, "scores": _highest(scores, top_k)}
+
+
+def _values(scores: dict[str, float], top_k: int | None, threshold: None) -> dict:
+    labels, values = list(scores), list(scores.values())
+    if len(labels) == 1:
+        return {"label": labels[0], "score": values[0], "scores": scores}
+    return {"label": labels, "score": values, "scores": scores}
+
+
+def _highest(scores: dict[str, float], top_k: int | None) -> dict[str, float]:
+    if top_k is None:
+        return scores
+    highest = sorted(scores, key=scores.__getitem__, reverse=True)[:top_k]
+    return {label: scores[label] for label in highest}
+
+
+class Answering(NamedTuple):
+    """The scores from logits, both of shape `(num_texts, num_labels)`, and the answer from one
+    text's scores by label, `top_k`, and the threshold."""
+
+    scores: Callable[[torch.Tensor], torch.Tensor]
+    answer: Callable[..., dict]
+
+
+# How the logits of each problem type become an answer.
+ANSWERS = {
+    "single_label_classification": Answering(partial(torch.softmax, dim=-1), _likeliest),
+    "multi_label_classification": Answering(torch.sigmoid, _all_above),
+    "regression": Answering(lambda logits: logits, _values),
+}
 
 
 def _top_k(asked: int | None) -> int | None:
@@ -366,20 +409,21 @@ def _top_k(asked: int | None) -> int | None:
 
 
 def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) -> dict[str, float]:
-    """By task, of those that have probabilities."""
-    known = [
-        name
+    """The threshold of each task whose scores are probabilities."""
+    defaults = {
+        name: THRESHOLDS[task["problem_type"]]
         for name, task in tasks.items()
-        if task["type"] != "sentence_embedding" and task.get("problem_type") != "regression"
-    ]
-    by_task = asked if isinstance(asked, dict) else dict.fromkeys(known, asked)
+        if task.get("problem_type") in THRESHOLDS
+    }
+    by_task = asked if isinstance(asked, dict) else dict.fromkeys(defaults, asked)
     for name, value in by_task.items():
-        if name not in known:
-            raise ValueError(f"thresholds should name tasks of {', '.join(known)}. Found {name!r}.")
+        if name not in defaults:
+            names = ", ".join(defaults)
+            raise ValueError(f"thresholds should name tasks of {names}. Found {name!r}.")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value <= 1):
             raise ValueError(f"A threshold should be in 0 to 1. Found {value!r} for {name!r}.")
-    return {name: value for name, value in by_task.items() if value is not None}
+    return defaults | {name: value for name, value in by_task.items() if value is not None}
 
 
 def _units(text: str, offsets: list[tuple[int, int]], labelling: str) -> Units:
@@ -406,7 +450,7 @@ def _is_part(document: Document) -> bool:
 def _labelled(
     logits: torch.Tensor, units: torch.Tensor, labels: list[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The probability of each token's label, and its id, from what `likeliest_labels` takes."""
+    """The probability and the id of each token's label, from the inputs of `likeliest_labels`."""
     best = likeliest_labels(logits, units, labels)
     return logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1), best
 
@@ -415,7 +459,7 @@ def _unit_mask(
     windows: list[tuple[Document, Window]], labelling: str, longest: int
 ) -> torch.Tensor:
     """`torch.BoolTensor` of shape `(num_windows, longest)`: the tokens that answer for a unit; none
-    in windows that are labelled together with others."""
+    in windows that are only parts of a document."""
     rows, columns = [], []
     for row, (document, _) in enumerate(windows):
         if not _is_part(document):
@@ -433,7 +477,7 @@ def _entities(
     text: str,
     units_of_text: dict[str, Units],
 ) -> list[dict]:
-    """From the score and the id of each token's label, and the text's units."""
+    """Entities from the score and the id of each token's label, and the text's units."""
     labels = task["labels"]
     scores, best = answers
     first_tokens, ranges = units_of_text[task["labelling"]]
@@ -456,7 +500,7 @@ def save_pipeline_code(config, folder: str) -> None:
     """Write this pipeline's code beside a model and name it in the model's config, so that
     `pipeline("multitask", model=folder, trust_remote_code=True)` works anywhere.
 
-    To be called before the model is saved to `folder`.
+    Call it before saving the model to `folder`.
     """
     config.custom_pipelines = {
         "multitask": {

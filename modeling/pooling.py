@@ -4,13 +4,13 @@ import torch
 
 
 def cls_pooling(hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """The first token that is not padding: `[CLS]`, also where the batch is padded on the left."""
+    """The first token that is not padding: `[CLS]`, even if the batch is padded on the left."""
     first = attention_mask.to(torch.int32).argmax(dim=1)
     return hidden_states[torch.arange(len(first), device=first.device), first]
 
 
 def mean_pooling(hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """The mean over all tokens but padding, special tokens included (as sentence-transformers)."""
+    """The mean of all tokens but padding, special tokens included (as sentence-transformers)."""
     mask = attention_mask.unsqueeze(-1).to(hidden_states.dtype)
     return (hidden_states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
@@ -35,5 +35,16 @@ def pool(pooling: str, hidden_states: torch.Tensor, attention_mask: torch.Tensor
 
     Returns:
         `torch.Tensor` of shape `(batch_size, hidden_size)`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from multitask_encoder.modeling.pooling import pool
+    >>> hidden_states = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]]])
+    >>> pool("mean", hidden_states, attention_mask=torch.tensor([[1, 1, 0]]))
+    tensor([[ 2., -3.]])
+
+    ```
     """
     return POOLINGS[pooling](hidden_states, attention_mask)

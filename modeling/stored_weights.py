@@ -1,5 +1,5 @@
-"""What weights a folder holds, by their headers alone: a config that asks for more, or for other
-ones, is refused before memory is taken for it."""
+"""The weights of a folder, known from their headers alone: a config that describes more or other
+weights is refused before memory is taken for it."""
 
 import json
 import re
@@ -20,28 +20,28 @@ from .configuration_multitask import check_numbers
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
-# Where files are looked for, as `from_pretrained` takes it.
+# Arguments of `from_pretrained` that say where to look for files.
 PLACES = (
     *("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder"),
     "token",
 )
-# Encoders have parts that no file holds: a pooler, positions, numbers that are stored once and used
+# Encoders have parts that no file holds: a pooler, positions, weights that are stored once and used
 # twice. They are few.
 MORE_TENSORS, MORE_NUMBERS = 100, 2**20
-# Positions may have no weights at all; any other size is one of a stored tensor.
+# Positions may have no weights; any other size is that of a stored tensor.
 MOST_POSITIONS = 2**17
 
 
 def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
-    """The name and shape of every stored tensor. Nothing but safetensors is opened.
+    """The name and shape of every stored tensor. Only safetensors are opened.
 
     Args:
-        places: of `PLACES`, as in `from_pretrained`.
+        places: the arguments `PLACES`, as in `from_pretrained`.
 
     Raises:
-        OSError: there are no such files.
-        ValueError: an index that names other files than those beside it, or an adapter.
-        SafetensorError: a file that is not whole.
+        OSError: a file does not exist.
+        ValueError: an index that names files other than those beside it, or an adapter.
+        SafetensorError: a damaged file.
     """
 
     def find(name: str) -> str | None:
@@ -49,7 +49,7 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
             name_or_path, name, _raise_exceptions_for_missing_entries=False, **places
         )
 
-    # With `peft`, transformers would load another model in place of this one.
+    # With `peft`, transformers would load the adapter's model in place of this one.
     if is_peft_available() and find("adapter_config.json"):
         raise ValueError("It should hold no adapter. Found adapter_config.json.")
     paths = [find(WEIGHTS)]
@@ -59,7 +59,7 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
             raise OSError(f"There should be a {WEIGHTS}. Found none; no other format is read.")
         paths = [find(name) for name in _shards(index)]
         if None in paths:
-            raise OSError(f"{INDEX} names files that are not there.")
+            raise OSError(f"{INDEX} names files that do not exist.")
     shapes: dict[str, list[int]] = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:
@@ -70,23 +70,22 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
 def _shards(index: str) -> list[str]:
     with open(index, encoding="utf-8") as file:
         content = json.load(file)
-    named = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(named, dict) or not named:
+    files = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not files:
         raise ValueError(f"{INDEX} should map names to files.")
-    for name in named.values():
+    for name in files.values():
         if not isinstance(name, str) or not SHARD.fullmatch(name):
             raise ValueError(f"{INDEX} should name safetensors files beside it. Found {name!r}.")
-    return sorted(set(named.values()))
+    return sorted(set(files.values()))
 
 
 def check_encoder(config: PreTrainedConfig, shapes: dict[str, list[int]]) -> None:
-    """Refuse the config of an encoder that is larger than what is stored.
+    """Refuse the config of an encoder that is larger than its stored weights.
 
-    Sizes are compared as a whole: names of tensors may change with versions of transformers, which
-    knows the old ones.
+    Only total sizes are compared: versions of transformers differ in the names of tensors.
 
     Raises:
-        ValueError: such a config, or one that no encoder can be built of.
+        ValueError: a config that is too large, or that no encoder can be built from.
     """
     largest = max([MOST_POSITIONS, *(size for shape in shapes.values() for size in shape)])
     check_numbers(config.to_dict(), largest)
@@ -107,10 +106,10 @@ def check_encoder(config: PreTrainedConfig, shapes: dict[str, list[int]]) -> Non
 
 
 def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]) -> None:
-    """Refuse tasks whose heads are not stored, or with another number of labels.
+    """Refuse tasks whose heads are not stored, or are stored with another number of labels.
 
     Raises:
-        ValueError: such a task.
+        ValueError: the head of a task is missing or of another shape.
     """
     for name, task in tasks.items():
         if "labels" not in task:
@@ -123,14 +122,15 @@ def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]
 
 @contextmanager
 def _at_most(tensors: int) -> Iterator[None]:
-    """Refuse to build a module of more parameters: on the meta device, too, each costs memory."""
+    """Limit the parameters of a module that is being built: each costs memory, even on the meta
+    device."""
     thread, count = threading.get_ident(), 0
 
     def counted(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         nonlocal count
         count += threading.get_ident() == thread
         if count > tensors and threading.get_ident() == thread:
-            raise ValueError(f"it has more than the {tensors} tensors that there may be.")
+            raise ValueError(f"it has more than the {tensors} tensors allowed.")
 
     handle = register_module_parameter_registration_hook(counted)
     try:

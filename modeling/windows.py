@@ -1,7 +1,7 @@
 """A text as tokens with exact offsets, in as many windows as the encoder needs to read all of it.
 
-Neighbouring windows overlap. Every token is answered by one of them, the one where it has most
-context, so that a long document has one answer per token like a short one.
+Neighbouring windows overlap. Each token is answered by the window where it has most context, so
+that a long document has one answer per token like a short one.
 """
 
 from itertools import pairwise
@@ -13,7 +13,7 @@ from .decoding import strip_offsets
 
 
 class Window(NamedTuple):
-    """Tokens `start` to `end` of a text, of which it answers for `first` to `last` (exclusive)."""
+    """Tokens `start` to `end` of a text; answers for `first` to `last`. Both ends are exclusive."""
 
     start: int
     end: int
@@ -22,14 +22,14 @@ class Window(NamedTuple):
 
 
 class TokenizedText(NamedTuple):
-    """A text's tokens, without those that every window gets before and after them.
+    """A text's tokens, and the tokens that come before and after them in every window.
 
     Args:
         prefix, suffix (`list[int]`): the special tokens, and the prompt's.
         ids (`list[int]`): the text's own tokens.
-        offsets (`list[tuple[int, int]]`): where in the text each of `ids` is, without white space;
+        offsets (`list[tuple[int, int]]`): the characters of each of `ids`, without white space;
             empty ranges for tokens with no visible character.
-        windows (`list[Window]`): ranges of `ids`; one of all, where the encoder takes them at once.
+        windows (`list[Window]`): ranges of `ids`; a single one if the encoder takes all at once.
     """
 
     prefix: list[int]
@@ -39,11 +39,11 @@ class TokenizedText(NamedTuple):
     windows: list[Window]
 
     def length_of(self, window: Window) -> int:
-        """How many tokens the encoder is given for one window."""
+        """The number of tokens that the encoder reads for one window."""
         return len(self.prefix) + window.end - window.start + len(self.suffix)
 
     def input_ids(self, window: Window) -> list[int]:
-        """What the encoder is given for one window."""
+        """The tokens that the encoder reads for one window."""
         return [*self.prefix, *self.ids[window.start : window.end], *self.suffix]
 
 
@@ -58,16 +58,16 @@ def tokenize(
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): a fast one.
-        texts (`list[str]`): any, empty ones as well.
+        texts (`list[str]`): may be empty texts.
         prompt (`str`): put before every window.
         max_length (`int`, *optional*): tokens per window, special tokens and prompt included; by
-            default what the tokenizer says its encoder takes.
-        stride (`int`, *optional*): tokens that one window shares with the next, as in tokenizers;
-            by default a quarter of a window.
+            default the tokenizer's `model_max_length`.
+        stride (`int`, *optional*): tokens that a window shares with the next, as in tokenizers; by
+            default a quarter of a window.
 
     Raises:
-        ValueError: a `max_length` that leaves no room for text, a `stride` that is no less than
-            the room there is.
+        ValueError: a `max_length` that leaves no room for text, or a `stride` as large as a
+            window's room for text.
     """
     if not texts:
         return []
@@ -128,15 +128,15 @@ def _tokenized(
 
 
 def _own_tokens(shift: int, offsets: list[tuple[int, int]], special: list[int]) -> tuple[int, int]:
-    """Where the tokens of the text itself start and end, `shift` characters being the prompt's."""
-    if shift == 0 and 0 in special:  # done for every text there is
+    """The start and end of the text's own tokens, after a prompt of `shift` characters."""
+    if shift == 0 and 0 in special:  # runs for every text, so it is fast
         return special.index(0), len(special) - special[::-1].index(0)
     own = [
         index for index, (_, end) in enumerate(offsets) if not special[index] and end > shift > 0
     ]
     if own:
         return own[0], own[-1] + 1
-    # Without a token of its own a text stands before the special tokens that end the input.
+    # A text without a token of its own is put before the special tokens that end the input.
     start = next((i for i in range(len(special), 0, -1) if not special[i - 1]), 1)
     return start, start
 
@@ -144,9 +144,9 @@ def _own_tokens(shift: int, offsets: list[tuple[int, int]], special: list[int]) 
 def split_windows(num_tokens: int, capacity: int, stride: int) -> list[Window]:
     """Windows of `capacity` tokens that each share `stride` with the next (the last one more).
 
-    The context of a token in a window is its distance to the nearer end, where the text goes on
-    behind that end. Windows being of one size, that is largest where the middle is nearest, so the
-    part that a window answers for begins and ends in the middle of its overlaps.
+    A token's context in a window is its distance to the nearer end at which the text goes on. As
+    all windows are of one size, the context is largest in the window whose middle is nearest: each
+    window answers from the middle of one overlap to the middle of the next.
     """
     if num_tokens <= capacity:
         return [Window(0, num_tokens, 0, num_tokens)]

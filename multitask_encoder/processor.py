@@ -1,11 +1,11 @@
-"""What this machine's processor is good at, and how its memory is best kept."""
+"""Whether this machine computes bfloat16 fast, and how the process keeps freed memory."""
 
 import ctypes
 import sys
 
 import torch
 
-# Of glibc's malloc.h: what mallopt sets.
+# From glibc's malloc.h: parameters of mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 2**31 - 1
 
@@ -19,11 +19,11 @@ def has_fast_bf16(use_cpu: bool) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Keep what tensors leave free for the next ones, for the rest of this process.
+    """Keep freed memory for later tensors, for the rest of this process.
 
-    By default glibc gives large blocks back to the kernel, which hands them out anew page by page,
-    each set to zero: in training on a processor, some thousand page faults in every step. The peak
-    of memory stays the same. Does nothing where the C library is another.
+    By default glibc returns large blocks to the kernel, which hands them out again page by page,
+    zeroed: thousands of page faults in every training step on a CPU. Peak memory stays the same.
+    Does nothing with another C library.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -40,10 +40,12 @@ from multitask_encoder.training.trainer import MultiTaskTrainer
 
 logging.disable_progress_bar()
 
+pytest_plugins = ["bad_input", "reading"]
+
 VOCABULARY_SIZE = 300
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 # Family -> what its config calls its sizes.
-ENCODERS = {
+ENCODERS: dict[str, dict] = {
     "bert": {**TINY, "intermediate_size": 32},
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
     "roberta": {**TINY, "intermediate_size": 32, "max_position_embeddings": 514},
@@ -66,7 +68,7 @@ ENCODERS = {
     },
     "xlm-roberta": {**TINY, "intermediate_size": 32, "max_position_embeddings": 514},
 }
-TASKS = {
+TASKS: dict[str, dict] = {
     "topic": {"type": "sequence_classification", "labels": ["sports", "tech", "health"]},
     "entities": {
         "type": "token_classification",
@@ -215,7 +217,7 @@ def batch() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def synthetic_splits(tokenizer):
     """Preprocessed synthetic rows, and the tasks with their labels."""
-    tasks = {
+    tasks: dict[str, dict] = {
         "topic": {"type": "sequence_classification"},
         "sentiment": {"type": "sequence_classification"},
         "entities": {"type": "token_classification"},

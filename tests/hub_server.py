@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -96,7 +97,9 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(401)
             for (wanted, pattern), name in ROUTES.items():
                 if wanted == method and (match := re.fullmatch(pattern, path)):
-                    given = {key: unquote(value) for key, value in match.groupdict("main").items()}
+                    given: dict[str, Any] = {
+                        key: unquote(value) for key, value in match.groupdict("main").items()
+                    }
                     if "repo_id" in given:
                         given["repository"] = self.server.repositories.get(given["repo_id"])
                         if given["repository"] is None:

@@ -4,6 +4,7 @@ python killed_prediction.py ROWS [arguments of the run]"""
 import os
 import signal
 import sys
+from unittest.mock import patch
 
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.inference.tables import JsonlFile
@@ -21,5 +22,5 @@ def killing(self, row) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-JsonlFile.write = killing
+patch.object(JsonlFile, "write", killing).start()
 run_multitask.main(sys.argv[2:])

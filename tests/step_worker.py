@@ -10,6 +10,7 @@ takes it in passes of so many tokens.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -35,8 +36,9 @@ TYPES = {
 
 def main(backbone: str, out: Path, split: str, dtype: str) -> None:
     batch_size, accumulation, *tokens = (int(size) for size in split.split("x"))
+    budget: dict[str, Any] = {"max_batch_tokens": tokens[0]} if tokens else {}
     set_seed(0)
-    tasks = {name: {"type": one} for name, one in TYPES.items()}
+    tasks: dict[str, dict] = {name: {"type": one} for name, one in TYPES.items()}
     source = DatasetArguments(dataset="synthetic", train_size=22, validation_size=13, test_size=1)
     rows, _ = load_splits(tasks, source)
     rows["train"] = rows["train"].map(drop_labels, with_indices=True)
@@ -67,7 +69,7 @@ def main(backbone: str, out: Path, split: str, dtype: str) -> None:
             per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=3,
             gradient_accumulation_steps=accumulation,
-            **({"max_batch_tokens": tokens[0]} if tokens else {}),
+            **budget,
         ),
         data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
         train_dataset=splits["train"],

@@ -66,8 +66,8 @@ def wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 def byte_level(add_prefix_space: bool) -> PreTrainedTokenizerFast:
     """With merges across the bytes of a character, and of a space with half of one."""
-    merges = "t h,th e,Ġ the,a r,ar i,Ġ P,ð Ł,Ġ ðŁ,ðŁ ĺ,â Ģ,Ì ģ,Ġ æ,æ Ŀ"
-    merges = [tuple(merge.split()) for merge in merges.split(",")]
+    pairs = "t h,th e,Ġ the,a r,ar i,Ġ P,ð Ł,Ġ ðŁ,ðŁ ĺ,â Ģ,Ì ģ,Ġ æ,æ Ŀ"
+    merges = [(first, second) for first, second in map(str.split, pairs.split(","))]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = ["<pad>", "<s>", "</s>", "<unk>", *alphabet, *("".join(pair) for pair in merges)]
     tokenizer = Tokenizer(models.BPE({one: i for i, one in enumerate(pieces)}, merges))

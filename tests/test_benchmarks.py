@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,9 @@ def test_contestants_take_turns():
 
 
 def test_warm_up_runs_once_and_contestants_in_every_round():
-    calls = []
-    contestants = {name: lambda name=name: calls.append(name) for name in "ab"}
-    warm_up = {name: lambda name=name: calls.append(name.upper()) for name in "ab"}
+    calls: list[str] = []
+    contestants = {name: partial(calls.append, name) for name in "ab"}
+    warm_up = {name: partial(calls.append, name.upper()) for name in "ab"}
     times = run_all(contestants, warm_up, rounds=2)
     assert "".join(calls) == "ABabba"
     assert [len(times[name]) for name in "ab"] == [2, 2]
@@ -296,7 +297,9 @@ def test_a_missing_data_dir_is_one_line(tiny, capsys):
 @pytest.mark.slow
 def test_recipes_are_compared(backbone, tmp_path, capsys):
     rows = [{"text": f"{word} play", "topic": word} for word in ("a", "b")] * 4
-    pairs = [{"sentence1": "a", "sentence2": text, "score": len(text)} for text in ("b", "a b")]
+    pairs: list[dict] = [
+        {"sentence1": "a", "sentence2": text, "score": len(text)} for text in ("b", "a b")
+    ]
     for name, content in {"train": rows, "validation": rows, "test": rows, "sts": pairs}.items():
         folder = tmp_path / "sts" if name == "sts" else tmp_path
         folder.mkdir(exist_ok=True)

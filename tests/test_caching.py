@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from typing import Any
 
 import pytest
 from datasets import Dataset, Features, Value
@@ -91,15 +92,15 @@ def test_other_settings_are_read_anew(tmp_path, times_read):
     write(other, "x", "y", "x")
     for number, (tasks, source) in enumerate(
         [
-            (TOPIC, {"train_file": names, "train_size": 2}),
-            (TOPIC, {"train_file": names, "text_column": ["topic"]}),
-            (TOPIC, {"train_file": [str(other)]}),
-            (TOPIC, {"train_file": [*names, str(other)]}),
-            (mood, {"train_file": names}),
+            (TOPIC, DatasetArguments(train_file=names, train_size=2)),
+            (TOPIC, DatasetArguments(train_file=names, text_column=["topic"])),
+            (TOPIC, DatasetArguments(train_file=[str(other)])),
+            (TOPIC, DatasetArguments(train_file=[*names, str(other)])),
+            (mood, DatasetArguments(train_file=names)),
         ],
         start=2,
     ):
-        load_splits(tasks, DatasetArguments(**source))
+        load_splits(tasks, source)
         assert len(times_read) == number
     load_splits(TOPIC, DatasetArguments(train_file=names))
     assert len(times_read) == number
@@ -145,7 +146,7 @@ def test_other_settings_are_tokenized_anew(tokenizer):
     short.model_max_length = 64
     other.add_tokens(["abc"])
     swapped = {"topic": {**TASK, "labels": ["y", "x"]}}
-    cases = [
+    cases: list[tuple[Any, dict, dict]] = [
         (tokenizer, {"topic": TASK}, {}),
         (short, {"topic": TASK}, {}),
         (other, {"topic": TASK}, {}),

@@ -15,12 +15,13 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.comparison.measuring import exact_match_together
 from multitask_encoder.comparison.runs import Comparison, folder_name, is_finished
-from multitask_encoder.training.checkpoints import mark_complete
+from multitask_encoder.training.checkpoints import find_checkpoint, mark_complete
+from multitask_encoder.training.prepare_data import keep_only_task, load_rows
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-TASKS = {
+TASKS: dict[str, dict] = {
     "topic": {"type": "sequence_classification"},
     "entities": {"type": "token_classification", "weight": 2.0},
 }
@@ -169,9 +170,9 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
     # As if each task's own model were the one of all: together they are right where that one is.
     multi = Comparison.of(parse_arguments([path])).multi(3)
     same = {folder_name(model, 3): multi for model in ("multi", *tasks)}
-    rows, _ = run_multitask.load_rows(multi)
-    found = exact_match_together(Comparison(list(tasks), [3], same), 3, rows, "validation")
-    assert found == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
+    splits, _ = load_rows(multi)
+    together = exact_match_together(Comparison(list(tasks), [3], same), 3, splits, "validation")
+    assert together == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
 
 
 def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
@@ -187,10 +188,9 @@ def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
     texts = []
     for task in (None, "one", "other"):
         run = parse_arguments([path, "--do_eval", "false", "--only_task", task or "null"])
-        rows, _ = run_multitask.load_rows(run)
-        run, rows = run_multitask.keep_only_task(run, rows)
+        run, splits = keep_only_task(run, load_rows(run)[0])
         assert list(run.tasks) == ([task] if task else ["one", "other"])
-        texts.append(rows["test"]["data"]["text"])
+        texts.append(splits["test"]["data"]["text"])
     assert texts[0] == texts[1] == texts[2]
 
 
@@ -268,10 +268,12 @@ def test_a_run_started_by_itself_is_one_of_them(config, plan, tmp_path):
 def test_without_matplotlib_the_report_has_no_picture(config, tmp_path, caplog, monkeypatch):
     made = []
     monkeypatch.setattr("multitask_encoder.comparison.report.can_plot", lambda: False)
-    monkeypatch.setattr("run_multitask.can_plot", lambda: False)
-    monkeypatch.setattr("run_multitask.run_once", lambda run: made.append(caplog.text))
+    monkeypatch.setattr("multitask_encoder.cli.compare.can_plot", lambda: False)
+    monkeypatch.setattr("multitask_encoder.cli.run.run_once", lambda run: made.append(caplog.text))
     report = {"split": "test", "seeds": [3], "summary": [], "tasks": {}, "exact_match": None}
-    monkeypatch.setattr("run_multitask.measure", lambda comparison: {**report, "embedding": {}})
+    monkeypatch.setattr(
+        "multitask_encoder.cli.compare.measure", lambda comparison: {**report, "embedding": {}}
+    )
     compare(config())
     assert len(made) == 3
     assert "pip install 'multitask-encoder[report]'" in made[0]
@@ -344,7 +346,7 @@ def test_a_run_that_broke_off_goes_on_from_its_newest_whole_checkpoint(plan, tmp
     mark_complete(folder / "checkpoint-5")
     run.save(folder / "config.yaml")
     assert not is_finished(run)
-    assert run_multitask.find_checkpoint(run) == str(folder / "checkpoint-5")
+    assert find_checkpoint(run) == str(folder / "checkpoint-5")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import yaml
 from browser import browser_page, needs_chromium
 
 from multitask_encoder.arguments.parsing import GROUPS, resolve
+from multitask_encoder.cli.main import COMMANDS
 from multitask_encoder.data.loading import load_splits
 from multitask_encoder.modeling import MultiTaskConfig
 
@@ -59,7 +60,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 # Error messages
 
 
-PREFIX = re.compile(r"(?:error: |get_backbone: )?(?:\S+, line \d+: )?(?:'\w+' )?")
+PREFIX = re.compile(r"(?:error: )?(?:\S+, line \d+: )?(?:'\w+' )?")
 
 
 def templates(path: Path) -> set[tuple[str, ...]]:
@@ -67,8 +68,9 @@ def templates(path: Path) -> set[tuple[str, ...]]:
     found = set()
     for node in ast.walk(ast.parse(read(path))):
         if isinstance(node, ast.JoinedStr):
-            values = node.values
-            text = "".join(one.value if isinstance(one, ast.Constant) else "\0" for one in values)
+            text = "".join(
+                str(one.value) if isinstance(one, ast.Constant) else "\0" for one in node.values
+            )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = re.sub(r"%[sd]", "\0", node.value)
         else:
@@ -80,9 +82,7 @@ def templates(path: Path) -> set[tuple[str, ...]]:
 @cache
 def known_messages() -> list[tuple[int, re.Pattern]]:
     """Of each the number of its fixed characters, and a pattern."""
-    code = [ROOT / "run_multitask.py", ROOT / "serve.py", *(ROOT / "scripts").glob("*.py")]
-    for package in ("modeling", "data", "training", "export", "inference", "serving"):
-        code += (ROOT / package).glob("*.py")
+    code = [*(ROOT / "scripts").glob("*.py"), *(ROOT / "multitask_encoder").glob("*/*.py")]
     every = set().union(*map(templates, code))
     return [
         (len("".join(parts)), re.compile(".*".join(map(re.escape, parts))))
@@ -154,8 +154,8 @@ def test_the_example_of_a_format_is_loaded(files, keys, tmp_path, monkeypatch):
 
 def test_the_new_task_type_of_the_guide_trains_and_answers(backbone, tmp_path):
     clone = tmp_path / "clone"
-    for package in ("modeling", "data", "training", "export", "inference"):
-        shutil.copytree(ROOT / package, clone / package)
+    for folder in ("multitask_encoder", "modeling", "data", "configs"):
+        shutil.copytree(ROOT / folder, clone / folder, symlinks=True)
     shutil.copy(ROOT / "run_multitask.py", clone)
     added = FILE.findall(read(ROOT / "docs" / "task-types.md"))
     assert len(added) == 4
@@ -196,6 +196,10 @@ def test_the_new_task_type_of_the_guide_trains_and_answers(backbone, tmp_path):
 # The README and the guide's commands
 
 
+# A command that takes the keys of a run.
+RUN = re.compile(
+    r"run_multitask\.py(?= )|multitask-encoder (train|evaluate|predict|inspect|compare)\b"
+)
 MAIN_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -238,9 +242,15 @@ def test_files_and_targets_that_commands_name_are_there(page):
 def test_keys_that_commands_give_are_known(page):
     known = {one.name for group in GROUPS for one in fields(group)}
     for line in read(page).replace("\\\n", " ").splitlines():
-        if "run_multitask.py " in line and "python -m" not in line:
-            given = re.findall(r" --(\w+)", line.split("run_multitask.py", 1)[1])
+        if match := RUN.search(line):
+            given = re.findall(r" --(\w+)", line[match.end() :])
             assert set(given) <= known | {"help", "tasks"}, line
+
+
+@pytest.mark.parametrize("page", MAIN_PAGES, ids=lambda page: page.name)
+def test_commands_are_there(page):
+    text = re.sub(r"multitask-encoder COMMAND", "", read(page))
+    assert set(re.findall(r"multitask-encoder ([a-z][a-z-]+)(?= |`|$)", text)) <= set(COMMANDS)
 
 
 # The site

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModel, pipeline
 
 from multitask_encoder.cli import export as export_model
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
-from multitask_encoder.export.folders import load_finished, whole_folder
+from multitask_encoder.export.folders import whole_folder
+from multitask_encoder.inference.loading import graph_class, load_finished, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
@@ -104,8 +105,8 @@ def test_differences_are_shares_of_the_largest_value():
 def test_a_difference_that_is_no_number_is_the_largest(make_trained, tokenizer):
     model = make_trained()
 
-    def export(batch: parity.Batch) -> parity.Answers:
-        found = parity.answers(model, batch)
+    def export(batch: parity.Batch) -> parity.Outputs:
+        found = parity.outputs(model, batch)
         return {"topic": found["topic"] * (float("nan") if len(batch[0]) == 1 else 1)}
 
     with pytest.raises(ValueError, match=r"Found a difference of nan in 'topic'"):
@@ -249,7 +250,7 @@ def test_families_without_a_known_class_are_refused(tokenizer, tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
     encoder = AutoConfig.for_model("albert", **sizes, embedding_size=8, intermediate_size=32)
     model = MultiTaskModel(MultiTaskConfig(encoder_config=encoder, tasks=TASKS, pooling="cls"))
-    with pytest.raises(ValueError, match=r"^Of albert's own .* not known .* Known: bert, "):
+    with pytest.raises(ValueError, match=r"^albert's own .* not supported\. Supported: bert, "):
         plain_heads.export(model.eval(), tokenizer, "topic", tmp_path)
     assert plain_heads.export(model, tokenizer, "entities", tmp_path)["entities"] < 1e-5
 
@@ -292,8 +293,8 @@ def graph_at_hand(onnx_folder, monkeypatch) -> None:
 
 
 @pytest.fixture
-def onnx_pipeline(onnx_folder, tokenizer) -> MultiTaskPipeline:
-    return MultiTaskPipeline(model=onnx.load(onnx_folder), tokenizer=tokenizer)
+def onnx_pipeline(onnx_folder) -> MultiTaskPipeline:
+    return load_pipeline(str(onnx_folder), backend="onnx")
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
@@ -317,7 +318,7 @@ def test_int8_is_smaller_and_near(graph_model, tokenizer, onnx_folder, graph_at_
 def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_hand, tmp_path):
     pytest.importorskip("openvino", reason="needs multitask-encoder[export]")
     openvino.export(graph_model, tokenizer, tmp_path)
-    theirs = MultiTaskPipeline(model=openvino.load(tmp_path), tokenizer=tokenizer)
+    theirs = load_pipeline(str(tmp_path), backend="openvino")
     ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
     assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
 
@@ -356,7 +357,7 @@ def test_a_damaged_graph_is_one_line(onnx_folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(OSError, match=r"^Can't load model .*") as error:
-        onnx.load(tmp_path)
+        graph_class("onnx").from_pretrained(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -417,11 +418,11 @@ def test_nothing_is_left_of_an_export_that_answers_otherwise(finished, monkeypat
     assert [path.name for path in finished.parent.iterdir()] == ["run"]
 
 
-def test_what_is_no_finished_model_is_refused(finished, backbone, tmp_path):
+def test_anything_but_a_finished_model_is_refused(finished, backbone, tmp_path):
     with pytest.raises(OSError, match=r"^Can't load model 'nowhere'"):
         load_finished("nowhere")
     with pytest.raises(
-        OSError, match=r"^Can't load model .*/ruin': It is no folder, and .* Beside it: run\.$"
+        OSError, match=r"^Can't load model .*/ruin': Not a local folder, and .* Beside it: run\.$"
     ):
         load_finished(str(finished.with_name("ruin")))
     with pytest.raises(ValueError, match=r"`model_type` of a finished model's config should be"):
@@ -436,4 +437,5 @@ def test_a_missing_package_is_one_line(finished, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         export_model.main([str(finished), "--to", "openvino"])
     assert stop.value.code == 2
-    assert "openvino is needed: pip install 'multitask-encoder[export]'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "openvino is not installed: pip install 'multitask-encoder[export]'" in said

@@ -395,7 +395,7 @@ def test_cache_says_its_size_and_needs_room(
 ):
     model = make_model()
     arguments = (model, 1, synthetic_splits[0]["train"], 0, tmp_path, 1000)
-    caplog.set_level(logging.INFO, "run_multitask.training")
+    caplog.set_level(logging.INFO, "multitask_encoder.training")
     with cached_layers(*arguments):
         assert not list(tmp_path.iterdir())
     assert "Keeping the answers of frozen layers: 0 MB in " in caplog.text
@@ -521,7 +521,7 @@ def test_two_ranks_train_the_same_weights(backbone, tmp_path):
         "report": False,
         "disable_tqdm": True,
     }
-    cases = {
+    cases: dict[str, dict] = {
         "gradual": {"unfreeze_layers_per_epoch": 1.0, "layer_learning_rate_decay": 0.5},
         "cached": {"freeze_layers": 1, "cache_frozen_layers": True, "freeze": ["heads.topic"]},
     }

@@ -1,6 +1,9 @@
-"""Imports run one way, and the parts that must agree on task types do."""
+"""Imports run one way, and no module is there twice."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,21 +22,18 @@ from multitask_encoder.modeling.pooling import POOLINGS
 from multitask_encoder.training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {
-    *("modeling", "data", "training", "export", "inference", "serving", "demo"),
-    *("run_multitask", "serve", "app", "handler", "benchmarks", "scripts"),
-}
-ALLOWED = {
-    "modeling": set(),
-    "data": set(),
-    "training": {"modeling", "data"},
-    "export": {"modeling", "data", "training"},
-    "inference": {"modeling", "data", "export"},
-    "serving": {"modeling", "inference"},
-    "demo": {"data", "inference"},
-    "app": {"inference", "demo"},
-}
-WITHIN_MODELING = {
+PACKAGE = "multitask_encoder"
+# Room -> the rooms that it may import.
+ALLOWED: dict[str, set[str]] = {"modeling": set(), "data": set()}
+ALLOWED["arguments"] = {"modeling", "data", "processor"}
+ALLOWED["inference"] = {"modeling", "data", "arguments", "files"}
+ALLOWED["training"] = {"modeling", "data", "arguments", "inference", "files"}
+ALLOWED["reporting"] = {*ALLOWED["training"], "training"}
+ALLOWED["comparison"] = {*ALLOWED["reporting"], "reporting"}
+ALLOWED["export"] = {*ALLOWED["comparison"], "comparison"}
+ALLOWED["serving"] = {"modeling", "arguments", "inference"}
+ALLOWED["demo"] = {"data", "inference"}
+WITHIN_MODELING: dict[str, set[str]] = {
     "configuration_multitask": set(),
     "pooling": set(),
     "losses": set(),
@@ -45,43 +45,107 @@ WITHIN_MODELING = {
     "batching": set(),
     "pipeline_multitask": {"batching", "decoding", "windows"},
 }
+# Folders at the top that are linked into the package.
+LINKED = ("modeling", "data")
 
 
-def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+def imported(source: str) -> Iterator[tuple[int, str]]:
+    """The level (0 is absolute) and the full name of everything that a module imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_packages_import_only_what_is_below_them(package):
-    for path in [*(ROOT / package).glob("*.py"), *ROOT.glob(f"{package}.py")]:
-        for node in imports(path):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                continue
-            names = (
-                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            )
-            found = {name.split(".")[0] for name in names} & PACKAGES
-            assert found <= ALLOWED[package], f"{path.name} imports {found}"
+def rooms_imported(source: str) -> set[str]:
+    """The rooms of the package that a module imports by their full names."""
+    names = [name.split(".") for level, name in imported(source) if level == 0]
+    return {parts[1] for parts in names if parts[0] == PACKAGE and len(parts) > 1}
+
+
+def top_level(source: str) -> set[str]:
+    """The linked folders that a module imports past the package."""
+    return {name.split(".")[0] for level, name in imported(source) if level == 0} & set(LINKED)
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_rooms_import_only_what_is_below_them(room):
+    files = list((ROOT / PACKAGE / room).glob("*.py"))
+    assert files
+    for path in files:
+        assert rooms_imported(path.read_text(encoding="utf-8")) <= ALLOWED[room] | {room}, path
+        for level, _ in imported(path.read_text(encoding="utf-8")):
+            assert level <= 1, f"{path} imports from the room above by a relative import"
+
+
+@pytest.mark.parametrize(
+    "source, rooms",
+    [
+        ("from multitask_encoder.export.onnx import export", {"export"}),
+        ("from multitask_encoder import training", {"training"}),
+        ("import multitask_encoder.cli.run", {"cli"}),
+        ("def f():\n    from multitask_encoder.demo import page", {"demo"}),
+        ("from .x import y\nimport torch", set()),
+    ],
+)
+def test_every_form_of_import_is_seen(source, rooms):
+    assert rooms_imported(source) == rooms
+
+
+@pytest.mark.parametrize("source", ["import data", "from modeling.heads import HEADS"])
+def test_an_import_past_the_package_is_seen(source):
+    assert top_level(source)
+    assert not top_level(
+        source.replace("import data", "import multitask_encoder.data").replace(
+            "from modeling", "from multitask_encoder.modeling"
+        )
+    )
+
+
+def test_nothing_imports_a_linked_folder_past_the_package():
+    paths = [
+        path
+        for path in ROOT.glob("**/*.py")
+        if not path.relative_to(ROOT).parts[0].startswith((".venv", "build"))
+    ]
+    assert len(paths) > 100
+    assert not [path for path in paths if top_level(path.read_text(encoding="utf-8"))]
+
+
+def test_no_file_is_two_modules_in_one_process():
+    script = """
+import sys
+from pathlib import Path
+from multitask_encoder.cli import demo, export, main, run, serve
+
+files = [Path(module.__file__).resolve() for module in list(sys.modules.values())
+         if getattr(module, "__file__", None) and module.__name__ != "__main__"]
+ours = [path for path in files if Path.cwd() in path.parents and ".venv" not in str(path)]
+assert len(ours) > 40 and len(ours) == len(set(ours)), ours
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_package_is_imported_without_torch():
+    script = "import multitask_encoder, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("module", WITHIN_MODELING)
 def test_modeling_can_ship_as_remote_code(module):
-    allowed = {"torch", "transformers", "safetensors", *__import__("sys").stdlib_module_names}
-    for node in imports(ROOT / "modeling" / f"{module}.py"):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            assert node.level == 1
-            assert node.module in WITHIN_MODELING[module]
+    allowed = {"torch", "transformers", "safetensors", *sys.stdlib_module_names}
+    source = (ROOT / "modeling" / f"{module}.py").read_text(encoding="utf-8")
+    for level, name in imported(source):
+        if level:
+            assert level == 1 and name.split(".")[0] in WITHIN_MODELING[module]
         else:
-            names = (
-                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            )
-            assert {name.split(".")[0] for name in names} <= allowed
+            assert name.split(".")[0] in allowed
 
 
 def test_handler_needs_nothing_but_transformers():
-    nodes = imports(ROOT / "multitask_encoder" / "export" / "handler.py")
-    assert [node.module for node in nodes] == ["typing", "transformers"]
+    source = (ROOT / PACKAGE / "export" / "handler.py").read_text(encoding="utf-8")
+    assert {name.split(".")[0] for _, name in imported(source)} == {"typing", "transformers"}
 
 
 def test_modeling_is_flat_and_whole():

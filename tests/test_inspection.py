@@ -9,7 +9,7 @@ import yaml
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.reporting.results import print_inspection
 
-TASKS = {
+TASKS: dict[str, dict] = {
     "topic": {"type": "sequence_classification", "labels": ["sports", "tech"]},
     "entities": {"type": "token_classification"},
 }
@@ -63,8 +63,8 @@ def block(lines: list[str], first: str, number: int) -> list[str]:
 
 
 def test_counts_are_those_of_the_rows(inspect, tmp_path):
-    long = {"tokens": ["the"] * 200, "topic": "tech", "entities": ["B-LOC", *["O"] * 199]}
-    long["entities"][150] = "I-PER"
+    tags = ["B-LOC", *["O"] * 149, "I-PER", *["O"] * 49]
+    long = {"tokens": ["the"] * 200, "topic": "tech", "entities": tags}
     again = {"tokens": ANN["tokens"]}
     wrong = {"tokens": ["the"], "topic": "tech", "entities": ["O", "O"]}
     lines, report = inspect([ANN, long, wrong, again], [THE, ANN], max_length=128)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
@@ -51,7 +52,7 @@ def load_tags(tmp_path):
     """(tags of the rows of each split, the task's settings) -> loaded splits and notes."""
 
     def load_tags(splits: dict[str, list[str | None]], **settings):
-        files = {}
+        files: dict[str, Any] = {}
         for split, rows in splits.items():
             tags = [None if row is None else row.split() for row in rows]
             files[f"{split}_file"] = [
@@ -475,7 +476,7 @@ def test_a_label_map_names_labels_of_the_rows(load):
 
 
 def test_labels_are_collected_in_order(tmp_path):
-    rows = [
+    rows: list[dict] = [
         {
             "tokens": ["a", "b", "c"], "topic": "y", "kinds": ["v", "u"], "stars": 1,
             "entities": ["B-PER", "O", "B-LOC"],

@@ -17,10 +17,9 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import (
-    epoch_draws,
-    join_datasets,
     load_rows,
-    preprocess_rows,
+    prepare_data,
+    tokenize_data,
 )
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
@@ -100,12 +99,10 @@ def run(config: Path, name: str, *argv: str) -> tuple[Path, dict[str, float]]:
 def trainer_of(config: Path, *argv: str) -> tuple[RunArguments, MultiTaskTrainer]:
     """What `main` would train with."""
     arguments = parse_arguments([str(config), *argv])
-    rows, _ = load_rows(arguments)
-    tokenizer, model = load_model(arguments, rows)
-    windows, _ = preprocess_rows(arguments, rows, tokenizer, model)
-    splits = join_datasets(arguments, windows, tokenizer, model)
-    draws = epoch_draws(arguments, splits)
-    return arguments, run_multitask.make_trainer(arguments, model, tokenizer, splits, draws)
+    arguments, data = prepare_data(arguments)
+    tokenizer, model = load_model(arguments, data.rows)
+    tokenize_data(arguments, data, tokenizer, model)
+    return arguments, run_multitask.make_trainer(arguments, model, tokenizer, data)
 
 
 def epoch_of(trainer: MultiTaskTrainer, epoch: int = 0) -> list[list[dict]]:

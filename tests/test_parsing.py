@@ -1,15 +1,19 @@
 """YAML and command line to checked arguments."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from multitask_encoder.arguments import parsing
+from multitask_encoder.arguments import run_arguments as arguments
+from multitask_encoder.arguments.help import OTHERS, TASKS, help_text, subjects
 from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments
-from multitask_encoder.arguments.run_arguments import TaskArguments
+from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
+from multitask_encoder.modeling.configuration_multitask import TASK_KEYS
 from multitask_encoder.processor import has_fast_bf16
-from multitask_encoder.training import arguments, parsing
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -198,7 +202,7 @@ def test_a_missing_file_is_named():
 
 
 def test_without_a_config_the_quickstart_runs(tmp_path, monkeypatch, capsys):
-    assert DEFAULT_CONFIG == ROOT / "configs" / "quickstart.yaml"
+    assert DEFAULT_CONFIG.resolve() == ROOT / "configs" / "quickstart.yaml"
     monkeypatch.setattr(parsing, "DEFAULT_CONFIG", tmp_path / "quickstart.yaml")
     (tmp_path / "quickstart.yaml").write_text(BASE)
     assert parse_arguments([]).data.train_file == ["train.jsonl"]
@@ -283,3 +287,29 @@ def test_a_model_that_only_answers_is_not_trained():
     given = ["--model", "runs/mine", "--do_predict", "--predict_file", "a.txt"]
     assert parse_arguments(given).training.only_predicts
     assert parse_arguments([*given, "--do_train", "false"]).training.only_predicts
+
+
+# The help
+
+
+def test_help_has_every_key_under_one_subject():
+    keys = [key.name for title, some in subjects().items() if title != TASKS for key in some]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {key.name for group in parsing.GROUPS for key in fields(group) if key.init}
+    own = set(vars(arguments.MultiTaskTrainingArguments)["__annotations__"])
+    assert own.isdisjoint(key.name for key in subjects()[OTHERS])
+    assert subjects()[TASKS] == list(fields(TaskArguments))
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["my.yaml", "-h"]])
+def test_help_is_readable_at_100_columns(argv, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse_arguments(argv)
+    out = capsys.readouterr().out
+    assert out == help_text() + "\n"
+    assert max(map(len, out.splitlines())) <= 100
+    assert "  --tasks.NAME.loss\n" in out
+
+
+def test_tasks_of_a_run_and_of_a_model_have_the_same_keys():
+    assert {*MODEL_KEYS, "labelling"} == set(TASK_KEYS)  # a key of the whole run

@@ -143,7 +143,7 @@ def test_entity_text_is_the_slice_of_the_input_for_any_text(name, finds_people, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_ten_thousand_texts_of_any_characters(name, pipe, request):
-    """3 x 334 x 10 of them, read at once or in windows, alone or with others."""
+    """3 x 334 x 10 texts, read at once or in windows, alone or with others."""
     tokenizer = copy.deepcopy(request.getfixturevalue(name))
     tokenizer.model_max_length = 40
     one_by_one = MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer)
@@ -222,7 +222,13 @@ def test_many_texts_are_read_a_few_at_a_time(limit, pipe, monkeypatch):
     alone = [pipe(text) for text in TEXTS]
     monkeypatch.setattr(pipeline_multitask, *limit)
     read = []
-    stream = pipe(read.append(text) or text for text in TEXTS)
+
+    def texts():
+        for text in TEXTS:
+            read.append(text)
+            yield text
+
+    stream = pipe(texts())
     first = next(stream)
     assert len(read) < len(TEXTS)
     for one, other in zip(alone, [first, *stream], strict=True):
@@ -241,11 +247,12 @@ def test_batches_are_of_similar_length_and_bounded(pipe, monkeypatch):
     monkeypatch.setattr(pipeline_multitask, "TOKENS_PER_THREAD", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     shapes, forward = [], pipe.model.forward
-    monkeypatch.setattr(
-        pipe.model,
-        "forward",
-        lambda **kwargs: shapes.append(kwargs["input_ids"].shape) or forward(**kwargs),
-    )
+
+    def recording(**inputs):
+        shapes.append(inputs["input_ids"].shape)
+        return forward(**inputs)
+
+    monkeypatch.setattr(pipe.model, "forward", recording)
     pipe([" ".join(["x"] * (1 + index % 7)) for index in range(70)])
     assert sum(rows for rows, _ in shapes) == 70
     assert all(rows * width <= 64 for rows, width in shapes)
@@ -263,7 +270,7 @@ def test_a_bad_text_among_many_is_named_by_its_place(pipe):
         list(pipe(text for text in ["x", "y\ud800"]))
 
 
-@pytest.mark.parametrize("nothing", [[], (), (text for text in ())], ids=["[]", "()", "generator"])
+@pytest.mark.parametrize("nothing", [[], (), iter(())], ids=["[]", "()", "generator"])
 def test_no_texts_give_no_answers(nothing, pipe):
     assert list(pipe(nothing)) == []
 
@@ -435,7 +442,7 @@ def test_entities_of_a_long_text_are_those_of_its_paragraphs(
     ]
     assert len(expected) > 2_000
 
-    # Windows are cut, and the one hands over to the other, within entities as well.
+    # Windows also begin, end and take over from each other within entities.
     (tokens,) = tokenize(tokenizer, [text], stride=stride)
     assert len(tokens.windows) > 60
     inside = {(start, end) for start, end, _, _ in expected}

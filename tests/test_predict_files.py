@@ -17,16 +17,16 @@ import torch
 from conftest import TASKS
 from datasets import Dataset, load_dataset
 
+from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.data.texts import TextRow
 from multitask_encoder.export import onnx
 from multitask_encoder.inference import loading
 from multitask_encoder.inference.files import answer_files
-from multitask_encoder.inference.inputs import InputChanged, look_through
+from multitask_encoder.inference.inputs import InputChanged, scan_inputs
 from multitask_encoder.inference.tables import FORMATS, Layout
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
-from multitask_encoder.training import arguments
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -373,7 +373,7 @@ def test_a_part_that_is_only_half_there_is_no_part(lost, predict, refused, tmp_p
     whole = content(tmp_path / "out")
     (tmp_path / "out" / lost).unlink()
     if lost.startswith("."):  # it may as well be somebody's own file
-        assert "part-00001.json, which says from what, is missing" in refused(INPUT, *argv)
+        assert "part-00001.json, the record of it, is missing" in refused(INPUT, *argv)
         argv.append("--overwrite_output_dir")
     predict(INPUT, *argv)
     assert content(tmp_path / "out") == whole
@@ -399,14 +399,15 @@ def test_two_processes_make_what_one_makes(arguments_of, predict, tmp_path):
         timeout=300,
     )
     assert launched.returncode == 0, launched.stderr[-2000:]
-    assert launched.stdout.count("Answers for 25 rows in 7 files, of which ") == 1
+    assert launched.stdout.count("Writing the answers for 25 rows to 7 files in ") == 1
+    assert launched.stdout.count(" of them already written") == 1
     assert launched.stdout.count("; 2 processes.") == 1
     assert content(tmp_path / "out") == whole
 
 
 def test_every_row_belongs_to_one_process(model, tmp_path, caplog):
     pipeline = loading.load_pipeline(str(model), device="cpu")
-    inputs = look_through(lambda: iter(text_rows(range(10))), 3, show=False)
+    inputs = scan_inputs(lambda: iter(text_rows(range(10))), 3, show=False)
     layout = Layout(pipeline.model.config, ["topic"], inputs.kept, ())
     for rank in range(6):
         before = {path.name for path in parts(tmp_path)}
@@ -464,7 +465,7 @@ def test_answers_of_another_model_are_refused(predict, refused, make_model, toke
 
 def test_files_that_change_meanwhile_are_noticed(model, tmp_path):
     pipeline = loading.load_pipeline(str(model), device="cpu")
-    inputs = look_through(lambda: iter(text_rows(range(6))), 3, show=False)
+    inputs = scan_inputs(lambda: iter(text_rows(range(6))), 3, show=False)
     layout = Layout(pipeline.model.config, ["topic"], inputs.kept, ())
 
     def broken():
@@ -570,7 +571,7 @@ def test_the_model_that_was_just_trained_answers(run, tmp_path, capsys):
 def test_only_what_is_asked_for_is_done(run, tmp_path, monkeypatch):
     folder = run()
     (tmp_path / "new.txt").write_text("a b\n")
-    monkeypatch.setattr(run_multitask, "load_rows", None)
+    monkeypatch.setattr(run_multitask, "prepare_data", None)
     monkeypatch.setattr(run_multitask, "make_trainer", None)
     run("--do_train", "false", "--do_predict", "--predict_file", str(tmp_path / "new.txt"))
     assert len(answers(folder / "predictions")) == 1
@@ -620,7 +621,6 @@ def test_a_backend_is_for_prediction_alone(run, capsys):
 
 
 def test_keys_and_code_know_the_same_choices():
-    assert arguments.BACKENDS == loading.BACKENDS
     assert tuple(FORMATS) == arguments.PREDICT_FORMATS
 
 

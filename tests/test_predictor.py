@@ -85,6 +85,10 @@ def test_answers_in_words():
         "  slots        none",
         "  embedding    4 numbers",
     ]
+    assert answer.pieces("entities") == [
+        *(("Anna", "PER"), (" saw ", None), ("Rome", "LOC"), (".", None))
+    ]
+    assert answer.pieces("slots") == [("Anna saw Rome.", None)]
 
 
 def test_asked_for_less(predict):

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from typing import Any
 
 import pytest
 from datasets import Dataset, Features, List, Value
@@ -40,8 +41,8 @@ FEATURES = {
 
 def rows_of(*rows: dict, **features) -> Dataset:
     features = {name: FEATURES[name] for name in rows[0] if name in FEATURES} | features
-    rows = [{"source": f"file, row {index + 1}", **row} for index, row in enumerate(rows)]
-    return Dataset.from_list(rows, Features({"source": FEATURES["source"], **features}))
+    sourced = [{"source": f"file, row {index + 1}", **row} for index, row in enumerate(rows)]
+    return Dataset.from_list(sourced, Features({"source": FEATURES["source"], **features}))
 
 
 def windows_of(tokenizer, row: dict, tasks: dict, feature=None, **kwargs) -> list[dict]:
@@ -367,7 +368,7 @@ def test_bad_rows_do_not_hold_up_the_others(tokenizer):
 
 def test_streamed_rows_are_the_same(tokenizer):
     rows = rows_of({"text": LETTERS, "spans": SPANS}, {"text": "a", "spans": [span(0, 1, "ORG")]})
-    settings = {"max_length": 6, "stride": 2, "number": 1}
+    settings: dict[str, Any] = {"max_length": 6, "stride": 2, "number": 1}
     tasks = {"spans": ENTITIES}
     convert = row_preprocessor(tokenizer, tokenize, UNITS, tasks=tasks, **settings)
     expected = preprocess(rows, tokenizer, tasks, tokenize, UNITS, **settings)
@@ -408,7 +409,7 @@ def test_a_prompt_shifts_the_words(tokenizer):
 
 
 def test_an_unknown_label_names_task_and_choices(tokenizer):
-    row = {"text": "a", "topic": "art"}
+    row: dict[str, Any] = {"text": "a", "topic": "art"}
     assert problem(tokenizer, row, {"topic": TOPIC}, Value("string")) == (
         "task 'topic': unknown label 'art'. Expected one seen in training or given as `labels`: "
         "sports, tech."

@@ -22,6 +22,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load
 from transformers import AutoTokenizer
 
+from multitask_encoder import __version__
 from multitask_encoder.cli import export as export_model
 from multitask_encoder.export.finished_run import (
     Base,
@@ -398,22 +399,22 @@ def test_command_refuses_in_one_line(options, reason, folder, capsys):
 
 def test_card_has_the_hubs_own_words_for_what_the_model_is(said, hub):
     data = ModelCard(hub.repositories["owner/name"].files()["README.md"].decode()).data
-    assert data.base_model == BASE_MODEL
-    assert data.license == "apache-2.0"
-    assert data.library_name == "transformers"
-    assert data.pipeline_tag == "feature-extraction"
-    assert data.tags == [
+    assert data["base_model"] == BASE_MODEL
+    assert data["license"] == "apache-2.0"
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "feature-extraction"
+    assert data["tags"] == [
         "multi-task",
         "sentence-transformers",
         "sentence-similarity",
         "text-classification",
         "token-classification",
     ]
-    assert data.widget == [{"text": "Paris plays."}, {"text": "a | b"}]
-    assert data.datasets is None
+    assert data["widget"] == [{"text": "Paris plays."}, {"text": "a | b"}]
+    assert data["datasets"] is None
     found = [
         (result.task_type, result.metric_type, result.metric_name, result.metric_value)
-        for result in data.eval_results
+        for result in data["eval_results"]
     ]
     assert found == [
         ("text-classification", "accuracy", "topic_accuracy", 0.9124),
@@ -421,12 +422,15 @@ def test_card_has_the_hubs_own_words_for_what_the_model_is(said, hub):
         ("token-classification", "f1", "entities_strict_f1", 0.7),
         ("sentence-similarity", "spearmanr", "embedding_spearman", 0.6),
     ]
-    of_data = {(one.dataset_type, one.dataset_name, one.dataset_split) for one in data.eval_results}
+    of_data = {
+        (one.dataset_type, one.dataset_name, one.dataset_split) for one in data["eval_results"]
+    }
     assert of_data == {("custom", "train.jsonl", "test")}
 
 
 def test_card_says_what_it_answers_how_it_was_made_and_how_well_it_does(said, hub):
     content = hub.repositories["owner/name"].files()["README.md"].decode()
+    assert f"published with multitask-encoder {__version__}." in " ".join(content.split())
     assert "| topic | one label | sports, tech, health |" in content
     assert "| entities | entities, with their character offsets | LOC, PER |" in content
     (code,) = re.findall(r"```python\n(.*?)```", content, flags=re.DOTALL)
@@ -479,7 +483,7 @@ def test_settings_of_several_data_sets(tmp_path):
     assert settings == {"datasets": {"one": one, "two": {"dataset": "someone/rows"}, "three": {}}}
     config = MultiTaskConfig(tasks=TASKS)
     data = model_card(config, 128, "owner/name", FinishedRun(settings=settings)).data
-    assert data.datasets == ["someone/rows"]
+    assert data["datasets"] == ["someone/rows"]
 
 
 def test_settings_are_a_block_of_code_whatever_they_hold():
@@ -520,7 +524,7 @@ def test_report_is_that_of_the_comparison_the_run_is_a_part_of(tmp_path):
     assert finished_run({}, {}, tmp_path / "multi-seed3").picture == tmp_path / "report.png"
 
 
-def test_card_of_a_model_of_which_nothing_is_known(tmp_path):
+def test_card_of_an_unknown_model(tmp_path):
     config = MultiTaskConfig(tasks={"size": SIZE}, sentence_windows="mean")
     card = model_card(config, 10**30, "owner/name", read_run(tmp_path))
     assert {"license", "base_model", "widget", "model-index"}.isdisjoint(card.data.to_dict())
@@ -536,7 +540,7 @@ def test_card_says_so_where_results_are_of_the_validation_split():
     card = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", run)
     assert "| validation split | percent |" in card.text
     assert "There is no test split." in card.text
-    assert [one.dataset_split for one in card.data.eval_results] == ["validation"]
+    assert [one.dataset_split for one in card.data["eval_results"]] == ["validation"]
 
 
 def test_card_shows_labels_of_any_text():
@@ -564,7 +568,7 @@ def test_card_gives_a_metric_to_the_task_with_the_longest_name():
     }
     run = FinishedRun(results={"eval_topic_words_f1": 0.5, "eval_topic_accuracy": 0.25})
     card = model_card(MultiTaskConfig(tasks=tasks), 128, "owner/name", run)
-    assert {result.metric_name: result.task_type for result in card.data.eval_results} == {
+    assert {result.metric_name: result.task_type for result in card.data["eval_results"]} == {
         "topic_words_f1": "token-classification",
         "topic_accuracy": "text-classification",
     }
@@ -623,7 +627,7 @@ def test_run_publishes_its_model(hub, online, backbone, tmp_path):
     assert files["model.safetensors"] == (tmp_path / "run" / "model.safetensors").read_bytes()
     assert_holds_nothing_of_this_machine(files, tmp_path, backbone().parent)
     card = ModelCard(files["README.md"].decode())
-    reported = {(one.metric_name, one.metric_type) for one in card.data.eval_results}
+    reported = {(one.metric_name, one.metric_type) for one in card.data["eval_results"]}
     assert reported == {
         *(("topic_accuracy", "accuracy"), ("topic_macro_f1", "f1")),
         *((f"entities_{name}", name) for name in ("precision", "recall", "f1")),

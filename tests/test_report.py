@@ -14,7 +14,7 @@ from multitask_encoder.comparison.report import (
     write_report,
 )
 
-TASKS = {
+TASKS: dict[str, dict] = {
     "intent": {
         "type": "sequence_classification",
         "problem_type": "single_label_classification",

@@ -93,7 +93,7 @@ def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, 
     go_on = [str(config), "--output_dir", str(broken), "--resume_from_checkpoint"]
     with pytest.raises(SystemExit, match="2"):
         run_multitask.main([*go_on, "--metric_for_best_model", "topic_accuracy"])
-    assert f"the run which {broken}/checkpoint-{kept[0]} belongs to" in capsys.readouterr().err
+    assert f"being resumed from {broken}/checkpoint-{kept[0]}. Found" in capsys.readouterr().err
     run_multitask.main(go_on)
     assert_same_run(whole, broken)
 

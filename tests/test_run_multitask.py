@@ -149,10 +149,12 @@ def test_what_is_said_of_a_finished_model_holds(run, tmp_path):
 
 
 def test_examples_of_several_labels_are_shown(run, capsys):
-    rows = [{"text": row["text"], "kinds": ["one", "two"][: i % 3]} for i, row in enumerate(ROWS)]
+    rows = [
+        {"text": row["text"], "kinds": ["one", "two"][: i % 3], "sizes": [0.1, 0.2]}
+        for i, row in enumerate(ROWS)
+    ]
     kinds = {"type": "sequence_classification", "problem_type": "multi_label_classification"}
     sizes = {"type": "sequence_classification", "problem_type": "regression", "labels": ["a", "b"]}
-    rows = [{**row, "sizes": [0.1, 0.2]} for row in rows]
     run(
         tasks={"kinds": kinds, "sizes": sizes},
         train_file=rows,

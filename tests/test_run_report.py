@@ -9,11 +9,11 @@ from browser import browser_page, needs_chromium
 from conftest import ROWS, results
 
 from multitask_encoder.cli import run as run_multitask
+from multitask_encoder.reporting import run_report
 from multitask_encoder.reporting.embedding_map import make_map
 from multitask_encoder.reporting.figures import printable
 from multitask_encoder.reporting.report_page import render
 from multitask_encoder.reporting.run_report import confusion_of, series
-from multitask_encoder.training import run_report
 from multitask_encoder.training.metrics import Answers
 
 EVIL = '<script>document.title="taken"</script>'
@@ -74,8 +74,8 @@ def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
     assert right / (right + missed + sum(wrong)) == pytest.approx(found["eval_parts_recall"])
     predicted = max(1, right + spurious + sum(wrong))
     assert right / predicted == pytest.approx(found["eval_parts_precision"])
-    wrong, total = re.match(r"(\d+) of (\d+) ", content["sentences"][0]["says"]).groups()
-    assert 1 - int(wrong) / int(total) == pytest.approx(found["eval_kind_accuracy"])
+    sentences = re.match(r"(\d+) of (\d+) ", content["sentences"][0]["says"])
+    assert 1 - int(sentences[1]) / int(sentences[2]) == pytest.approx(found["eval_kind_accuracy"])
 
     for width, dark in ((1280, False), (360, True)):
         with browser_page(width=width, dark=dark) as page:

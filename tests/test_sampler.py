@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -244,11 +245,11 @@ def test_data_sets_change_nothing_where_every_row_comes_once(lengths, epoch, dat
 
 
 def test_epochs_draw_other_rows_and_in_another_order():
-    mixture = {"lengths": [9] * 100, "groups": [0] * 50 + [1] * 50, "draws": [10, 90]}
-    first, second = (ranks(**mixture, batch_size=10, epoch=epoch)[0] for epoch in (0, 1))
-    assert first == ranks(**mixture, batch_size=10)[0]
+    mixture = partial(ranks, [9] * 100, groups=[0] * 50 + [1] * 50, draws=[10, 90], batch_size=10)
+    first, second = (mixture(epoch=epoch)[0] for epoch in (0, 1))
+    assert first == mixture()[0]
     of_first, of_second = (
         {row for batch in one for row in batch if row < 50} for one in (first, second)
     )
     assert len(of_first | of_second) == 20
-    assert ranks(**mixture, batch_size=10, seed=1)[0] != first
+    assert mixture(seed=1)[0] != first

@@ -28,7 +28,7 @@ from multitask_encoder.modeling.losses import (
 )
 
 NAN = math.nan
-PAIRS = [
+PAIRS: list[dict] = [
     {"one": "the a b", "two": "the a c", "score": 3.5},
     {"one": "play in paris", "two": "e f", "score": 0.0},
     {"one": "a", "two": "b", "score": None},

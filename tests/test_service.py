@@ -5,13 +5,14 @@ import gzip
 import itertools
 import json
 import threading
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
 from running_service import CLOSED, JSON, ask, assert_same
 
 from multitask_encoder.modeling import MultiTaskPipeline
-from multitask_encoder.serving.api import Answers, Limits, build_api
+from multitask_encoder.serving.api import Limits, Reply, build_api
 from multitask_encoder.serving.front_door import FrontDoor
 from multitask_encoder.serving.jobs import CALL_CHARACTERS, Job, answer_together
 from multitask_encoder.serving.options import ServiceOptions
@@ -73,7 +74,7 @@ def test_a_text_or_several_are_answered_as_the_pipeline_does(port, answers):
         reply = asked(port, asks)
         assert reply.status == 200
         assert_same(reply.json, {"answers": expected})
-        Answers.model_validate(reply.json)
+        Reply.model_validate(reply.json)
 
 
 def test_the_model_and_the_limits_can_be_asked_for(port, answers):
@@ -123,7 +124,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_as_it_should_be_is_refused_with_a_reason(port, name):
+def test_invalid_requests_are_refused_with_a_reason(port, name):
     body, status = REFUSED[name]
     reply = asked(port, body)
     assert reply.status == status, reply.content
@@ -258,6 +259,7 @@ def test_requests_are_answered_together_and_each_gets_its_own(answers):
     assert isinstance(found.pop(2), ValueError)
     jobs.pop(2)
     for job, one in zip(jobs, found, strict=True):
+        assert isinstance(one, bytes)
         assert_same(json.loads(one), {"answers": answers(job.texts, **job.arguments)})
 
 
@@ -265,18 +267,19 @@ def test_a_request_that_nobody_waits_for_takes_no_more_time():
     jobs = [Job(["a" * CALL_CHARACTERS] * 3, {}), Job(["b"], {}), Job(["c"], {})]
     calls = []
 
-    def pipeline(texts):
+    def answer(texts):
         calls.append([text[0] for text in texts])
         jobs[0].dropped = jobs[2].dropped = True
         return [{"text": text[0]} for text in texts]
 
-    found = answer_together(pipeline, jobs)
+    found = answer_together(Mock(side_effect=answer), jobs)
     assert calls == [["a"], [], [], ["b"]]
-    assert json.loads(found[1]) == {"answers": [{"text": "b"}]}
+    assert found[1] == b'{"answers": [{"text": "b"}]}'
 
 
 def test_an_answer_that_json_can_not_hold_is_an_error():
-    (found,) = answer_together(lambda texts: [{"score": float("nan")}], [Job(["a"], {})])
+    pipeline = Mock(return_value=[{"score": float("nan")}])
+    (found,) = answer_together(pipeline, [Job(["a"], {})])
     assert isinstance(found, RuntimeError)
 
 

@@ -189,7 +189,7 @@ def test_ambiguous_names_have_several_types(rows):
 
 
 def test_no_word_gives_a_topic_away(rows):
-    found = {topic: Counter() for topic in TOPICS}
+    found: dict[str, Counter] = {topic: Counter() for topic in TOPICS}
     for row in rows["train"]:
         found[row["topic"]].update(set(re.findall(r"\w+", row["text"].lower())))
     for topic, counts in found.items():
@@ -210,7 +210,7 @@ def test_bag_of_words_does_not_solve_sentiment(rows):
 
 
 def test_list_of_training_names_does_not_find_entities(rows):
-    types = defaultdict(Counter)
+    types: dict[str, Counter] = defaultdict(Counter)
     for name, label in names(rows["train"]):
         types[name][label] += 1
     longest_first = sorted(types, key=len, reverse=True)

@@ -114,7 +114,7 @@ def test_config_that_contradicts_the_weights_takes_no_memory(folder, copy, tmp_p
     tasks = json.loads((folder / "config.json").read_text())["tasks"]
     described, limit = "describes an encoder of", "of the encoder's config should be at most"
     distil = {"model_type": "distilbert", "sinusoidal_pos_embds": True}
-    hostile = {
+    hostile: dict[str, tuple[dict, str]] = {
         "wide": ({"encoder": {"hidden_size": 10**9}}, f"`hidden_size` {limit}"),
         "words": ({"encoder": {"vocab_size": 10**9}}, f"`vocab_size` {limit} 10,000,000"),
         "many words": ({"encoder": {"vocab_size": 10**7}}, f"`vocab_size` {limit} 131,072"),
@@ -160,7 +160,7 @@ def test_encoder_that_contradicts_its_weights_is_refused(backbone, tmp_path):
         ({"num_attention_heads": 0}, "Its config describes no encoder"),
         ({"hidden_act": "evil"}, "Its config describes no encoder: 'evil'"),
         ({"hidden_size": -16}, "Its config describes no encoder"),
-        ({"hidden_size": None}, "A value of the config is not as it should be: "),
+        ({"hidden_size": None}, "Invalid config value: "),
         ({"model_type": "clip"}, "Its config describes no encoder"),
     ],
 )
@@ -267,7 +267,7 @@ def test_index_of_files_that_are_not_there_is_refused(copy):
     (hostile / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": {"a": "lost.safetensors"}}
     (hostile / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "names files that are not there." in refusal(hostile)
+    assert "names files that do not exist." in refusal(hostile)
 
 
 def test_weights_in_several_files_load(folder, tmp_path):

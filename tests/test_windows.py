@@ -171,7 +171,7 @@ def test_stride_that_is_no_part_of_a_window_is_refused(stride, tokenizer):
 
 
 def test_tokenizer_with_truncation_and_padding_of_its_own_gives_the_whole_text(tokenizer):
-    """As published ones often have it in their tokenizer.json."""
+    """As is common in published tokenizer.json files."""
     cutting = copy.deepcopy(tokenizer)
     cutting.backend_tokenizer.enable_truncation(5)
     cutting.backend_tokenizer.enable_padding(length=9)

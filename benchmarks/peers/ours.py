@@ -3,6 +3,7 @@
 The settings are those of configs/snips.yaml. It runs where run_multitask.py does.
 """
 
+import argparse
 import tempfile
 
 from common import (
@@ -16,6 +17,7 @@ from common import (
     words_between,
     write_result,
 )
+from datasets import Dataset
 from transformers import AutoTokenizer, set_seed
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
@@ -30,24 +32,17 @@ from multitask_encoder.modeling.windows import tokenize
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
+TASKS: dict[str, dict] = {
+    "intent": {"type": "sequence_classification"},
+    "slots": {"type": "token_classification"},
+}
+
 
 def main() -> None:
     options = parse_options()
     set_seed(options.seed)
-    tasks = {
-        "intent": {"type": "sequence_classification"},
-        "slots": {"type": "token_classification"},
-    }
-    source = DatasetArguments(
-        data_dir=options.data, train_file=["train.jsonl"], train_size=options.rows
-    )
-    splits, _ = load_splits(tasks, source)
-    rows = splits["train"]
-    labels = collect_labels([rows], tasks)
-    tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)
-    model = MultiTaskModel.from_backbone(options.encoder, tasks, pooling="mean", dtype="float32")
-    rows = preprocess(rows, tokenizer, model.config.tasks, tokenize, UNITS)
+    model, rows = model_and_rows(options, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         arguments = MultiTaskTrainingArguments(
             output_dir=folder,
@@ -92,6 +87,18 @@ def main() -> None:
         ],
         note="One model, one pass; the embedding as well.",
     )
+
+
+def model_and_rows(options: argparse.Namespace, tokenizer) -> tuple[MultiTaskModel, Dataset]:
+    """A model with heads for all labels of the training rows, and these rows, tokenized."""
+    source = DatasetArguments(
+        data_dir=options.data, train_file=["train.jsonl"], train_size=options.rows
+    )
+    splits, _ = load_splits(TASKS, source)
+    labels = collect_labels([splits["train"]], TASKS)
+    tasks = {name: {**task, "labels": labels[name]} for name, task in TASKS.items()}
+    model = MultiTaskModel.from_backbone(options.encoder, tasks, pooling="mean", dtype="float32")
+    return model, preprocess(splits["train"], tokenizer, model.config.tasks, tokenize, UNITS)
 
 
 def slot_tags(row: dict, answer: dict) -> list[str]:

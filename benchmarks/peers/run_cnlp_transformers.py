@@ -6,6 +6,7 @@ saving compares its config with a default one, which asks the Hub for the defaul
 is made the default.
 """
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -43,68 +44,85 @@ def main() -> None:
         dataset = CnlpDataset(
             folder, options.encoder, max_seq_length=MAX_LENGTH, use_data_cache=False
         )
-        config = ProjectionModelConfig(
-            tasks=list(dataset.tasks),
-            vocab_size=len(dataset.tokenizer),
-            encoder_name=options.encoder,
+        system = CnlpTrainSystem(
+            make_model(dataset, options.encoder), dataset, training_arguments(options, folder)
         )
-        model = ProjectionModel(config)
-        encoder = AutoModel.from_pretrained(options.encoder)
-        encoder.resize_token_embeddings(len(dataset.tokenizer), mean_resizing=False)
-        model.encoder.load_state_dict(encoder.state_dict())
-        arguments = CnlpTrainingArguments(
-            output_dir=f"{folder}/run",
-            per_device_train_batch_size=options.batch_size,
-            per_device_eval_batch_size=options.batch_size,
-            num_train_epochs=options.epochs,
-            learning_rate=LEARNING_RATE,
-            warmup_ratio=WARMUP,
-            seed=options.seed,
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            disable_tqdm=True,
-            rich_display=False,
-        )
-        system = CnlpTrainSystem(model, dataset, arguments)
         with Timer() as training:
             system.train()
-
         with Timer() as predicting:
-            # As its REST service prepares what it is sent.
-            inputs = Dataset.from_dict({"text": [text_of(row) for row in test_rows]}).map(
-                preprocess_raw_data,
-                batched=True,
-                batch_size=100,
-                load_from_cache_file=False,
-                fn_kwargs={
-                    "inference_only": True,
-                    "tokenizer": dataset.tokenizer,
-                    "tasks": None,
-                    "max_length": MAX_LENGTH,
-                },
-            )
-            found = system.predict(inputs).task_predictions
-            intents = found["intent"].predicted_str_labels.tolist()
-            tags = found["slots"].predicted_str_labels.tolist()
-    answers = []
-    for row, intent, of_tokens, words in zip(
-        test_rows, intents, tags, inputs["word_ids"], strict=True
-    ):
-        slots = [of_tokens[words.index(word)] for word in range(len(row["tokens"]))]
-        answers.append({"intent": intent, "slots": slots})
+            predicted = predict(system, dataset, test_rows)
     write_result(
         options,
         "cnlp_transformers",
         ["cnlp-transformers", "transformers", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(test_rows)),
-        answers=answers,
+        answers=[
+            {
+                "intent": intent,
+                "slots": [tags[words.index(word)] for word in range(len(row["tokens"]))],
+            }
+            for row, intent, tags, words in zip(test_rows, *predicted, strict=True)
+        ],
         note=(
             "One model, one pass; every row padded to 128 tokens. Starts from random weights "
             "unless the encoder's are put in by hand, as here."
         ),
     )
+
+
+def make_model(dataset: CnlpDataset, encoder_name: str) -> ProjectionModel:
+    """A model that starts from the encoder's weights."""
+    config = ProjectionModelConfig(
+        tasks=list(dataset.tasks),
+        vocab_size=len(dataset.tokenizer),
+        encoder_name=encoder_name,
+    )
+    model = ProjectionModel(config)
+    encoder = AutoModel.from_pretrained(encoder_name)
+    encoder.resize_token_embeddings(len(dataset.tokenizer), mean_resizing=False)
+    model.encoder.load_state_dict(encoder.state_dict())
+    return model
+
+
+def training_arguments(options: argparse.Namespace, folder: str) -> CnlpTrainingArguments:
+    return CnlpTrainingArguments(
+        output_dir=f"{folder}/run",
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.batch_size,
+        num_train_epochs=options.epochs,
+        learning_rate=LEARNING_RATE,
+        warmup_ratio=WARMUP,
+        seed=options.seed,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        rich_display=False,
+    )
+
+
+def predict(
+    system: CnlpTrainSystem, dataset: CnlpDataset, rows: list[dict]
+) -> tuple[list[str], list[list[str]], list[list[int | None]]]:
+    """Of each row the intent, the tags of its tokens, and the word of each token."""
+    # As its REST service prepares what it is sent.
+    inputs = Dataset.from_dict({"text": [text_of(row) for row in rows]}).map(
+        preprocess_raw_data,
+        batched=True,
+        batch_size=100,
+        load_from_cache_file=False,
+        fn_kwargs={
+            "inference_only": True,
+            "tokenizer": dataset.tokenizer,
+            "tasks": None,
+            "max_length": MAX_LENGTH,
+        },
+    )
+    found = system.predict(inputs).task_predictions
+    intents = found["intent"].predicted_str_labels.tolist()
+    tags = found["slots"].predicted_str_labels.tolist()
+    return intents, tags, inputs["word_ids"]
 
 
 def write_split(path: Path, rows: list[dict]) -> None:

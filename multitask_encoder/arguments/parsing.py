@@ -1,4 +1,4 @@
-"""A YAML file, overridden on the command line, to a run's arguments; every value is checked."""
+"""Reads a YAML file and the command line, which overrides it, into a run's checked arguments."""
 
 import difflib
 import json
@@ -12,21 +12,17 @@ import yaml
 from transformers import HfArgumentParser
 
 from multitask_encoder.data.dataset_arguments import SPLITS, DatasetArguments
-from multitask_encoder.data.label_schemes import OVERLAPS, SCHEMES
-from multitask_encoder.modeling.configuration_multitask import (
-    PROBLEM_TYPES,
-    TASK_NAME,
-    TASK_TYPES,
-)
+from multitask_encoder.modeling.configuration_multitask import TASK_NAME
 
+from .help import help_text
 from .run_arguments import (
     DataArguments,
     DataSource,
     ModelArguments,
     MultiTaskTrainingArguments,
     RunArguments,
-    TaskArguments,
 )
+from .tasks import CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -37,12 +33,6 @@ class _Parser(HfArgumentParser):
 
 
 GROUPS = (ModelArguments, DataArguments, MultiTaskTrainingArguments)
-# How labels are read: keys of tasks, and their values.
-READINGS = {
-    "tag_scheme": ("auto", *SCHEMES),
-    "on_broken_tags": ("repair", "refuse"),
-    "overlap": OVERLAPS,
-}
 OF_ONE_DATA_SET = [
     f"{split}_{key}"
     for key in ("file", "size", "fraction")
@@ -53,7 +43,7 @@ OF_ONE_DATA_SET = [
 
 def parse_arguments(argv: list[str]) -> RunArguments:
     """Read `[config.yaml] [--key value ...]`. Without a config, `--model` and `--do_predict` answer
-    with that model; else it is the quickstart.
+    with that model; otherwise the config is the quickstart's.
 
     Args:
         argv (`list[str]`): the command line without the program's name. Keys of tasks are dotted:
@@ -61,11 +51,10 @@ def parse_arguments(argv: list[str]) -> RunArguments:
 
     Raises:
         FileNotFoundError: no such config file.
-        ValueError: a key that is not known (the nearest valid one is named) or a value of the wrong
-            type.
+        ValueError: a key is unknown (the nearest valid one is named), or a value is invalid.
     """
     if "--help" in argv or "-h" in argv:
-        _Parser(GROUPS, prog="run_multitask.py [config.yaml]").print_help()
+        print(help_text())
         sys.exit(0)
     path = None
     if argv and not argv[0].startswith("--"):
@@ -78,7 +67,7 @@ def parse_arguments(argv: list[str]) -> RunArguments:
     given = read_yaml(path) if path else {}
     for keys, value in overrides:
         _set_nested(given, keys, value)
-    if path is None and "tasks" not in given:  # nothing is there that could be trained
+    if path is None and "tasks" not in given:  # there is nothing to train
         given.setdefault("do_train", False)
     return resolve(given)
 
@@ -98,7 +87,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
         _check_choice("only_task", model.only_task, tuple(tasks))
     datasets = _parse_datasets(given.get("datasets"), data, tasks)
     scored = any(
-        _default_column(name, task) is not None and task.loss != "in_batch_negatives"
+        task.default_column(name) is not None and task.loss != "in_batch_negatives"
         for name, task in tasks.items()
     )
     if given.get("metric_for_best_model") is None and not scored:  # then there is no score
@@ -107,7 +96,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
 
 
 def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") -> tuple:
-    """The dataclasses of `groups` from a mapping of keys; `also` names keys that are read apart."""
+    """The dataclasses of `groups` from a mapping of keys; keys in `also` are read elsewhere."""
     flat = {key: value for key, value in flat.items() if value is not None}
     known = [one.name for group in groups for one in fields(group) if one.init]
     for key in flat:
@@ -124,7 +113,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The keys of a run's YAML file.
 
     Raises:
-        FileNotFoundError, ValueError: there is none, or it holds something else.
+        FileNotFoundError, ValueError: the file is missing, or holds something else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No config file {path}.")
@@ -171,26 +160,23 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
     if not isinstance(tasks, dict) or not tasks:
         raise ValueError(f"`tasks` should map names to tasks. Found {tasks!r}.")
     parsed = {}
-    known = [one.name for one in fields(TaskArguments)]
     for name, task in tasks.items():
         if not isinstance(task, dict) or "type" not in task:
             raise ValueError(f"tasks.{name} should be a mapping with a `type`. Found {task!r}.")
         for key in task:
-            _check_key(key, known, prefix=f"tasks.{name}.")
-        # Here, for the rows are read by them before a model's config checks the rest.
-        _check_choice(f"tasks.{name}.type", task["type"], TASK_TYPES)
-        if task.get("problem_type") is not None:
-            _check_choice(f"tasks.{name}.problem_type", task["problem_type"], PROBLEM_TYPES)
-        for key, allowed in READINGS.items():
-            if task.get(key) is not None:
-                _check_choice(f"tasks.{name}.{key}", task[key], allowed)
+            _check_key(key, list(TASK_FIELDS), prefix=f"tasks.{name}.")
+        for key in CHOSEN_BEFORE_LOADING:
+            if key == "type" or task.get(key) is not None:
+                _check_choice(
+                    f"tasks.{name}.{key}", task[key], TASK_FIELDS[key].metadata["choices"]
+                )
         _check_label_map(name, task.get("label_map"))
         if task.get("label_map") and task.get("problem_type") == "regression":
             raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
         if not isinstance(task.get("column"), str | None):
             raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
         task = {key: value for key, value in task.items() if value is not None}
-        if task["type"] == "sentence_embedding":
+        if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
         task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
         if task.get("dimensions") is not None:
@@ -239,10 +225,8 @@ def _parse_datasets(
     given: Any, data: DataArguments, tasks: dict[str, TaskArguments]
 ) -> dict[str, DataSource]:
     """The data sets of a run: those of `datasets`, or the one that the top level describes."""
-    every = {name: _default_column(name, task) for name, task in tasks.items()}
-    retains = any(task.loss == "retention" for task in tasks.values())
     if given is None:
-        return {"data": DataSource(data, every)}
+        return {"data": DataSource(data, _default_columns(tasks))}
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
     for key in ("dataset", *OF_ONE_DATA_SET):
@@ -251,49 +235,58 @@ def _parse_datasets(
                 f"{key} is of one data set: set it in each of `datasets`, or leave those out. "
                 f"Found {getattr(data, key)!r}."
             )
-    datasets = {}
-    for name, entry in given.items():
-        if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
-            raise ValueError(
-                "A data set's name should be a letter followed by letters, digits and underscores. "
-                f"Found {name!r}."
-            )
-        if not isinstance(entry, dict):
-            raise ValueError(f"datasets.{name} should be a mapping. Found {entry!r}.")
-        prefix, own = f"datasets.{name}.", ("columns", "weight")
-        flat = {key: value for key, value in entry.items() if key not in own}
-        (arguments,) = _parse_groups(flat, (DatasetArguments,), also=own, prefix=prefix)
-        folders = [folder for folder in (data.data_dir, arguments.data_dir) if folder]
-        arguments.data_dir = str(Path(*folders)) if folders else None
-        columns = entry.get("columns")
-        if columns is None:
-            columns = every
-        if not isinstance(columns, dict) or not (columns or retains):
-            raise ValueError(
-                f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
-            )
-        for task, column in columns.items():
-            _check_choice(f"A task in {prefix}columns", task, tuple(tasks))
-            if not isinstance(column, str) and column != every[task]:
-                raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
-        if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
-            raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
-        weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
-        if not 0 <= weight < math.inf:
-            raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
-        datasets[name] = DataSource(arguments, columns, weight)
-    for name, task in tasks.items():
-        needed = every[name] is not None or task.loss == "in_batch_negatives"
+    datasets = {name: _parse_dataset(name, entry, data, tasks) for name, entry in given.items()}
+    for name, column in _default_columns(tasks).items():
+        needed = column is not None or tasks[name].loss == "in_batch_negatives"
         if needed and not any(name in source.columns for source in datasets.values()):
             raise ValueError(f"Task {name!r} is labelled by none of the `datasets`.")
     return datasets
 
 
-def _default_column(name: str, task: TaskArguments) -> str | None:
-    """Where a task's labels are, if nothing is said of it; None where it needs none."""
-    if task.type == "sentence_embedding" and task.loss != "cosent":
-        return task.column
-    return task.column or name
+def _parse_dataset(
+    name: Any, entry: Any, data: DataArguments, tasks: dict[str, TaskArguments]
+) -> DataSource:
+    if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+        raise ValueError(
+            "A data set's name should be a letter followed by letters, digits and underscores. "
+            f"Found {name!r}."
+        )
+    if not isinstance(entry, dict):
+        raise ValueError(f"datasets.{name} should be a mapping. Found {entry!r}.")
+    prefix, own = f"datasets.{name}.", ("columns", "weight")
+    flat = {key: value for key, value in entry.items() if key not in own}
+    (arguments,) = _parse_groups(flat, (DatasetArguments,), also=own, prefix=prefix)
+    folders = [folder for folder in (data.data_dir, arguments.data_dir) if folder]
+    arguments.data_dir = str(Path(*folders)) if folders else None
+    columns = _parse_columns(entry.get("columns"), prefix, tasks)
+    if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
+        raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
+    weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
+    return DataSource(arguments, columns, weight)
+
+
+def _parse_columns(
+    columns: Any, prefix: str, tasks: dict[str, TaskArguments]
+) -> dict[str, str | None]:
+    default = _default_columns(tasks)
+    if columns is None:
+        columns = default
+    retains = any(task.loss == "retention" for task in tasks.values())
+    if not isinstance(columns, dict) or not (columns or retains):
+        raise ValueError(
+            f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
+        )
+    for task, column in columns.items():
+        _check_choice(f"A task in {prefix}columns", task, tuple(tasks))
+        if not isinstance(column, str) and column != default[task]:
+            raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
+    return columns
+
+
+def _default_columns(tasks: dict[str, TaskArguments]) -> dict[str, str | None]:
+    return {name: task.default_column(name) for name, task in tasks.items()}
 
 
 def _check_key(key: str, known: list[str], prefix: str = "") -> None:

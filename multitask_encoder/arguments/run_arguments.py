@@ -19,8 +19,9 @@ from multitask_encoder.modeling.configuration_multitask import (
 )
 from multitask_encoder.processor import has_fast_bf16
 
-# As in inference/, which is above this.
-BACKENDS = ("torch", "onnx", "openvino")
+from .choices import BACKENDS
+from .tasks import TaskArguments
+
 PREDICT_FORMATS = ("jsonl", "parquet")
 PREDICT_WITHOUT = ("embedding", "scores")
 
@@ -128,8 +129,8 @@ class DataArguments(DatasetArguments):
     on_bad_row: str = field(
         default="refuse",
         metadata={
-            "help": "Refuse data with rows that are not as they should be, or skip those rows and "
-            "write them to bad_rows.jsonl.",
+            "help": "Refuse data with invalid rows, or skip those rows and write them to "
+            "bad_rows.jsonl.",
             "choices": list(ON_BAD_ROW),
         },
     )
@@ -174,26 +175,6 @@ class DataArguments(DatasetArguments):
     examples: list[str] | None = field(
         default=None, metadata={"help": "Texts whose answers are shown at the end."}
     )
-
-
-@dataclass
-class TaskArguments:
-    """One task. `column` is where its labels are (pairs' scores, of an embedding), `tag_scheme`,
-    `on_broken_tags`, `overlap` and `label_map` say how they are read; the rest goes to the model's
-    config."""
-
-    type: str
-    column: str | None = None
-    labels: list[str] | None = None
-    problem_type: str | None = None
-    pooling: str | None = None
-    weight: float = 1.0
-    tag_scheme: str = "auto"
-    on_broken_tags: str = "repair"
-    overlap: str = "refuse"
-    label_map: dict[str, str | None] | None = None
-    loss: str | None = None
-    dimensions: list[int] | None = None
 
 
 @dataclass

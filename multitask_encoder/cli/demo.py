@@ -1,12 +1,12 @@
-"""Show what a finished model answers, as a page in a browser.
+"""Show a finished model's answers in a browser.
 
-    python app.py                          # the quickstart's model, at http://127.0.0.1:7860
-    python app.py --model runs/mine        # or a Hub id
-    python app.py --host 0.0.0.0 --port 80
+    multitask-encoder demo                           # the quickstart's, at http://127.0.0.1:7860
+    multitask-encoder demo --model runs/mine         # or a Hub id
+    multitask-encoder demo --host 0.0.0.0 --port 80
 
-Ctrl-C ends it. Exit code 2: the model or the port is not as it should be; one line says what. In a
-Space the model is that of the variable MULTITASK_MODEL. The page asks no other host for anything,
-and nothing is reported to anyone.
+Ctrl-C ends it. Exit code 2: an invalid model or port; one line says what is wrong. In a Space, the
+variable MULTITASK_MODEL names the model. The page loads nothing from other hosts, and nothing is
+reported to anyone.
 """
 
 import argparse
@@ -35,8 +35,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; exits with code 2 for invalid ones."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="multitask-encoder demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--model",
@@ -56,10 +59,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def set_environment(folder: str) -> None:
-    """What Gradio and the Hub's client read when they are imported.
+    """Set what Gradio and the Hub's client read when they are imported.
 
     Args:
-        folder (`str`): for what visitors upload and download; removed in the end.
+        folder (`str`): for visitors' uploads and downloads.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -70,7 +73,7 @@ def serve(model: str, host: str, port: int) -> None:
     """Load the model and show the page until it is interrupted.
 
     Raises:
-        ModuleNotFoundError, OSError, ValueError: what `Predictor` raises; the port can't be had.
+        ModuleNotFoundError, OSError, ValueError: as `Predictor`; OSError for a port in use.
     """
     print(f"Loading {model}", flush=True)  # importing takes longest
     from multitask_encoder.demo.page import CSS, THEME, build

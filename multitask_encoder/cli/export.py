@@ -7,9 +7,9 @@
     multitask-encoder export runs/mine --to hub --repo_id me/my-model   # publish it
     multitask-encoder export runs/mine --to folder                      # ... look at it first
 
-The folder, or the commit on the Hub, is written whole or not at all. Exit code 2:
-something can't be read, exported or pushed, or answers differ by more than the form's tolerance;
-one line says what.
+The folder, or the commit on the Hub, is written whole or not at all. Exit code 2: something can't
+be read, exported or pushed, or answers differ by more than the form's tolerance; one line says
+what.
 """
 
 import argparse
@@ -19,10 +19,11 @@ from pathlib import Path
 from transformers.utils import logging as transformers_logging
 
 from multitask_encoder.cli.errors import fail, fail_without
-from multitask_encoder.export.folders import load_finished, size_in_bytes, whole_folder
+from multitask_encoder.export.folders import size_in_bytes, whole_folder
+from multitask_encoder.inference.loading import load_finished
 
 FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
-# What is done next with what was exported.
+# How to use each form.
 USES = {
     "onnx": "multitask-encoder serve --model {target} --backend onnx",
     "openvino": "multitask-encoder serve --model {target} --backend openvino",
@@ -33,7 +34,9 @@ USES = {
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="multitask-encoder export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", help="a finished run, or a Hub id")
     parser.add_argument("--to", required=True, choices=FORMS)
@@ -62,8 +65,8 @@ def check_options(options: argparse.Namespace) -> None:
     if options.int8 and options.to != "onnx":
         raise ValueError(f"--int8 is for --to onnx. Found --to {options.to}.")
     if (options.task is not None) != (options.to == "plain-heads"):
-        found = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
-        raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {found}.")
+        given = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
+        raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {given}.")
     if options.to == "hub" and options.repo_id is None:
         raise ValueError("--to hub needs a --repo_id. Found none.")
     if options.to == "hub" and options.output is not None:
@@ -73,7 +76,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def publish_model(options: argparse.Namespace) -> None:
-    """Push the model, as who is logged in or by the token in HF_TOKEN."""
+    """Push the model, as the logged-in user or with the token in HF_TOKEN."""
     from multitask_encoder.export.finished_run import read_run
     from multitask_encoder.export.publish import publish
 
@@ -88,7 +91,7 @@ def publish_model(options: argparse.Namespace) -> None:
 
 
 def stage_model(options: argparse.Namespace) -> None:
-    """Write what would be pushed."""
+    """Write the files that would be pushed."""
     from multitask_encoder.export.finished_run import read_run
     from multitask_encoder.export.publish import stage
 
@@ -101,8 +104,8 @@ def stage_model(options: argparse.Namespace) -> None:
 
 
 def export_model(options: argparse.Namespace) -> None:
-    """Load, write, compare, and show what there is."""
-    for name in (None, "torch.onnx"):  # advice of exporters that nobody here can follow
+    """Load the model, write it, compare the two, and show the differences."""
+    for name in (None, "torch.onnx"):  # exporters give advice that no user can follow
         logging.getLogger(name).setLevel(logging.ERROR)
     target = options.output or default_output(options)
     with whole_folder(target) as folder:
@@ -127,8 +130,8 @@ def export_model(options: argparse.Namespace) -> None:
             largest = plain_heads.export(model, tokenizer, options.task, folder)
     print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
     print("Largest differences, as shares of the largest value:")
-    for name, one in largest.items():
-        print(f"  {name}: {one:.2g}")
+    for name, difference in largest.items():
+        print(f"  {name}: {difference:.2g}")
     print(f"Use it: {USES[options.to].format(target=target)}")
 
 

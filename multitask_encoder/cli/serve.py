@@ -1,12 +1,12 @@
 """Answer over HTTP from a finished model, by Ray Serve.
 
-    python serve.py --model runs/mine                          # http://127.0.0.1:8888/predict
-    python serve.py --model runs/mine --replicas 2 --host 0.0.0.0
-    python serve.py --model runs/mine-onnx --backend onnx
-    serve run serve:build model=runs/mine                      # on a cluster; see docs/serving.md
+    multitask-encoder serve --model runs/mine                  # http://127.0.0.1:8888/predict
+    multitask-encoder serve --model runs/mine --replicas 2 --host 0.0.0.0
+    multitask-encoder serve --model runs/mine-onnx --backend onnx
+    serve run multitask_encoder.cli.serve:build model=runs/mine     # on a cluster; docs/serving.md
 
-SIGTERM or Ctrl-C ends it: requests that are being answered still are. Exit code 2: the model, an
-option or the port is not as it should be; one line says what.
+SIGTERM or Ctrl-C ends it once the running requests are answered. Exit code 2: an invalid model,
+option or port; one line says what is wrong.
 """
 
 import argparse
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
     from multitask_encoder.serving.options import ServiceOptions
 
-# The least that Ray takes, and room for the answers that are on their way.
+# Ray's minimum, with room for the answers in transit.
 OBJECT_STORE_BYTES = 100 * 2**20
 NAME = "multitask"  # of the application, in Serve's status and metrics
 
 
 def build(arguments: dict) -> "Application":
-    """The service for `serve run serve:build model=runs/mine` or a Serve config's `import_path`.
+    """The service for `serve run ...:build model=runs/mine` or a Serve config's `import_path`.
 
     Args:
         arguments (`dict`): the fields of `ServiceOptions`.
 
     Raises:
-        ValueError: they are not as they should be.
+        ValueError: an unknown, missing or invalid one.
     """
     from multitask_encoder.serving.options import ServiceOptions
     from multitask_encoder.serving.service import application
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         options = ServiceOptions.of({"threads": threads_for(given.get("replicas", 1)), **given})
         check_port(host, port)
         print(f"Loading {options.model}", flush=True)
-        options.load()  # what is wrong with it is said here, once; replicas would try again
+        options.load()  # fails here, once; replicas would try again
     except ModuleNotFoundError as error:
         fail_without(error)
     except (ValueError, OSError) as error:
@@ -68,8 +68,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; those of `ServiceOptions` only where they are given."""
+    """The options; of `ServiceOptions`, only the given ones."""
     parser = argparse.ArgumentParser(
+        prog="multitask-encoder serve",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -94,34 +95,34 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def set_environment(host: str) -> None:
-    """What Ray reads when it is imported or started."""
+    """Set what Ray reads when it is imported or started."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
-    # Who reaches Ray's own ports needs the token, which only processes of this service have.
+    # Ray's own ports ask for this token, which only processes of this service have.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if is_loopback(host):
-        # Ray's own ports, but for the replicas', listen to this machine only, too, as they do on
-        # Windows and macOS, after which this is named.
+        # Ray's own ports, except the replicas', then listen to this machine only, as on Windows
+        # and macOS, hence the name.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is reached from this machine only."""
+    """Whether a host can be reached from this machine only."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
 
 
 def threads_for(replicas: int) -> int:
-    """Those of one replica: an equal share of those that torch would take."""
+    """The threads of one replica: an equal share of torch's."""
     import torch
 
     return max(1, torch.get_num_threads() // max(1, replicas))
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise an OSError unless the port is free: Serve would say so only in its log."""
+    """Raise an OSError unless the port is free: Serve would only log it."""
     if not 0 < port < 2**16:
         raise OSError(f"--port should be from 1 to 65535. Found {port}.")
     try:
@@ -136,7 +137,7 @@ def check_port(host: str, port: int) -> None:
 def serve_locally(
     options: "ServiceOptions", host: str, port: int, timeout: float, metrics_port: int
 ) -> None:
-    """Start Ray on this machine and the service in it, and end both when a signal says so."""
+    """Start Ray on this machine and the service in it, and end both at a signal."""
     import ray
     from ray import serve
 
@@ -147,8 +148,8 @@ def serve_locally(
     os.environ[MAX_BODY_BYTES_VARIABLE] = str(options.max_body_bytes)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
-        address="local",  # never some cluster that happens to run
-        num_cpus=options.replicas * options.threads,  # so many as are asked for, by Ray's count
+        address="local",  # never a cluster that happens to run
+        num_cpus=options.replicas * options.threads,  # reserved for the replicas
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         logging_level=logging.WARNING,
@@ -167,11 +168,11 @@ def serve_locally(
         metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
         print(f"Ready: http://{host}:{port}/predict; metrics: {metrics}", flush=True)
         ended.wait()
-        print("Ending: what is being answered is finished first.", flush=True)
+        print("Ending: running requests are answered first.", flush=True)
         try:
             serve.delete(NAME)  # while the proxy still passes answers
         except TimeoutError:
-            print("Some requests are left unanswered after a minute.", flush=True)
+            print("Some requests are still unanswered after a minute.", flush=True)
         serve.shutdown()
     finally:
         ray.shutdown()

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.training.metrics import compute_metrics
 from multitask_encoder.training.model_loading import load_model
@@ -63,8 +64,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
 def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
     """What a run has left in its folder, in float32."""
     folder = run.training.output_dir
-    model = MultiTaskModel.from_pretrained(folder, dtype="float32")
-    return AutoTokenizer.from_pretrained(folder), model
+    return load_tokenizer(folder), load_finished_model(folder)
 
 
 def _results(run: RunArguments) -> dict[str, Any]:

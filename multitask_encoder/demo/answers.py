@@ -1,6 +1,7 @@
-"""A model's answers as the page's components take them, as rows of a table, and as JSON."""
+"""A model's answers in the forms that the page shows: components, rows of a table, JSON."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,23 +9,23 @@ import pandas as pd
 
 from multitask_encoder.inference import Answer, Answers, Entity, Label
 
-TOP = 5  # labels that are shown with a bar
+TOP = 5  # labels shown with a bar
 NONE = "none"
 
 
 def tasks_of(config: Any, task_type: str) -> dict[str, dict]:
-    """Those of one type in a `MultiTaskConfig`, by name."""
+    """The tasks of one type in a `MultiTaskConfig`, by name."""
     return {name: config.tasks[name] for name in config.tasks_of_type(task_type)}
 
 
 def entity_types(task: dict) -> list[str]:
-    """What a token task's entities may be labelled, in the order of its tags."""
+    """The entity labels of a token task, in the order of its tags."""
     tags = (tag for tag in task["labels"] if tag != "O")
     return list(dict.fromkeys(tag.removeprefix("B-").removeprefix("I-") for tag in tags))
 
 
 def title_of(name: str, task: dict) -> str:
-    """A sentence task's name, and what its bars are of."""
+    """A sentence task's name, with a note on what its bars show."""
     if task["problem_type"] == "regression":
         return f"{name} (value)"
     notes = []
@@ -36,27 +37,17 @@ def title_of(name: str, task: dict) -> str:
 
 
 def bars(task: dict, label: Label) -> dict[str, float] | str:
-    """For `gr.Label`: a probability for each label, or of a regression its values."""
+    """For `gr.Label`: a probability for each label; for a regression, its values in words."""
     return str(label) if task["problem_type"] == "regression" else label.scores
 
 
 def short_entities(entities: list[Entity]) -> str:
-    """What a token task answers, in a few words."""
+    """The entities of a token task in a few words."""
     return ", ".join(map(str, entities)) or NONE
 
 
-def marked(text: str, entities: list[Entity]) -> list[tuple[str, str | None]]:
-    """For `gr.HighlightedText`: the whole text in pieces, entities with their labels."""
-    pieces: list[tuple[str, str | None]] = []
-    end = 0
-    for one in entities:
-        pieces += [(text[end : one.start], None), (one.text, one.label)]
-        end = one.end
-    return [piece for piece in (*pieces, (text[end:], None)) if piece[0]]
-
-
 def side_by_side(config: Any, answers: Answers) -> list[list[str]]:
-    """A row per task: its name, and what it answers for each text."""
+    """A row per task: its name, and its answer for each text."""
     rows = [
         [name, *(str(answer.labels[name]) for answer in answers)]
         for name in tasks_of(config, "sequence_classification")
@@ -69,10 +60,9 @@ def side_by_side(config: Any, answers: Answers) -> list[list[str]]:
 
 
 def shown_table(config: Any, answers: Answers) -> pd.DataFrame:
-    """To read: a row per text, what each task answers in a few words."""
+    """To read: a row per text, with each task's answer in a few words."""
     table = {"text": [answer.text for answer in answers]}
-    for name, *found in side_by_side(config, answers):
-        table[name] = found
+    table |= {name: cells for name, *cells in side_by_side(config, answers)}
     return pd.DataFrame(table)
 
 
@@ -88,18 +78,13 @@ def kept_table(answers: Answers) -> pd.DataFrame:
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
-    """The pipeline's answer for a text."""
+    """As the pipeline's answer for a text."""
+    fields = asdict(answer)
     return {
         "embedding": answer.embedding.tolist(),
-        "labels": {name: _fields(label) for name, label in answer.labels.items()},
-        "entities": {
-            name: [_fields(entity) for entity in found] for name, found in answer.entities.items()
-        },
+        "labels": fields["labels"],
+        "entities": fields["entities"],
     }
-
-
-def _fields(one: Label | Entity) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__slots__}
 
 
 def cosines(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -114,7 +99,7 @@ def cosines(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def colouring(task: dict | None, name: str | None, answers: Answers) -> list[str] | list[float]:
-    """By what a sentence task answers, points are coloured; all alike where there is no task."""
+    """What colours the points: the answers of a sentence task; all the same without a task."""
     if task is None:
         return ["texts"] * len(answers)
     labels = [answer.labels[name] for answer in answers]

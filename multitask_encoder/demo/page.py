@@ -1,4 +1,4 @@
-"""The page itself: three panels of questions and answers, and the same by HTTP."""
+"""The page: three panels of questions and answers, and the same functions over HTTP."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,7 +12,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from multitask_encoder.inference import Answer, Answers, Predictor
 
 from . import answers as of
-from .embedding_map import figure, on_a_plane
+from .scatter import figure, on_a_plane
 from .sentences import EXAMPLES, LIST, PAIR, STORED
 from .texts import (
     FORMATS,
@@ -25,7 +25,7 @@ from .texts import (
 )
 
 NEAREST = 5
-KEPT_SECONDS = 3600  # what visitors bring and take away
+KEPT_SECONDS = 3600  # of visitors' uploads and downloads
 MARKS = ["blue", "orange", "green", "pink", "purple", "yellow", "teal", "red", "cyan", "lime"]
 THEME = gr.themes.Default(
     primary_hue="blue",
@@ -49,7 +49,7 @@ CSS = """
 
 
 class Asking:
-    """What the panels and the HTTP functions ask of one model.
+    """The questions of the panels and the HTTP functions, to one model.
 
     Args:
         predict (`Predictor`): on any backend.
@@ -66,8 +66,8 @@ class Asking:
     def one(self, text: str) -> tuple[Answer, dict[str, float]]:
         """The answer for a text, and the stored sentences nearest to it with their cosines."""
         answer = self.predict(checked(text))
-        found = zip(STORED, of.cosines(answer.embedding, self._stored).tolist(), strict=True)
-        nearest = sorted(found, key=lambda pair: -pair[1])[:NEAREST]
+        cosines = of.cosines(answer.embedding, self._stored).tolist()
+        nearest = sorted(zip(STORED, cosines, strict=True), key=lambda pair: -pair[1])[:NEAREST]
         return answer, dict(nearest)
 
     def two(self, first: str, second: str) -> tuple[float, Answers]:
@@ -78,6 +78,7 @@ class Asking:
         return cosine, answers
 
     def many(self, texts: list[str]) -> Answers:
+        """The answers for a list of texts, in their order."""
         return self.predict(checked_list(texts))
 
 
@@ -115,30 +116,22 @@ def _listed(names: list[str]) -> str:
 
 
 def _alert(message: str = "") -> gr.HTML:
-    """For people who see the page or hear it; nothing where nothing is wrong."""
+    """A message that screen readers read out too; hidden if empty."""
     shown = f'<p class="alert" role="alert">{escape(message)}</p>'
     return gr.HTML(shown, visible=bool(message), elem_classes="bare")
 
 
-# By one model, one after the other.
+# One model answers one question at a time.
 _asks_model: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
 
 
 def _one_text(asking: Asking) -> None:
     def answered(text: str) -> list:
         try:
-            found, nearest = asking.one(text)
+            return [_alert(), *_shown_answer(asking, text)]
         except ValueError as error:
             return [_alert(str(error)), *[None] * (len(outputs) - 1)]
-        return [
-            _alert(),
-            *(of.marked(found.text, found.entities[name]) for name in asking.token_tasks),
-            *(of.bars(task, found.labels[name]) for name, task in asking.sentence_tasks.items()),
-            {sentence: max(0.0, cosine) for sentence, cosine in nearest.items()},
-        ]
 
-    _, *given = answered(EXAMPLES[0])  # the page opens with answers
-    values = iter(given)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             text = gr.Textbox(
@@ -152,36 +145,11 @@ def _one_text(asking: Asking) -> None:
             alert = _alert()
             examples = gr.Column()
         with gr.Column(scale=3, min_width=300):
-            marked = [
-                gr.HighlightedText(
-                    next(values),
-                    label=name,
-                    color_map=_marks(of.entity_types(task)),
-                    elem_classes="marked",
-                )
-                for name, task in asking.token_tasks.items()
-            ]
-            with gr.Row():
-                labels = [
-                    gr.Label(
-                        next(values),
-                        label=of.title_of(name, task),
-                        num_top_classes=of.TOP,
-                        show_heading=task["problem_type"] == "regression",
-                        min_width=240,
-                    )
-                    for name, task in asking.sentence_tasks.items()
-                ]
-            nearest = gr.Label(
-                next(values),
-                label="Nearest stored sentences (cosine)",
-                show_heading=False,
-            )
-    outputs = [alert, *marked, *labels, nearest]
+            outputs = [alert, *_answer_components(asking, EXAMPLES[0])]
     gr.on([button.click, text.submit], answered, text, outputs, **_asks_model)
     with examples:
         gr.Examples(
-            [[one] for one in EXAMPLES],
+            [[example] for example in EXAMPLES],
             text,
             outputs,
             answered,
@@ -191,15 +159,53 @@ def _one_text(asking: Asking) -> None:
         )
 
 
+def _shown_answer(asking: Asking, text: str) -> list:
+    """The values of `_answer_components` for a text; raises a ValueError for an invalid text."""
+    answer, nearest = asking.one(text)
+    return [
+        *(answer.pieces(name) for name in asking.token_tasks),
+        *(of.bars(task, answer.labels[name]) for name, task in asking.sentence_tasks.items()),
+        {sentence: max(0.0, cosine) for sentence, cosine in nearest.items()},
+    ]
+
+
+def _answer_components(asking: Asking, text: str) -> list:
+    """A component per token task, per sentence task, and for the nearest sentences; at first they
+    show the answer for a text."""
+    values = iter(_shown_answer(asking, text))
+    marked = [
+        gr.HighlightedText(
+            next(values),
+            label=name,
+            color_map=_marks(of.entity_types(task)),
+            elem_classes="marked",
+        )
+        for name, task in asking.token_tasks.items()
+    ]
+    with gr.Row():
+        labels = [
+            gr.Label(
+                next(values),
+                label=of.title_of(name, task),
+                num_top_classes=of.TOP,
+                show_heading=task["problem_type"] == "regression",
+                min_width=240,
+            )
+            for name, task in asking.sentence_tasks.items()
+        ]
+    nearest = gr.Label(next(values), label="Nearest stored sentences (cosine)", show_heading=False)
+    return [*marked, *labels, nearest]
+
+
 def _marks(types: list[str]) -> dict[str, str]:
     """Colours that stay the same from answer to answer."""
-    return {one: MARKS[number % len(MARKS)] for number, one in enumerate(types)}
+    return {label: MARKS[number % len(MARKS)] for number, label in enumerate(types)}
 
 
 def _two_texts(asking: Asking) -> None:
-    def compared(one: str, other: str) -> list:
+    def compared(text: str, other: str) -> list:
         try:
-            cosine, answers = asking.two(one, other)
+            cosine, answers = asking.two(text, other)
         except ValueError as error:
             return [_alert(str(error)), None, None]
         return [_alert(), f"{cosine:.2f}", of.side_by_side(asking.config, answers)]
@@ -231,35 +237,62 @@ def _two_texts(asking: Asking) -> None:
 
 
 def _a_list(asking: Asking) -> None:
-    def answered_list(lines: str, upload: str | None, task: str | None):
+    def answered(lines: str, upload: str | None, task: str | None) -> list:
         try:
             texts = read_upload(Path(upload)) if upload else lines_of(lines)
             answers = asking.many(texts)
         except (ValueError, OSError) as error:
             return [_alert(str(error)), None, gr.Column(visible=False), *[gr.skip()] * 5]
-        found = {
+        state = {
             "answers": answers,
             "shown": of.shown_table(asking.config, answers),
             "kept": of.kept_table(answers),
             "points": on_a_plane(answers.embeddings),
         }
-        return [_alert(), found, gr.Column(visible=True), "", *filtered(found, "", task)]
+        return [_alert(), state, gr.Column(visible=True), "", *filtered(state, "", task)]
 
-    def filtered(found: dict | None, wanted: str, task: str | None) -> list:
-        if found is None:
+    def filtered(state: dict | None, wanted: str, task: str | None) -> list:
+        if state is None:
             return [gr.skip()] * 4
-        table = found["shown"]
-        hits = table.apply(lambda column: column.str.contains(wanted, case=False, regex=False))
-        rows = [row for row, hit in enumerate(hits.any(axis=1)) if hit]
-        csv = found["kept"].iloc[rows].to_csv(index=False).encode()
-        colours = of.colouring(asking.sentence_tasks.get(task), task, found["answers"])
-        return [
-            f"<p role='status'>{len(rows):,} of {len(table):,} texts</p>",
-            table.iloc[rows],
-            figure(found["points"], table["text"].tolist(), colours, rows),
-            save_bytes_to_cache(csv, "answers.csv", download.GRADIO_CACHE),
-        ]
+        colours = of.colouring(asking.sentence_tasks.get(task), task, state["answers"])
+        return _shown_rows(state, wanted, colours, download.GRADIO_CACHE)
 
+    lines, upload = _list_inputs()
+    button = gr.Button("Answer all", variant="primary")
+    alert = _alert()
+    state = gr.State(time_to_live=KEPT_SECONDS)
+    with gr.Column(visible=False) as results:
+        wanted, task, shown = _list_results(asking)
+    download = shown[-1]
+    button.click(
+        answered, [lines, upload, task], [alert, state, results, wanted, *shown], **_asks_model
+    )
+    gr.on(
+        [wanted.change, task.input],
+        filtered,
+        [state, wanted, task],
+        shown,
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _shown_rows(state: dict, wanted: str, colours: list[str] | list[float], cache: str) -> list:
+    """The rows in which `wanted` occurs: their count, table, map and CSV file."""
+    table = state["shown"]
+    hits = table.apply(lambda column: column.str.contains(wanted, case=False, regex=False))
+    rows = [row for row, hit in enumerate(hits.any(axis=1)) if hit]
+    csv = state["kept"].iloc[rows].to_csv(index=False).encode()
+    return [
+        f"<p role='status'>{len(rows):,} of {len(table):,} texts</p>",
+        table.iloc[rows],
+        figure(state["points"], table["text"].tolist(), colours, rows),
+        save_bytes_to_cache(csv, "answers.csv", cache),
+    ]
+
+
+def _list_inputs() -> tuple[gr.Textbox, gr.File]:
     with gr.Row():
         lines = gr.Textbox(
             "\n".join(LIST),
@@ -277,73 +310,62 @@ def _a_list(asking: Asking) -> None:
             min_width=300,
             height=200,
         )
-    button = gr.Button("Answer all", variant="primary")
-    alert = _alert()
-    found = gr.State(time_to_live=KEPT_SECONDS)
-    with gr.Column(visible=False) as results:
-        with gr.Row():
-            wanted = gr.Textbox(
-                label="Show only rows with", placeholder="a word or a label", min_width=240
-            )
-            task = gr.Dropdown(
-                [*asking.sentence_tasks],
-                label="Colour the map by",
-                visible=len(asking.sentence_tasks) > 1,
-                min_width=240,
-            )
-        with gr.Row(equal_height=True):
-            count = gr.HTML(elem_classes="bare")
-            download = gr.DownloadButton("Download as CSV", size="md", scale=0, min_width=180)
-        table = gr.DataFrame(
-            label="Answers",
-            interactive=False,
-            wrap=True,
-            column_widths=_widths(asking.number_of_answers),
-            max_height=420,
-            buttons=[],
+    return lines, upload
+
+
+def _list_results(asking: Asking) -> tuple[gr.Textbox, gr.Dropdown, list]:
+    """The two filters, and the components of `_shown_rows`."""
+    with gr.Row():
+        wanted = gr.Textbox(
+            label="Show only rows with", placeholder="a word or a label", min_width=240
         )
-        chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
-    shown = [count, table, chart, download]
-    button.click(
-        answered_list, [lines, upload, task], [alert, found, results, wanted, *shown], **_asks_model
+        task = gr.Dropdown(
+            [*asking.sentence_tasks],
+            label="Colour the map by",
+            visible=len(asking.sentence_tasks) > 1,
+            min_width=240,
+        )
+    with gr.Row(equal_height=True):
+        count = gr.HTML(elem_classes="bare")
+        download = gr.DownloadButton("Download as CSV", size="md", scale=0, min_width=180)
+    table = gr.DataFrame(
+        label="Answers",
+        interactive=False,
+        wrap=True,
+        column_widths=_widths(asking.number_of_answers),
+        max_height=420,
+        buttons=[],
     )
-    gr.on(
-        [wanted.change, task.input],
-        filtered,
-        [found, wanted, task],
-        shown,
-        trigger_mode="always_last",
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
+    return wanted, task, [count, table, chart, download]
 
 
 def _widths(answers: int) -> list[str | int]:
-    """Of the text and of each task's answer: they fill a wide page, and a narrow one scrolls."""
+    """Column widths of the text and of each task: they fill a wide page; a narrow one scrolls."""
     return ["360px", *[f"{max(200, 840 // max(1, answers))}px"] * answers]
 
 
 def _http_functions(asking: Asking) -> None:
     def answer(texts: list[str]) -> list[dict[str, Any]]:
         """The answer for each text: its embedding, labels and entities, as the pipeline's."""
-        return [of.as_json(one) for one in asking.many(texts)]
+        return [of.as_json(answer) for answer in asking.many(texts)]
 
     def compare(first: str, second: str) -> dict[str, Any]:
         """The cosine similarity of two texts' embeddings, and the answers for both."""
         cosine, answers = asking.two(first, second)
-        return {"similarity": cosine, "answers": [of.as_json(one) for one in answers]}
+        return {"similarity": cosine, "answers": [of.as_json(answer) for answer in answers]}
 
     def nearest(text: str) -> list[dict[str, Any]]:
         """The stored sentences nearest to a text by their embeddings' cosine, nearest first."""
-        _, found = asking.one(text)
-        return [{"text": one, "similarity": cosine} for one, cosine in found.items()]
+        _, sentences = asking.one(text)
+        return [{"text": text, "similarity": cosine} for text, cosine in sentences.items()]
 
     for function in (answer, compare, nearest):
         gr.api(_refusing(function), api_name=function.__name__, concurrency_id="model")
 
 
 def _refusing(function: Callable) -> Callable:
-    """What is wrong with a question reaches the client, and is no failure of the page."""
+    """The function, with its ValueErrors sent to the client instead of logged as failures."""
 
     @wraps(function)
     def answer(*args):

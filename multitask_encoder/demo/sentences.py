@@ -1,6 +1,6 @@
-"""Sentences that the page has at hand."""
+"""The sentences that the page comes with."""
 
-# What visitors may try; the first is answered when the page opens.
+# For visitors to try; the first is answered when the page opens.
 EXAMPLES = [
     "Maya Lindqvist of Apple opened a new office in Jordan.",
     "The apple pie of my aunt in Georgia was a let-down.",
@@ -20,7 +20,7 @@ LIST = [
     "The orchestra played as if possessed; what a night!",
     "Shares fell after the company missed its targets.",
 ]
-# Among these the page finds the nearest ones.
+# The page finds the nearest of these.
 STORED = [
     *LIST,
     "The goalkeeper saved a penalty and the season.",

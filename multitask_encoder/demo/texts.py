@@ -1,4 +1,4 @@
-"""What a visitor may ask about: the limits, and uploaded files to texts."""
+"""The texts of a visitor: their limits, and how they are read from uploaded files."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def checked(text: str | None, what: str = "The text") -> str:
     """The text itself.
 
     Args:
-        text (`str`, *optional*): as it came from outside.
-        what (`str`): how messages call it.
+        text (`str`, *optional*): from the visitor.
+        what (`str`): its name in messages.
 
     Raises:
         ValueError: it is empty or too long.
@@ -35,7 +35,7 @@ def checked_list(texts: list[str]) -> list[str]:
     """The texts themselves.
 
     Raises:
-        ValueError: it is no list, there are none, one is empty or too long, or they are too many.
+        ValueError: not a list, no text, too many of them, or an empty or too long one.
     """
     if not isinstance(texts, list):
         raise ValueError(f"The texts should be a list. Found a {type(texts).__name__}.")
@@ -55,18 +55,18 @@ def checked_list(texts: list[str]) -> list[str]:
 
 
 def lines_of(text: str | None) -> list[str]:
-    """One text a line, those that are blank left out."""
+    """One text a line, without blank lines."""
     return [line.strip() for line in (text or "").split("\n") if line.strip()]
 
 
 def read_upload(path: Path) -> list[str]:
-    """The texts of a CSV, from its column `text` or its only one, or of a TXT, one a line.
+    """The texts of a CSV, from its column `text` or its only column, or of a TXT, one a line.
 
-    Empty ones are left out. Reading ends with the first text too many.
+    Empty texts are left out. Reading ends at the first text beyond the limit.
 
     Raises:
-        ValueError: a file of another kind, too large, or not as it should be; the message has its
-            name and no path.
+        ValueError: another kind of file, a too large one, or invalid content; the message holds the
+            file's name without its folder.
     """
     form = FORMATS.get(path.suffix.lower())
     if form is None:
@@ -96,7 +96,7 @@ def read_upload(path: Path) -> list[str]:
 def _text_column(columns: list[str]) -> str:
     if COLUMN in columns:
         return COLUMN
-    if len(columns) > 1 or ";" in columns[0]:  # semicolons: what some spreadsheets call CSV
+    if len(columns) > 1 or ";" in columns[0]:  # semicolons, as some spreadsheets write
         raise ValueError(
             f"should have a column {COLUMN!r}, separated by commas, or only one column. "
             f"Found {', '.join(columns)}."

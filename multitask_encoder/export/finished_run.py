@@ -1,4 +1,4 @@
-"""What a run tells about the model it made, as far as it may be published: no path, no secret."""
+"""The publishable facts of the run that made a model: no paths, no secrets."""
 
 import json
 import math
@@ -13,9 +13,9 @@ from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.comparison.runs import MULTI, WITHOUT_EFFECT
 from multitask_encoder.reporting.report_page import PICTURES
 
-# What belongs to one machine or person, besides what has no effect on the model.
+# Keys of one machine or person, besides those without effect on the model.
 LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")
-# What may hold a slash and is no path.
+# Keys whose values may hold a slash without being a path.
 FREE_TEXT = ("tasks", "prompt", "columns", "column_names", "text_column", "tokens_column")
 
 
@@ -23,8 +23,8 @@ class Base(NamedTuple):
     """The encoder or model that a run began with, as far as it is known.
 
     Args:
-        repo_id (`str`, *optional*): on the Hub; of a folder, the `base_model` of its own card.
-        license (`str`, *optional*), languages (`list[str]`): as its card has them.
+        repo_id (`str`, *optional*): on the Hub; for a folder, the `base_model` of its own card.
+        license (`str`, *optional*), languages (`list[str]`): from its card.
     """
 
     repo_id: str | None = None
@@ -36,13 +36,13 @@ class FinishedRun(NamedTuple):
     """A run, for the card of its model.
 
     Args:
-        base (`Base`): what it began with.
+        base (`Base`): the encoder or model it began with.
         settings (`dict[str, Any]`): its keys, see `publishable`.
-        examples (`list[str]`): texts that show what it is for.
+        examples (`list[str]`): texts to try it with.
         results (`dict[str, float]`): of all_results.json.
-        report (`str`, *optional*): how it does beside single-task models, in Markdown.
-        picture (`Path`, *optional*): of that report.
-        pictures (`list[Path]`): of the run itself, those of `PICTURES` that there are.
+        report (`str`, *optional*): its comparison with single-task models, in Markdown.
+        picture (`Path`, *optional*): the picture in that report.
+        pictures (`list[Path]`): of the run itself, those of `PICTURES` that exist.
     """
 
     base: Base = Base()
@@ -55,10 +55,10 @@ class FinishedRun(NamedTuple):
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """What the folder of a run holds; nothing, where it is a Hub id's name or another folder.
+    """The run in a folder; an empty one for a Hub id or any other folder.
 
     Raises:
-        OSError, ValueError: a file of it can't be read, or is not as it should be.
+        OSError, ValueError: a file of it can't be read, or is invalid.
     """
     keys, results = folder / "config.yaml", folder / "all_results.json"
     return finished_run(
@@ -69,16 +69,15 @@ def read_run(folder: Path) -> FinishedRun:
 
 
 def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) -> FinishedRun:
-    """A run of these keys (see `RunArguments.set_keys`) and results, in that folder.
+    """A run with these keys (see `RunArguments.set_keys`) and results, in that folder.
 
-    The report is that of the folder or, if it is `multi-seed<n>`, of the comparison it is a part
-    of.
+    The report is the folder's or, for `multi-seed<n>`, that of the comparison it belongs to.
     """
     base, examples = base_of(keys), keys.get("examples") or []
     places = [folder]
     if re.fullmatch(rf"{MULTI}-seed\d+", folder.resolve().name):
         places.append(folder.resolve().parent)
-    place = next((one for one in places if (one / "report.md").is_file()), None)
+    place = next((folder for folder in places if (folder / "report.md").is_file()), None)
     picture = place / "report.png" if place else None
     return FinishedRun(
         base=base,
@@ -96,8 +95,8 @@ def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) 
 
 
 def publishable(keys: dict[str, Any], base: Base) -> dict[str, Any]:
-    """Of a run's keys those that decide what comes out, without paths: of files only the names
-    remain, and of the encoder its Hub id. With `data_dir` they start the run again."""
+    """The keys of a run that decide its results, without paths: files keep only their names, the
+    encoder its Hub id. With `data_dir` they start the run again."""
     start = {"model" if keys.get("model") else "encoder": base.repo_id} if base.repo_id else {}
     rest = _without_paths(keys)
     if not start:
@@ -115,7 +114,7 @@ def _without_paths(keys: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, str) and key.endswith("_file"):
             kept[key] = _name(value)
         elif isinstance(value, list) and key.endswith("_file"):
-            kept[key] = [_name(one) for one in value]
+            kept[key] = [_name(path) for path in value]
         elif key in FREE_TEXT or is_hub_dataset(key, value) or not _holds_path(value):
             kept[key] = value
     return kept
@@ -146,23 +145,22 @@ def _may_be_on_hub(name: str) -> bool:
 
 
 def base_of(keys: dict[str, Any], passed: frozenset[Path] = frozenset()) -> Base:
-    """What a run of these keys began with: what its card says, and no guesses. Run folders that
-    were `passed` on the way there are not entered again: a model may be trained further in its own.
-    """
+    """The model that a run with these keys began with: only what its card says, no guesses. Run
+    folders already `passed` are not entered again: a model may be trained further in its own."""
     model = keys.get("model")
     begins_with_model = model is not None and Path(model).resolve() not in passed
     name = model if begins_with_model else keys.get("encoder")
     if name is None:
         return Base()
     folder = Path(name)
-    if (folder / "config.yaml").is_file():  # a run's model, which began with another
+    if (folder / "config.yaml").is_file():  # a run, which began with another model
         return base_of(read_yaml(folder / "config.yaml"), passed | {folder.resolve()})
     if folder.exists():
         card = _card(folder / "README.md")
         repo_id = card.get("base_model") if card else None
     else:
         card = _card(name)
-        # Without a card it is on the Hub if a file of it has come from there.
+        # Without a card it counts as on the Hub if a file of it came from there.
         known = card or (_may_be_on_hub(name) and try_to_load_from_cache(name, "config.json"))
         repo_id = name if known else None
     if card is None:
@@ -176,7 +174,7 @@ def base_of(keys: dict[str, Any], passed: frozenset[Path] = frozenset()) -> Base
 
 
 def _card(name: str | Path) -> CardData | None:
-    """What the card of a Hub id or a README.md says; None where there is none to be read."""
+    """The data of the card of a Hub id, or of a README.md; None if there is no readable one."""
     try:
         return ModelCard.load(name).data
     except Exception:  # no such card, no network, no such id, no YAML: each its own kind

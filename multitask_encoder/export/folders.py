@@ -1,4 +1,4 @@
-"""A finished folder is read whole; an export is written whole, or not at all."""
+"""An export is written whole, or not at all."""
 
 import json
 import tempfile
@@ -6,55 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from multitask_encoder.modeling import MultiTaskModel
-
-# What a tokenizer remembers of the machine that saved it.
+# Traces of the machine that saved a tokenizer.
 LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
-
-
-def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenizerBase]:
-    """A finished model in float32, and its tokenizer.
-
-    Args:
-        name_or_path (`str`): a run folder or a Hub id.
-
-    Raises:
-        OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is not as it should be.
-    """
-    model, report = MultiTaskModel.from_pretrained(
-        name_or_path, dtype="float32", output_loading_info=True
-    )
-    lost = sorted(report["missing_keys"])
-    if lost:
-        raise ValueError(f"{name_or_path}: its weights lack {', '.join(lost[:5])}.")
-    return model.eval(), load_tokenizer(name_or_path)
-
-
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a finished or exported folder.
-
-    Raises:
-        OSError: there is none, or it can't be read.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
-    # As the pipeline has it: every encoder counts positions from the first token.
-    tokenizer.padding_side = "right"
-    return tokenizer
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `target` in the end; after an error nothing is left.
+    """A folder to write to, which becomes `target` at the end; after an error nothing is left.
 
     Raises:
-        ValueError: `target` is there already.
+        ValueError: `target` exists.
     """
     if target.exists():
         raise ValueError(f"{target} is already there. Remove it, or name another folder.")
@@ -73,7 +36,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Without what it remembers of this machine."""
+    """Save a tokenizer without traces of this machine."""
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -82,5 +45,5 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def size_in_bytes(folder: Path) -> int:
-    """Of all files."""
+    """The size of all files together."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

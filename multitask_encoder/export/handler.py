@@ -15,10 +15,10 @@ PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds")
 
 
 class EndpointHandler:
-    """What the endpoint's server makes once, and calls with each request.
+    """Made once by the endpoint's server, and called with each request.
 
     Args:
-        path (`str`): the folder of the published model. Its code runs: who deploys it trusts it.
+        path (`str`): the folder of the published model, whose code runs: deploying it means trust.
     """
 
     def __init__(self, path: str = ""):
@@ -28,7 +28,7 @@ class EndpointHandler:
         """One answer for a text, a list of them for a list.
 
         Raises:
-            ValueError: a request that is not as it should be; the server sends the line.
+            ValueError: an invalid request; the server sends the line.
         """
         inputs, parameters = _checked(data)
         return self.pipeline(inputs, **parameters)

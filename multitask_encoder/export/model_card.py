@@ -1,5 +1,4 @@
-"""The model card: what a published model answers, how it was made, how well it does and where it
-ends."""
+"""The model card: a published model's answers, training, results and limits."""
 
 import re
 import string
@@ -8,25 +7,26 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+import multitask_encoder
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.reporting.report_page import CONFUSION, CURVES
 
 from .finished_run import Base, FinishedRun, is_hub_dataset
 
-# The Hub's own names of the task types, and of the metrics that are called otherwise here.
+# The Hub's names of the task types, and of the metrics with other names here.
 TAGS = {
     "sequence_classification": "text-classification",
     "token_classification": "token-classification",
     "sentence_embedding": "sentence-similarity",
 }
 METRIC_TYPES = {"macro_f1": "f1", "strict_f1": "f1", "spearman": "spearmanr"}
-# Metrics of all tasks together, and what they say.
+# Metrics of all tasks together, and their meaning.
 OF_ALL_TASKS = {
     "exact_match": "rows with every task right",
     "score": "the mean of each task's main metric, by weight",
 }
 SPLITS = {"test": "test", "eval": "validation"}
-# What a label may hold beside letters and digits and be no markup wherever it stands.
+# Characters that are never markup, wherever they stand.
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
@@ -48,9 +48,9 @@ answer = answers("A sentence of your own.")
 {reading}
 ```
 
-A list or a generator of texts gets as many answers. It takes `torch` and `transformers>=5.23`.
-The code that `trust_remote_code=True` runs is in this repository; with `revision="<commit>"` you
-keep to what you have read.
+A list or a generator of texts gets as many answers. It needs `torch` and `transformers>=5.23`, and
+was published with multitask-encoder {version}. The code that `trust_remote_code=True` runs is in
+this repository; with `revision="<commit>"` you stay with the code you have read.
 
 `AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification` load it too
 (`task_name="..."` chooses among several tasks of a type), and sentence-transformers its embedding.
@@ -63,13 +63,13 @@ An Inference Endpoint answers `{{"inputs": "A sentence."}}` through `handler.py`
 def model_card(
     config: MultiTaskConfig, max_length: int, repo_id: str, run: FinishedRun
 ) -> ModelCard:
-    """A card for the model that is published as `repo_id`.
+    """The card of the model published as `repo_id`.
 
     Args:
         config (`MultiTaskConfig`): of the model.
-        max_length (`int`): tokens that its tokenizer lets the encoder read at once.
+        max_length (`int`): tokens of a window, by its tokenizer.
         repo_id (`str`): `owner/name` on the Hub.
-        run (`FinishedRun`): that made it. Of its results those of the test split are reported, or
+        run (`FinishedRun`): the run that made it. Its results on the test split are reported, or
             else those of validation.
     """
     title = repo_id.rpartition("/")[2]
@@ -91,7 +91,7 @@ def model_card(
         *_training_parts(run),
         *_pictures(run, CURVES, "Losses and metrics over the steps of the training"),
         *_result_parts(scores, SPLITS[split]),
-        *_pictures(run, CONFUSION, "How often each label was taken for which"),
+        *_pictures(run, CONFUSION, "How often each label was predicted for each true one"),
         *_report_parts(run),
         "## Limits",
         "\n".join(f"- {line}" for line in _limits(config, max_length, run.base, split, scores)),
@@ -99,6 +99,7 @@ def model_card(
     text = TEXT.format(
         title=title,
         repo_id=repo_id,
+        version=multitask_encoder.__version__,
         num_tasks=f"{len(config.tasks)} task{'s' if len(config.tasks) != 1 else ''}",
         tasks="\n".join(_task_row(name, task) for name, task in config.tasks.items()),
         reading="\n".join(_reading(config)),
@@ -129,14 +130,14 @@ def _task_row(name: str, task: dict) -> str:
 
 
 def escape(text: str) -> str:
-    """A text that stands for itself in Markdown, in a cell of a table as well."""
+    """The text without markup for Markdown, also in a cell of a table."""
     return "".join(
         f"&#{ord(char)};" if char.isascii() and char not in HARMLESS else char for char in text
     )
 
 
 def _reading(config: MultiTaskConfig) -> list[str]:
-    """How an answer is read: of the first task of each type."""
+    """How to read an answer: of the first task of each type."""
     sentence, token = map(config.tasks_of_type, ("sequence_classification", "token_classification"))
     return [
         *(f'answer["labels"]["{name}"]["label"]' for name in sentence[:1]),
@@ -158,8 +159,8 @@ def _data_sets(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _hub_datasets(settings: dict[str, Any]) -> list[str]:
-    found = [one.get("dataset") for one in _data_sets(settings).values()]
-    return list(dict.fromkeys(name for name in found if is_hub_dataset("dataset", name)))
+    names = [data_set.get("dataset") for data_set in _data_sets(settings).values()]
+    return list(dict.fromkeys(name for name in names if is_hub_dataset("dataset", name)))
 
 
 def _training_parts(run: FinishedRun) -> list[str]:
@@ -174,30 +175,30 @@ def _training_parts(run: FinishedRun) -> list[str]:
     lines = [
         f"Started from [{start}](https://huggingface.co/{start})."
         if start
-        else "The encoder it was started from is not known on the Hub."
+        else "Started from an encoder that is not known on the Hub."
     ]
     if data_sets := _data_sets(run.settings):
         lines.append(f"Data: {', '.join(escape(name) for name in data_sets)}.")
     if rows:
         lines.append(f"Rows: {', '.join(f'{n} for {title}' for title, n in rows.items())}.")
-    lines.append("The keys of the run, which `config.yaml` holds as well:")
+    lines.append("The keys of the run, also in `config.yaml`:")
     text = yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return ["## Training", " ".join(lines), f"{fence}yaml\n{text}{fence}"]
 
 
 def _pictures(run: FinishedRun, name: str, description: str) -> list[str]:
-    """The plot of that name, where the run has one."""
-    there = any(picture.name == name for picture in run.pictures)
-    return [f"![{description}]({name})"] if there else []
+    """The plot of that name, if the run has one."""
+    exists = any(picture.name == name for picture in run.pictures)
+    return [f"![{description}]({name})"] if exists else []
 
 
 # How well it does
 
 
 def _scores(results: dict[str, float], split: str, config: MultiTaskConfig) -> dict[str, float]:
-    """The metrics of a split: of each task, then of all of them; no losses and no times."""
-    found = {
+    """The metrics of a split: of each task, then of all together; no losses and no times."""
+    of_split = {
         key.removeprefix(f"{split}_"): value
         for key, value in results.items()
         if key.startswith(f"{split}_")
@@ -205,7 +206,7 @@ def _scores(results: dict[str, float], split: str, config: MultiTaskConfig) -> d
     return {
         key: value
         for name in (*config.tasks, None)
-        for key, value in found.items()
+        for key, value in of_split.items()
         if _task_of(key, config) == name and (name or key in OF_ALL_TASKS)
     }
 
@@ -219,7 +220,7 @@ def _task_of(key: str, config: MultiTaskConfig) -> str | None:
 def _eval_results(
     scores: dict[str, float], split: str, config: MultiTaskConfig, run: FinishedRun
 ) -> list[EvalResult]:
-    """Of each task; what is of all of them together, the Hub has no name for."""
+    """The results of each task; the Hub has no name for those of all tasks together."""
     name = ", ".join(_data_sets(run.settings)) or "custom"
     hub_ids = _hub_datasets(run.settings)
     results = []
@@ -246,7 +247,7 @@ def _result_parts(scores: dict[str, float], split: str) -> list[str]:
     if not scores:
         return []
     rows = [f"| {key} | {100 * value:.2f} |" for key, value in scores.items()]
-    notes = [f"`{key}`: {says}." for key, says in OF_ALL_TASKS.items() if key in scores]
+    notes = [f"`{key}`: {meaning}." for key, meaning in OF_ALL_TASKS.items() if key in scores]
     table = "\n".join([f"| {split} split | percent |", "|---|---:|", *rows])
     return ["## Results", table, *([" ".join(notes)] if notes else [])]
 
@@ -269,7 +270,7 @@ def _limits(
 ) -> list[str]:
     tasks = config.tasks.values()
     lines = [
-        "It knows the language and the kind of text of its training data; of others expect less "
+        "It knows the language and the kind of text of its training data; on others expect less "
         "than the results say."
     ]
     if base.languages:
@@ -282,13 +283,13 @@ def _limits(
             "which then look better than they are."
         )
     if any(task["type"] == "sequence_classification" for task in tasks):
-        lines.append("It gives a label of its list to every text, also where none of them fits.")
+        lines.append("It gives every text one of its labels, even if none fits.")
     if any("labels" in task for task in tasks):
         lines.append(
             "Scores are not calibrated: of answers with a score of 0.9, more or fewer than nine in "
             "ten may be right."
         )
-    if max_length < 10**9:  # a tokenizer that knows no limit says so by a very large number
+    if max_length < 10**9:  # a tokenizer without a limit has a very large number
         of_text = "first of them" if config.sentence_windows == "first" else "mean of them all"
         lines.append(
             f"A text of more than {max_length} tokens is read in overlapping windows: entities "
@@ -296,12 +297,12 @@ def _limits(
         )
     if not config.tasks_of_type("sentence_embedding"):
         lines.append(
-            "Training looked after the labels alone: as an embedding, the sentence vector may be "
-            "worse than the encoder's was."
+            "Only the labels were trained: as an embedding, the sentence vector may be worse than "
+            "the encoder's."
         )
     if base.license:
         lines.append(
-            f"The encoder's licence is {escape(base.license)}. That of the training data may ask "
-            "for more."
+            f"The encoder's licence is {escape(base.license)}. That of the training data may "
+            "demand more."
         )
     return lines

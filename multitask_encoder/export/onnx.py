@@ -5,7 +5,6 @@ The folder answers through the same pipeline, by onnxruntime:
 """
 
 import copy
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import custom_object_save
 
 from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS, GraphModel
+from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
@@ -24,12 +24,12 @@ from .folders import save_tokenizer
 
 OPSET = 18
 # In int8 a trained MiniLM is off by 0.2 at one token of the odd texts, a graph that reads the wrong
-# input by 0.6 or more: that one tells a broken graph. How good one is, a test split says.
+# input by 0.6 or more: the tolerance detects a broken graph. Quality is measured on a test split.
 TOLERANCE, INT8_TOLERANCE = 1e-4, 0.4
 
 
-class Answers(nn.Module):
-    """The model as a function of tensors: what a graph can be made of."""
+class GraphOutputs(nn.Module):
+    """The model as a function from tensors to tensors, which can be traced to a graph."""
 
     def __init__(self, model: MultiTaskModel):
         super().__init__()
@@ -49,13 +49,13 @@ def export(
 
     Args:
         int8 (`bool`): whether weights are stored, and matrices multiplied, in int8: a quarter of
-            the size; answers change.
+            the size, and other answers.
 
     Returns:
         `dict[str, float]`: the largest difference of each answer (see parity.py).
 
     Raises:
-        ValueError: one of them is above `TOLERANCE` (of int8, `INT8_TOLERANCE`).
+        ValueError: a difference is above `TOLERANCE` (in int8, `INT8_TOLERANCE`).
     """
     if int8:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -63,43 +63,27 @@ def export(
             quantize(Path(scratch, "model.onnx"), folder / "model.onnx")
     else:
         write_graph(model, folder / "model.onnx")
-    write_the_rest(model, tokenizer, _graph_class(), folder)
-    graph = load(folder)
+    runtime = graph_class("onnx")
+    write_the_rest(model, tokenizer, runtime, folder)
+    graph = runtime.from_pretrained(folder)
     tolerance = INT8_TOLERANCE if int8 else TOLERANCE
-    return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), tolerance)
-
-
-def load(folder: str | os.PathLike) -> GraphModel:
-    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
-
-    Raises:
-        OSError: a file is missing or can't be read.
-    """
-    return _graph_class().from_pretrained(folder)
-
-
-def _graph_class() -> type[GraphModel]:
-    from multitask_encoder.inference.onnx_model import (
-        OnnxModel,  # and onnxruntime, which only this form needs
-    )
-
-    return OnnxModel
+    return parity.check(model, tokenizer, lambda batch: parity.outputs(graph, batch), tolerance)
 
 
 def write_graph(model: MultiTaskModel, path: Path) -> None:
     """The graph of all heads and the embedding, for any number of texts of any length.
 
     Raises:
-        ValueError: the encoder does something that no graph can be made of.
+        ValueError: torch can't convert the encoder.
     """
     shape = {0: "batch_size", 1: "seq_len"}
-    # Two tensors: of one given twice the exporter makes one input.
+    # Two tensors: given the same one twice, the exporter makes one input.
     ids, mask = torch.ones(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of what it calls in torch itself
+        warnings.simplefilter("ignore")  # of the exporter's own calls of torch
         try:
             torch.onnx.export(
-                Answers(model).eval(),
+                GraphOutputs(model).eval(),
                 (ids, mask),
                 path,
                 input_names=list(INPUTS),
@@ -111,16 +95,16 @@ def write_graph(model: MultiTaskModel, path: Path) -> None:
         except torch.onnx.OnnxExporterError as error:
             family = model.config.encoder_config.model_type
             cause = str(error.__cause__ or error).strip().splitlines()[0]
-            raise ValueError(f"torch can make no ONNX graph of {family}: {cause}") from error
+            raise ValueError(f"torch can't convert {family} to an ONNX graph: {cause}") from error
 
 
 def quantize(source: Path, target: Path) -> None:
-    """The graph with weights in int8; activations are quantised as they come."""
+    """Write the graph with weights in int8; activations are quantised at run time."""
     import onnx
     from onnxruntime.quantization import quantize_dynamic
 
     graph = onnx.load(source)
-    # Sizes that the exporter wrote down contradict those that the quantiser infers.
+    # The sizes that the exporter noted contradict those that the quantiser infers.
     del graph.graph.value_info[:]
     quantize_dynamic(graph, target, per_channel=True)  # half the error of one scale per matrix
 
@@ -131,7 +115,7 @@ def write_the_rest(
     graph_class: type[GraphModel],
     folder: Path,
 ) -> None:
-    """Config, tokenizer, and the code with which the folder answers anywhere."""
+    """Write the config, the tokenizer, and the code that lets the folder answer anywhere."""
     config = copy.deepcopy(model.config)
     save_pipeline_code(config, str(folder))
     custom_object_save(graph_class, folder)

@@ -1,16 +1,15 @@
-"""All answers of a model as one OpenVINO graph, made of the ONNX one.
+"""All answers of a model as one OpenVINO graph, converted from the ONNX graph.
 
 The folder answers through the same pipeline, by OpenVINO:
 `pipeline("multitask", model=folder, trust_remote_code=True)`.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from multitask_encoder.inference.graph_model import GraphModel
+from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 
 from . import parity
@@ -28,32 +27,16 @@ def export(
         `dict[str, float]`: the largest difference of each answer (see parity.py).
 
     Raises:
-        ValueError: one of them is above `TOLERANCE`.
+        ValueError: a difference is above `TOLERANCE`.
     """
     import openvino
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_graph(model, Path(scratch, "model.onnx"))
-        # Not by `convert_model`, which reports its use to Intel.
+        # Not with `convert_model`, which reports its use to Intel.
         converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    write_the_rest(model, tokenizer, _graph_class(), folder)
-    graph = load(folder)
-    return parity.check(model, tokenizer, lambda batch: parity.answers(graph, batch), TOLERANCE)
-
-
-def load(folder: str | os.PathLike) -> GraphModel:
-    """What stands in for the model of an exported folder, in `MultiTaskPipeline(model=...)`.
-
-    Raises:
-        OSError: a file is missing or can't be read.
-    """
-    return _graph_class().from_pretrained(folder)
-
-
-def _graph_class() -> type[GraphModel]:
-    from multitask_encoder.inference.openvino_model import (
-        OpenvinoModel,  # and OpenVINO, which only this form needs
-    )
-
-    return OpenvinoModel
+    runtime = graph_class("openvino")
+    write_the_rest(model, tokenizer, runtime, folder)
+    graph = runtime.from_pretrained(folder)
+    return parity.check(model, tokenizer, lambda batch: parity.outputs(graph, batch), TOLERANCE)

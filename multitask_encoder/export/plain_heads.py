@@ -1,10 +1,10 @@
-"""One head as the encoder family's own class: the stock pipelines load it with no code of ours.
+"""One head as the encoder family's own class: the stock pipelines load it without our code.
 
-A token head is one linear layer, and so it is in `...ForTokenClassification` of nearly all
-families. `...ForSequenceClassification` has more between the pooled vector and the logits: a dense
-layer and an activation f. They can be set to let the logits through, for f(x) - f(-x) is a straight
-line: 2x of a tanh near 0, x of a ReLU or GELU anywhere. Which vector is pooled can't be set: it is
-the first token's in all families but ModernBERT.
+A token head is one linear layer, as in `...ForTokenClassification` of nearly all families.
+`...ForSequenceClassification` has more between the pooled vector and the logits: a dense layer and
+an activation f. They can be set to let the logits through, since f(x) - f(-x) is a straight line:
+2x for a tanh near 0, x for a ReLU or GELU anywhere. The pooling can't be set: it is the first
+token's vector in all families but ModernBERT.
 """
 
 import copy
@@ -45,7 +45,7 @@ TANH, GELU, RELU = Line(2, 2.0**-20), Line(1, 1), Line(1, 1)
 
 
 class DenseHead(NamedTuple):
-    """Where in a class the dense layer and the classifier are, and what is between them."""
+    """The names of the dense layer and the classifier in a class, and what is between them."""
 
     dense: str
     classifier: str
@@ -54,7 +54,7 @@ class DenseHead(NamedTuple):
 
 
 ROBERTA = DenseHead("classifier.dense", "classifier.out_proj", TANH)
-# Its config chooses the activation: here none. A normalisation follows, so that values are small.
+# Its config chooses the activation: here none. A normalisation follows, so values must be small.
 MODERNBERT = DenseHead("head.dense", "classifier", Line(2, 2.0**-20), "head.norm")
 DENSE_HEADS = {
     "sequence_classification": {
@@ -76,24 +76,24 @@ def export(
 ) -> dict[str, float]:
     """Write one head, with the encoder and the tokenizer, to `folder`, and load it there.
 
-    Prompts are not written: stock pipelines know none, so that they belong in the texts.
+    Prompts are not written: stock pipelines know none; put them into the texts.
 
     Returns:
         `dict[str, float]`: the largest difference in its logits (see parity.py).
 
     Raises:
-        ValueError: there is no such task, the family's class can't answer as this head does, or
-            the difference is above `TOLERANCE`.
+        ValueError: an unknown task, a family whose class can't answer as this head does, or a
+            difference above `TOLERANCE`.
     """
     plain_model(model, task_name).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     plain = AUTO[model.config.tasks[task_name]["type"]].from_pretrained(folder).eval()
-    return parity.check(model, tokenizer, lambda batch: answers(plain, task_name, batch), TOLERANCE)
+    return parity.check(model, tokenizer, lambda batch: outputs(plain, task_name, batch), TOLERANCE)
 
 
 @torch.inference_mode()
-def answers(plain: PreTrainedModel, task_name: str, batch: parity.Batch) -> parity.Answers:
-    """The logits of a plain model, as `parity.answers` has them."""
+def outputs(plain: PreTrainedModel, task_name: str, batch: parity.Batch) -> parity.Outputs:
+    """The logits of a plain model, in the form of `parity.outputs`."""
     ids, mask = batch
     logits = plain(input_ids=ids, attention_mask=mask).logits
     return {task_name: logits[mask == 1] if logits.ndim == 3 else logits}
@@ -146,7 +146,7 @@ def _check_pooling(pooling: str, family: str) -> None:
     known = DENSE_HEADS["sequence_classification"]
     if family not in known:
         raise ValueError(
-            f"Of {family}'s own sequence classification it is not known how to set it. Known: "
+            f"{family}'s own sequence classification is not supported. Supported: "
             f"{', '.join(known)}; {INSTEAD}."
         )
     allowed = ("cls", "mean") if family == "modernbert" else ("cls",)
@@ -175,8 +175,8 @@ def _let_through(head: nn.Linear, plain: PreTrainedModel, design: DenseHead) -> 
         dense.bias[rows] = sign * scale * head.bias
     factor = 1 / (slope * scale)
     if design.norm is not None:
-        # Beside a 1 and a -1 the small values change neither mean nor variance: then the
-        # normalisation is a factor.
+        # Beside a 1 and a -1 the small values change neither mean nor variance, which makes the
+        # normalisation a constant factor.
         norm = plain.get_submodule(design.norm)
         norm.reset_parameters()
         dense.bias[-2:] = torch.tensor([1.0, -1.0])

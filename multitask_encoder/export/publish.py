@@ -19,7 +19,7 @@ from .sentence_transformers import describe
 
 HERE = Path(__file__).parent
 
-# An earlier model's weights: in a repository beside these they might be loaded in their place.
+# Weights of an earlier model, which might be loaded instead of the new ones.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*")
 
 
@@ -30,9 +30,9 @@ def stage(
     run: FinishedRun,
     folder: Path,
 ) -> None:
-    """Write what is published as `repo_id` to `folder`: weights, config, tokenizer, code, card, the
-    run's keys, the handler of an Inference Endpoint with what it needs, and what tells
-    sentence-transformers how to load it; nothing else."""
+    """Write the files to publish as `repo_id` to `folder`: weights, config, tokenizer, code, card,
+    the run's keys, the handler of an Inference Endpoint with its requirements, and the configs for
+    sentence-transformers."""
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
@@ -59,20 +59,20 @@ def publish(
 ) -> str:
     """Push model, tokenizer, code and card as one commit: all of it arrives, or nothing.
 
-    What else the repository holds stays, but for an earlier model's weights.
+    Other files of the repository stay, except an earlier model's weights.
 
     Args:
-        repo_id (`str`): `owner/name`; created where it does not exist.
-        run (`FinishedRun`): that made the model, for its card.
-        revision (`str`, *optional*): the branch to commit to, created where it does not exist.
+        repo_id (`str`): `owner/name`; created if missing.
+        run (`FinishedRun`): the run that made the model, for its card.
+        revision (`str`, *optional*): the branch to commit to, created if missing.
         private (`bool`, *optional*): for a new repository.
-        token (`str`, *optional*): by default the one that is logged in.
+        token (`str`, *optional*): by default that of the logged-in user.
 
     Returns:
-        `str`: the commit's address.
+        `str`: the commit's URL.
 
     Raises:
-        OSError: the Hub refused or could not be reached.
+        OSError: the Hub refused it or could not be reached.
     """
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as name:
@@ -82,14 +82,14 @@ def publish(
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
-            # Not upload_folder, which goes on in several commits where one fails.
+            # Not upload_folder, which continues in several commits if one fails.
             commit = api.create_commit(
                 repo_id=repo_id,
                 operations=_operations(folder, api.list_repo_files(repo_id, revision=revision)),
                 revision=revision,
                 commit_message="Publish the model",
             )
-        except Exception as error:  # of the HTTP library beneath, which changes with versions
+        except Exception as error:  # of the HTTP library, which changes with versions
             reason = " ".join(str(error).split())
             raise OSError(f"Nothing was published to {repo_id}: {reason}") from error
     return commit.commit_url
@@ -98,7 +98,7 @@ def publish(
 def _operations(
     folder: Path, present: list[str]
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
-    """Add every file of `folder`; of those `present` delete the weights that it lacks."""
+    """Add every file of `folder`; delete the weights among `present` that it lacks."""
     files = (path for path in folder.rglob("*") if path.is_file())
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     old = [path for path in present if any(fnmatch(path, pattern) for pattern in WEIGHTS)]

@@ -1,8 +1,8 @@
 """The sentence embedding for sentence-transformers.
 
-`export` writes the plain encoder: `SentenceTransformer(folder)` loads it with no code of ours. It
-holds no heads. `describe` alone, beside a whole model, makes that one load with
-`trust_remote_code=True`; publishing does so.
+`export` writes the plain encoder, without heads: `SentenceTransformer(folder)` loads it without our
+code. `describe` alone, beside a whole model, lets that one load with `trust_remote_code=True`;
+publishing does so.
 """
 
 import inspect
@@ -27,11 +27,11 @@ def describe(
     folder: Path,
     model_args: dict | None = None,
 ) -> None:
-    """Write beside a model how sentence-transformers makes its embedding: pooling, normalisation,
-    prompts and the most tokens it reads. All versions of that package read these names.
+    """Write beside a model how sentence-transformers computes its embedding: pooling,
+    normalisation, prompts and the length of a window. All its versions read these names.
 
     Args:
-        model_args (`dict`, *optional*): what the encoder's class is built with.
+        model_args (`dict`, *optional*): arguments for the encoder's class.
     """
     parts = {"Transformer": "", "Pooling": "1_Pooling"}
     if config.normalize:
@@ -48,7 +48,7 @@ def describe(
     pooling = {"word_embedding_dimension": config.hidden_size}
     for ours, theirs in (("cls", "cls_token"), ("mean", "mean_tokens"), ("max", "max_tokens")):
         pooling[f"pooling_mode_{theirs}"] = config.pooling == ours
-    # A tokenizer that knows no limit says so by a very large number.
+    # A tokenizer without a limit has a very large number here.
     longest = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
     transformer = {"max_seq_length": longest, "do_lower_case": False}
     prompts = config.prompts or {}
@@ -74,19 +74,20 @@ def export(
 ) -> dict[str, float]:
     """Write the encoder and its tokenizer to `folder`, and load them there.
 
-    A text longer than a window is cut, where the pipeline reads on if `sentence_windows` is `mean`.
+    Texts longer than a window are cut, also where the pipeline would read on because
+    `sentence_windows` is `mean`.
 
     Returns:
         `dict[str, float]`: the largest difference from the pipeline's embeddings (see parity.py).
 
     Raises:
-        ValueError: that difference is above `TOLERANCE`.
+        ValueError: the difference is above `TOLERANCE`.
     """
     from sentence_transformers import SentenceTransformer
 
     model.encoder.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
-    # The pooler that some classes bring is no part of the model; built anew, it would be a warning.
+    # Some classes bring a pooler that the model lacks; a new one would cause a warning.
     parameters = inspect.signature(type(model.encoder)).parameters
     has_pooler = "add_pooling_layer" in parameters
     describe(model.config, tokenizer, folder, {"add_pooling_layer": False} if has_pooler else None)
@@ -95,7 +96,8 @@ def export(
     if model.config.sentence_windows != "first":
         prompt = (model.config.prompts or {}).get("default", "")
         documents = tokenize(tokenizer, texts, prompt, stride=model.config.stride)
-        texts = [text for text, one in zip(texts, documents, strict=True) if len(one.windows) == 1]
+        pairs = zip(texts, documents, strict=True)
+        texts = [text for text, document in pairs if len(document.windows) == 1]
     ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")(texts, tasks=[])
     theirs = SentenceTransformer(str(folder), device="cpu").encode(
         texts, show_progress_bar=False, convert_to_tensor=True

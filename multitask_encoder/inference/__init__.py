@@ -1,4 +1,4 @@
-"""Answers from a finished model: in Python and for files."""
+"""A finished model's answers, in Python and for files."""
 
 from .loading import load_pipeline
 from .predictor import Answer, Answers, Entity, Label, Predictor

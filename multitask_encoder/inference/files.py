@@ -1,9 +1,9 @@
-"""Files in, files of answers out: any number of rows, on any number of processes, resumed where it
-broke off; in memory that does not grow with the rows.
+"""Files in, files of answers out: any number of rows, on any number of processes, resumable, in
+memory that does not grow with the rows.
 
-Each shard of the input is answered by itself and becomes one file, in the order of its rows; so all
-files in the order of their names are the whole input. A process answers every so many-th shard,
-and needs to hear nothing of the others.
+Each shard of the input is answered on its own and becomes one file, in the order of its rows; all
+files in the order of their names are the whole input. Of `n` processes each answers every `n`-th
+shard; they do not communicate.
 """
 
 import hashlib
@@ -11,7 +11,9 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -23,10 +25,10 @@ from .inputs import Inputs, ShardRows
 from .parts import BAD_ROWS, Parts, parts_in
 from .tables import FORMATS, Layout
 
-logger = logging.getLogger("run_multitask.predict")
+logger = logging.getLogger("multitask_encoder.predict")
 
-# Of a model's config, what answers depend on besides the weights.
-OF_ANSWERS = ("tasks", "pooling", "normalize", "prompts", "stride", "sentence_windows")
+# Fields of a model's config that answers depend on, besides the weights.
+ANSWER_FIELDS = ("tasks", "pooling", "normalize", "prompts", "stride", "sentence_windows")
 
 
 def answer_files(
@@ -40,61 +42,65 @@ def answer_files(
     num_ranks: int = 1,
     show: bool = True,
 ) -> None:
-    """Write the answers for this process's share of the rows, but for those that are there.
+    """Write the answers for this process's share of the rows, except those already there.
 
     Args:
         pipeline (`MultiTaskPipeline`): on any backend.
-        inputs (`Inputs`): what `look_through` found.
-        layout (`Layout`): which columns the answers have.
-        folder (`Path`): for the files of answers; made if it is not there. See parts.py.
+        inputs (`Inputs`): from `scan_inputs`.
+        layout (`Layout`): the columns of the answers.
+        folder (`Path`): for the files of answers, see parts.py; made if missing.
         form (`str`): one of `FORMATS`.
-        overwrite (`bool`): whether files made from something else are replaced.
-        rank (`int`), num_ranks (`int`): which of how many processes this is. Their number may be
-            another when a run goes on.
-        show (`bool`): whether a progress bar is shown.
+        overwrite (`bool`): whether to replace files made from something else.
+        rank (`int`), num_ranks (`int`): this process's number, from 0, and the number of processes.
+            A resumed run may have another number of them.
+        show (`bool`): whether to show a progress bar.
 
     Raises:
-        OtherAnswers: the folder holds files that were made from something else.
-        InputChanged: the input is another now.
+        OtherAnswers: the folder holds files made from something else.
+        InputChanged: the input has changed since the scan.
         OSError: a file can't be read or written.
     """
-    made_from = {
+    parts = Parts(folder, form, _made_from(pipeline, inputs, layout, form))
+    finished = parts.finished(inputs.shards, overwrite)
+    for number in {number for number, _ in parts_in(folder)} - finished if overwrite else ():
+        if number % num_ranks == rank:  # the others belong to other processes
+            parts.remove(number)
+    if rank == 0:
+        _log_start(inputs, folder, len(finished), num_ranks)
+    mine = set(range(rank, len(inputs.shards), num_ranks))
+    left = mine - finished
+    total, done = (sum(inputs.shards[n].rows for n in some) for some in (mine, mine - left))
+    with tqdm(total=total, initial=done, desc="Answering", unit=" rows", disable=not show) as bar:
+        for number, rows in enumerate(islice(inputs.again(), max(left, default=-1) + 1)):
+            if number not in left:
+                continue
+            partial = parts.unfinished(number)
+            try:
+                _answer_shard(pipeline, rows, layout, partial, form, bar)
+                parts.finish(number, inputs.shards[number], rows.bad)
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+def _made_from(
+    pipeline: MultiTaskPipeline, inputs: Inputs, layout: Layout, form: str
+) -> dict[str, Any]:
+    """What answers depend on besides the rows, by the names of keys."""
+    return {
         "bf16": pipeline.model.dtype == torch.bfloat16,
-        "tasks": list(layout.tasks),
+        "tasks": layout.tasks,
         "predict_columns": inputs.kept,
         "predict_without": sorted(layout.without),
         "predict_format": form,
         "predict_shard_size": inputs.shard_size,
         "model": _model_digest(pipeline),
     }
-    parts = Parts(folder, form, made_from)
-    finished = parts.finished(inputs.shards, overwrite)
-    for number in {number for number, _ in parts_in(folder)} - finished if overwrite else ():
-        if number % num_ranks == rank:  # the others belong to other processes
-            parts.remove(number)
-    if rank == 0:
-        _say(inputs, folder, len(finished), num_ranks)
-    mine = set(range(rank, len(inputs.shards), num_ranks))
-    left = mine - finished
-    total, missing = (sum(inputs.shards[number].rows for number in some) for some in (mine, left))
-    done = total - missing
-    with tqdm(total=total, initial=done, desc="Answering", unit=" rows", disable=not show) as bar:
-        for number, rows in enumerate(inputs.again() if left else ()):
-            if number in left:
-                partial = parts.unfinished(number)
-                try:
-                    _answer_shard(pipeline, rows, layout, partial, form, bar)
-                    parts.finish(number, inputs.shards[number], rows.bad)
-                finally:
-                    partial.unlink(missing_ok=True)
-                if number == max(left):
-                    break
 
 
 def _answer_shard(
     pipeline: MultiTaskPipeline, rows: ShardRows, layout: Layout, path: Path, form: str, bar: tqdm
 ) -> None:
-    waiting: deque[tuple[TextRow, dict]] = deque()  # what the pipeline has taken and not answered
+    waiting: deque[tuple[TextRow, dict]] = deque()  # read by the pipeline, not yet answered
 
     def texts() -> Iterator[str]:
         for row, kept in rows.good():
@@ -103,8 +109,8 @@ def _answer_shard(
 
     file = FORMATS[form](path, layout.schema)
     try:
-        # A call for each shard: what is batched together is then the same after a resume.
-        for answer in pipeline(texts(), tasks=list(layout.tasks)):
+        # One call per shard, so that batches are the same after a resume.
+        for answer in pipeline(texts(), tasks=layout.tasks):
             row, kept = waiting.popleft()
             file.write(layout.row(row, kept, answer))
             bar.update()
@@ -112,16 +118,16 @@ def _answer_shard(
         file.close()
 
 
-def _say(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> None:
+def _log_start(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> None:
     rows, bad = (sum(getattr(shard, key) for shard in inputs.shards) for key in ("rows", "bad"))
     count = len(inputs.shards)
-    there = f", of which {finished} are there" if finished else ""
+    already = f", {finished} of them already written" if finished else ""
     logger.info(
-        "Answers for %s rows in %d files%s; %d processes. They go to %s.",
-        *(f"{rows:,}", count, there, num_ranks, folder),
+        "Writing the answers for %s rows to %d files in %s%s; %d processes.",
+        *(f"{rows:,}", count, folder, already, num_ranks),
     )
     if bad:
-        logger.warning("Skipping %d bad rows; they go to %s.", bad, folder / BAD_ROWS)
+        logger.warning("Skipping %d bad rows, listed in %s.", bad, folder / BAD_ROWS)
     if count < num_ranks:
         logger.warning(
             "%d of %d processes have nothing to do; a smaller predict_shard_size shares the work.",
@@ -130,9 +136,10 @@ def _say(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> None:
 
 
 def _model_digest(pipeline: MultiTaskPipeline) -> str:
-    """A hash of the weights, wherever they came from, and of what else answers depend on."""
+    """A hash of the weights, whatever their source, and of all else in the model that answers
+    depend on."""
     model, tokenizer = pipeline.model, pipeline.tokenizer
-    settings = {name: getattr(model.config, name) for name in OF_ANSWERS}
+    settings = {name: getattr(model.config, name) for name in ANSWER_FIELDS}
     reading = [tokenizer.model_max_length, sorted(tokenizer.get_vocab().items())]
     hasher = hashlib.sha256(json.dumps([settings, reading], sort_keys=True).encode())
     if isinstance(model, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""A graph in a `MultiTaskModel`'s place: what the pipeline asks of a model, and no more."""
+"""A graph in place of a `MultiTaskModel`: only the interface that the pipeline needs."""
 
 import os
 from types import SimpleNamespace
@@ -14,20 +14,20 @@ EMBEDDING, LOGITS = "sentence_embedding", "logits_"
 
 
 class GraphModel:
-    """Answers as a `MultiTaskModel` does, from a graph that a runtime of its own computes.
+    """Answers as a `MultiTaskModel` does, from a graph computed by another runtime.
 
     The graph's inputs are `input_ids` and `attention_mask` of shape `(batch_size, seq_len)`, its
-    outputs `sentence_embedding` and a `logits_<task>` per head. It runs on the processor, with as
-    many threads as torch has. It does not train, and knows no `inputs_embeds`.
+    outputs `sentence_embedding` and a `logits_<task>` per head. It runs on the CPU, with as many
+    threads as torch. It can't be trained, and takes no `inputs_embeds`.
 
-    A subclass says in `files` what a folder holds, and runs it.
+    A subclass names the `files` of its graph, and runs it.
     """
 
     files: tuple[str, ...]
     optional_files: tuple[str, ...] = ()
     device = torch.device("cpu")
     dtype = torch.float32
-    hf_device_map = {"": "cpu"}  # so that a pipeline does not take the GPU that there may be
+    hf_device_map = {"": "cpu"}  # keeps a pipeline off the GPU
 
     def __init__(self, path: str, config):
         self.path, self.config = path, config
@@ -40,8 +40,8 @@ class GraphModel:
 
         Args:
             config (`MultiTaskConfig`, *optional*): by default the folder's.
-            **kwargs: `revision`, `token`, ... as in `PreTrainedModel`; those that concern weights
-                are of no effect.
+            **kwargs: `revision`, `token` and `cache_dir` as in `PreTrainedModel`; others are
+                ignored.
 
         Raises:
             OSError: a file is missing or can't be read.
@@ -60,7 +60,7 @@ class GraphModel:
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
-        """What `AutoModel` asks of any class that it loads; the export has said it already."""
+        """Called by `AutoModel` on any class it loads; the export has registered it already."""
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs of the graph by name."""
@@ -72,8 +72,8 @@ class GraphModel:
         attention_mask: torch.Tensor,
         tasks: list[str] | None = None,
     ) -> Any:
-        """As `MultiTaskModel.forward`: an object with `sentence_embedding` and `logits` (by task,
-        those in `tasks` only)."""
+        """As `MultiTaskModel.forward`: an object with `sentence_embedding` and `logits` by task, of
+        `tasks` only."""
         outputs = self.run(
             dict(zip(INPUTS, (input_ids.numpy(), attention_mask.numpy()), strict=True))
         )

@@ -1,8 +1,8 @@
-"""What is to be answered: rows of files, looked through once before the first is answered.
+"""The rows to answer, scanned once before the first is answered.
 
-That pass costs little beside the answers. It finds the bad rows before any work is done, says how
-much there is to do, and which type each column that goes along has; and the hash of each shard's
-rows tells later whether answers that are there belong to them.
+The scan costs little beside the answers. It finds bad rows before any work is done, counts the
+rows, and infers the types of the columns copied to the answers; the hash of each shard's rows
+tells later whether existing answers belong to them.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ DEFAULT_COLUMN = "id"
 
 
 class InputChanged(ValueError):
-    """The input is not what it was when it was looked through."""
+    """The input has changed since it was scanned."""
 
 
 class Shard(NamedTuple):
-    """How many rows it has, how many more are bad, and a hash of both."""
+    """The number of good rows, the number of bad ones, and a hash of both."""
 
     rows: int
     bad: int
@@ -32,14 +32,14 @@ class Shard(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """All rows, bad ones too, cut into shards by their order alone.
+    """All rows, bad ones too, cut into shards in their order.
 
     Args:
         read (`Callable`): starts reading them.
-        shard_size (`int`): how many of them are in each shard but the last.
-        shards (`list[Shard]`): what was found in each.
-        asked (`list[str]`): the columns to go along with the answers, where there are such.
-        kept (`dict[str, str]`): those that there are, and what their values are: `bool`, `int`,
+        shard_size (`int`): rows of each shard but the last.
+        shards (`list[Shard]`): the shards.
+        asked (`list[str]`): columns to copy to the answers, if they exist.
+        kept (`dict[str, str]`): the existing ones, and the type of their values: `bool`, `int`,
             `float`, `text`, or else `json`.
     """
 
@@ -50,17 +50,17 @@ class Inputs(NamedTuple):
     kept: dict[str, str]
 
     def again(self) -> Iterator["ShardRows"]:
-        """The rows once more, shard by shard; those of one that nobody reads are passed over.
+        """The rows once more, shard by shard; a shard that is not read is skipped.
 
         Raises (while iterating):
-            InputChanged: a shard that was read is another than before, or is missing.
-            OSError: a file is not there any more.
+            InputChanged: a shard that was read has changed, or is missing.
+            OSError: a file is gone.
         """
         rows = self._same_files()
         for shard in self.shards:
             part = ShardRows(self, rows, shard)
             yield part
-            part.pass_over()
+            part.skip()
 
     def _same_files(self) -> Iterator[TextRow]:
         try:
@@ -70,7 +70,7 @@ class Inputs(NamedTuple):
 
 
 class ShardRows:
-    """Rows of one shard, from all that follow; those that are bad are in `bad` at the end."""
+    """The rows of one shard; after reading, `bad` holds the bad ones."""
 
     def __init__(self, inputs: Inputs, rows: Iterator[TextRow], shard: Shard):
         self._inputs, self._shard = inputs, shard
@@ -78,7 +78,11 @@ class ShardRows:
         self.bad: list[TextRow] = []
 
     def good(self) -> Iterator[tuple[TextRow, dict[str, Any]]]:
-        """Rows that have a text, and what goes along with it."""
+        """Rows with a text, each with the values to copy to its answer.
+
+        Raises (at the end):
+            InputChanged: the rows are not those that were scanned.
+        """
         hasher = hashlib.sha256()
         for row in self._rows:
             kept = kept_values(row, self._inputs.asked)
@@ -90,12 +94,12 @@ class ShardRows:
         if hasher.hexdigest() != self._shard.digest:
             raise InputChanged("predict_file changed while it was answered.")
 
-    def pass_over(self) -> None:
-        """Come to the end of the shard."""
+    def skip(self) -> None:
+        """Go to the end of the shard."""
         deque(self._rows, maxlen=0)
 
 
-def look_through(
+def scan_inputs(
     read: Callable[[], Iterator[TextRow]],
     shard_size: int,
     columns: list[str] | None = None,
@@ -106,16 +110,16 @@ def look_through(
 
     Args:
         read (`Callable`): starts reading them; see `multitask_encoder.data.texts.read_texts`.
-        shard_size (`int`): rows per shard.
-        columns (`list[str]`, *optional*): columns that go along with the answers. By default `id`,
-            where there is one.
+        shard_size (`int`): rows per shard, at least 1.
+        columns (`list[str]`, *optional*): columns to copy to the answers. By default `id`, if
+            there is one.
         on_bad_row (`str`): `refuse` or `skip`.
-        show (`bool`): whether a progress bar is shown.
+        show (`bool`): whether to show a progress bar.
 
     Raises:
-        BadRows: rows without a text, and they are refused.
-        FileNotFoundError, ValueError: a file that is not there or can't be read, a column that no
-            row has, a shard size below 1, not one good row.
+        BadRows: rows without a text, unless they are skipped.
+        FileNotFoundError, ValueError: a missing or unreadable file, a column that no row has, a
+            shard size below 1, no good row at all.
     """
     if shard_size < 1:
         raise ValueError(f"predict_shard_size should be at least 1. Found {shard_size}.")
@@ -125,20 +129,9 @@ def look_through(
     kinds: dict[str, set[str]] = defaultdict(set)
     rows = iter(tqdm(read(), desc="Reading", unit=" rows", disable=not show))
     for first in rows:
-        hasher, count, bad = hashlib.sha256(), 0, 0
-        for row in chain([first], islice(rows, shard_size - 1)):
-            kept = kept_values(row, asked)
-            _update(hasher, row, kept)
-            if row.problem is None:
-                count += 1
-                for name in asked:
-                    if name in row.raw:
-                        kinds[name] |= _kind(kept[name])
-            else:
-                bad += 1
-                if on_bad_row == "refuse" or not problems:
-                    problems.append(f"{row.source}: {row.problem}")
-        shards.append(Shard(count, bad, hasher.hexdigest()))
+        shard, bad = _scan_shard(chain([first], islice(rows, shard_size - 1)), asked, kinds)
+        shards.append(shard)
+        problems += bad if on_bad_row == "refuse" else bad[:1]
     if problems and on_bad_row == "refuse":
         raise BadRows(problems)
     if problems and not any(shard.rows for shard in shards):
@@ -152,22 +145,40 @@ def look_through(
     return Inputs(read, shard_size, shards, asked, kept)
 
 
+def _scan_shard(
+    rows: Iterable[TextRow], asked: list[str], kinds: dict[str, set[str]]
+) -> tuple[Shard, list[str]]:
+    """One shard and the problems of its bad rows; adds the kinds of values that good rows hold."""
+    hasher, count, problems = hashlib.sha256(), 0, []
+    for row in rows:
+        kept = kept_values(row, asked)
+        _update(hasher, row, kept)
+        if row.problem is not None:
+            problems.append(f"{row.source}: {row.problem}")
+            continue
+        count += 1
+        for name in asked:
+            if name in row.raw:
+                kinds[name] |= _kind(kept[name])
+    return Shard(count, len(problems), hasher.hexdigest()), problems
+
+
 def kept_values(row: TextRow, names: Iterable[str]) -> dict[str, Any]:
-    """Values that go along; None for those that the row has not, and for NaN, which no JSON has."""
+    """Values to copy to the answer; None for missing ones, and for NaN, which JSON lacks."""
     raw = row.raw or {}
     return {
-        name: value if (value := raw.get(name)) == value else None  # NaN is not even like itself
+        name: value if (value := raw.get(name)) == value else None  # NaN does not equal itself
         for name in names
     }
 
 
 def _update(hasher, row: TextRow, kept: dict[str, Any]) -> None:
-    # In a third of the time that JSON takes.
+    # `repr` takes a third of the time of JSON.
     hasher.update(repr((row.file, row.index, row.text, row.problem, kept)).encode())
 
 
 def _kind(value: Any) -> set[str]:
-    """What a value is; nothing for None, which any column can hold."""
+    """The kind of a value; nothing for None, which any column can hold."""
     if value is None:
         return set()
     if isinstance(value, bool):
@@ -180,7 +191,7 @@ def _kind(value: Any) -> set[str]:
 
 
 def _joined(kinds: set[str]) -> str:
-    """What can hold values of several kinds."""
+    """The kind that can hold values of all these kinds."""
     if kinds == {"int", "float"}:
         return "float"
     return "json" if len(kinds) > 1 else next(iter(kinds), "text")

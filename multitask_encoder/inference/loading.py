@@ -1,26 +1,30 @@
-"""A finished folder to a pipeline, on torch or on the runtime that the folder was exported for."""
+"""Loads finished models: on torch, or on the runtime that a folder was exported for."""
 
-from multitask_encoder.export.folders import load_finished, load_tokenizer
-from multitask_encoder.modeling import MultiTaskPipeline
+from collections.abc import Iterable
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from multitask_encoder.arguments.choices import BACKENDS
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
 
-BACKENDS = ("torch", "onnx", "openvino")
+from .graph_model import GraphModel
 
 
 def load_pipeline(
     name_or_path: str, backend: str = "torch", device: str | None = None, bf16: bool = False
 ) -> MultiTaskPipeline:
-    """The pipeline of a finished model, by this package's own code: none of the folder's runs.
+    """The pipeline of a finished model. It runs this package's code, never the folder's.
 
     Args:
         name_or_path (`str`): a run folder, an exported folder, or a Hub id.
-        backend (`str`): `torch`; `onnx` or `openvino` for a folder that was exported for it.
-        device (`str`, *optional*): of torch; by default the GPU, where there is one.
+        backend (`str`): `torch`; `onnx` or `openvino` for a folder exported for it.
+        device (`str`, *optional*): of torch; by default the GPU, if there is one.
         bf16 (`bool`): whether torch computes in bfloat16.
 
     Raises:
         OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is not as it should be, or the backend is unknown.
+        ValueError: a file of it is invalid, or the backend is unknown.
         ModuleNotFoundError: the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -33,11 +37,74 @@ def load_pipeline(
     if bf16:
         raise ValueError(f"bf16 is for the backend torch. Found {backend}.")
     tokenizer = load_tokenizer(name_or_path)
+    graph = graph_class(backend).from_pretrained(name_or_path)
+    return MultiTaskPipeline(model=graph, tokenizer=tokenizer)
+
+
+def graph_class(backend: str) -> type[GraphModel]:
+    """The class that runs the graphs of `onnx` or `openvino`; only here is the runtime imported.
+
+    Raises:
+        ModuleNotFoundError: the runtime is not installed.
+    """
     if backend == "onnx":
-        from multitask_encoder.export.onnx import load
-    else:
-        from multitask_encoder.export.openvino import load
-    return MultiTaskPipeline(model=load(name_or_path), tokenizer=tokenizer)
+        from .onnx_model import OnnxModel
+
+        return OnnxModel
+    from .openvino_model import OpenvinoModel
+
+    return OpenvinoModel
+
+
+def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenizerBase]:
+    """A finished model in float32, and its tokenizer.
+
+    Args:
+        name_or_path (`str`): a run folder or a Hub id.
+
+    Raises:
+        OSError: there is no such model, or a file of it can't be read.
+        ValueError: a file of it is invalid.
+    """
+    model, tokenizer = load_finished_model(name_or_path), load_tokenizer(name_or_path)
+    # As the pipeline has it: every encoder counts positions from the first token.
+    tokenizer.padding_side = "right"
+    return model.eval(), tokenizer
+
+
+def load_finished_model(
+    name_or_path: str, new_tasks: Iterable[str] = (), **kwargs
+) -> MultiTaskModel:
+    """The model alone, in float32.
+
+    Args:
+        new_tasks (`Iterable[str]`): tasks whose heads may be missing from the weights.
+        **kwargs: of `MultiTaskModel.from_pretrained`.
+
+    Raises:
+        OSError, ValueError: as `load_finished`.
+    """
+    model, report = MultiTaskModel.from_pretrained(
+        name_or_path, dtype="float32", output_loading_info=True, **kwargs
+    )
+    new = tuple(f"heads.{name}." for name in new_tasks)
+    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+    if lost:
+        raise ValueError(f"{name_or_path}: its weights lack {', '.join(lost[:5])}.")
+    return model
+
+
+def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of an encoder, or of a finished or exported model.
+
+    Raises:
+        OSError: there is none, or it can't be read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
 
 
 def read_as(
@@ -46,15 +113,15 @@ def read_as(
     stride: int | None = None,
     sentence_windows: str | None = None,
 ) -> None:
-    """Have a pipeline read long texts in other windows than its model was trained with.
+    """Make a pipeline read long texts in other windows than its model was trained with.
 
     Args:
         max_length (`int`, *optional*): tokens of a window.
-        stride (`int`, *optional*): tokens that a window shares with the next.
+        stride (`int`, *optional*): tokens that neighbouring windows share.
         sentence_windows (`str`, *optional*): `first` or `mean`.
 
     Raises:
-        ValueError: windows that are too long, or leave no room for text.
+        ValueError: windows longer than the model's, or without room for text.
     """
     config, tokenizer = pipeline.model.config, pipeline.tokenizer
     if max_length is not None:

@@ -11,7 +11,7 @@ class OnnxModel(GraphModel):
     """See `GraphModel`."""
 
     files = ("model.onnx",)
-    optional_files = ("model.onnx.data",)  # the weights, where they stand beside the graph
+    optional_files = ("model.onnx.data",)  # the weights, if they are beside the graph
 
     def __init__(self, path: str, config):
         super().__init__(path, config)

@@ -14,7 +14,7 @@ class OpenvinoModel(GraphModel):
 
     def __init__(self, path: str, config):
         super().__init__(path, config)
-        # Left alone it computes in bfloat16 where the processor can, and answers differ.
+        # By default it computes in bfloat16 if the CPU can, and answers differ.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),

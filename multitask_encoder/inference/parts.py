@@ -1,11 +1,11 @@
-"""The folder of answers: files that get their names when they are whole, and what each was made
-from, so that a run goes on with its own answers and never with another's.
+"""The folder of answers: files that get their names when they are whole, and a record of what each
+was made from, so that a run continues its own answers and never another's.
 
 `part-00003.jsonl` holds the answers of the fourth shard. Beside the parts, in folders that pandas,
 pyarrow and `datasets` pass over:
 
     .progress/part-00003.json       what the part was made from: a hash of its rows, the model, ...
-    __bad_rows__/part-00003.jsonl   the rows of the shard that were skipped, where there are some
+    __bad_rows__/part-00003.jsonl   the skipped rows of the shard, if any
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from multitask_encoder.data.bad_rows import as_skipped
 from multitask_encoder.data.texts import TextRow
+from multitask_encoder.files import write_json, write_text
 
 from .inputs import Shard
 
@@ -31,24 +32,24 @@ class Parts:
     """The parts in a folder.
 
     Args:
-        folder (`Path`): need not be there yet.
-        form (`str`): the ending of the files.
-        made_from (`dict`): all that their content depends on but the rows, under the names of keys;
-            plain values, as JSON has them.
+        folder (`Path`): need not exist yet.
+        form (`str`): the files' suffix.
+        made_from (`dict`): everything but the rows that the answers depend on, by the name of its
+            key; plain JSON values.
     """
 
     def __init__(self, folder: Path, form: str, made_from: dict):
         self.folder, self.form, self.made_from = folder, form, made_from
 
     def finished(self, shards: list[Shard], overwrite: bool) -> set[int]:
-        """The numbers of the parts that are as they would be made now.
+        """The numbers of the parts that would come out the same now.
 
         Args:
-            shards (`list[Shard]`): of the rows that are to be answered.
-            overwrite (`bool`): whether others are passed over.
+            shards (`list[Shard]`): of the rows to answer.
+            overwrite (`bool`): whether other parts are ignored.
 
         Raises:
-            OtherAnswers: there are others.
+            OtherAnswers: there are other parts.
         """
         finished = set()
         for number, path in parts_in(self.folder):
@@ -63,29 +64,29 @@ class Parts:
         return finished
 
     def _difference(self, number: int, shards: list[Shard]) -> str | None:
-        """What a part was made from that is different now, as a sentence."""
+        """How the input, model or keys of a part differ from now's, in a sentence; None if not."""
         path = self.folder / PROGRESS / f"{_name(number)}.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             former, shard = record["made_from"], Shard(**record["shard"])
         except (OSError, ValueError, KeyError, TypeError):
-            return f"{path}, which says from what, is missing or damaged."
+            return f"{path}, the record of it, is missing or damaged."
         for key, now in self.made_from.items():
             if former.get(key) == now:
                 continue
-            if key == "model":  # hashes tell nobody anything
+            if key == "model":  # its hashes would tell a user nothing
                 return "the model or its windows were others."
             return f"{key} was {former.get(key)!r}. Found {now!r}."
         if number >= len(shards):
             return f"predict_file had more rows. Found no more than {len(shards)} files hold."
         if shard != shards[number]:
-            before = sum(one.rows + one.bad for one in shards[:number])
+            before = sum(earlier.rows + earlier.bad for earlier in shards[:number])
             last = before + shards[number].rows + shards[number].bad
             return f"rows {before + 1} to {last} of predict_file were others."
         return None
 
     def remove(self, number: int) -> None:
-        """Remove a part and what was written with it."""
+        """Remove a part, its record and its bad rows."""
         for folder in (self.folder, self.folder / PROGRESS, self.folder / BAD_ROWS):
             for path in folder.glob(f"{_name(number)}.*"):
                 path.unlink(missing_ok=True)
@@ -97,22 +98,26 @@ class Parts:
         return folder / f"{_name(number)}.partial"
 
     def finish(self, number: int, shard: Shard, bad: list[TextRow]) -> None:
-        """Give the file that was written its name, last of all: what belongs to it is there."""
+        """Name the written file, last of all: its record and its bad rows are there by then."""
         lines = []
         for row in bad:
             raw = json.dumps(row.raw, ensure_ascii=False, default=str)
-            found = {"source": row.source, "problem": row.problem, "raw": raw}
-            skipped = as_skipped(found, "predict")
+            skipped = as_skipped(
+                {"source": row.source, "problem": row.problem, "raw": raw}, "predict"
+            )
             lines.append(json.dumps(skipped, ensure_ascii=False) + "\n")
-        _replace(self.folder / BAD_ROWS / f"{_name(number)}.jsonl", "".join(lines))
+        bad_path = self.folder / BAD_ROWS / f"{_name(number)}.jsonl"
+        if lines:
+            write_text("".join(lines), bad_path)
+        else:
+            bad_path.unlink(missing_ok=True)
         record = {"shard": shard._asdict(), "made_from": self.made_from}
-        record_path = self.folder / PROGRESS / f"{_name(number)}.json"
-        _replace(record_path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_json(record, self.folder / PROGRESS / f"{_name(number)}.json")
         os.replace(self.unfinished(number), self.folder / f"{_name(number)}.{self.form}")
 
 
 def parts_in(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Numbers and paths of what looks like parts, whoever made them."""
+    """Numbers and paths of all files named like parts, whoever made them."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if match := PART.fullmatch(path.name):
             yield int(match[1]), path
@@ -120,14 +125,3 @@ def parts_in(folder: Path) -> Iterator[tuple[int, Path]]:
 
 def _name(number: int) -> str:
     return f"part-{number:05d}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or nothing; for no text there is no file."""
-    if not text:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -1,6 +1,6 @@
-"""Answers in Python: typed, and shown well in a notebook.
+"""Typed answers in Python, which notebooks render.
 
-from multitask_encoder.inference import Predictor
+from multitask_encoder import Predictor
 
 predict = Predictor("runs/mine")
 answer = predict("Maya Lindqvist of Apple opened a new office in Jordan.")
@@ -11,9 +11,9 @@ predict(["One text.", "Another."]).to_pandas()
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -25,13 +25,14 @@ from .loading import load_pipeline
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a sentence task answers.
+    """The answer of a sentence task.
 
     Attributes:
-        label (`str`, `list[str]` or `None`): the likeliest label, None below its threshold; of a
-            multi-label task those that apply; of a regression the value's name, or all of them.
-        score (`float` or `list[float]`): its probability in 0 to 1, or theirs; of a regression the
-            value, or all of them.
+        label (`str`, `list[str]` or `None`): the likeliest label, None below its threshold; for a
+            multi-label task, the labels that apply; for a regression, the name of the value, or the
+            list of all names.
+        score (`float` or `list[float]`): the probability of each such label, in 0 to 1; for a
+            regression, the value or values.
         scores (`dict[str, float]`): of all labels, or of the `top_k` highest.
     """
 
@@ -48,7 +49,8 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A part of a text: `text == whole[start:end]`, its label, and its probability in 0 to 1."""
+    """A span of a text with a label: `entity.text == text[start:end]`, offsets in characters, and
+    its probability in 0 to 1."""
 
     start: int
     end: int
@@ -62,10 +64,10 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that a model says of one text.
+    """All answers of a model for one text.
 
     Attributes:
-        text (`str`): what was asked about.
+        text (`str`): the text.
         embedding (`np.ndarray` of shape `(hidden_size,)`): of float32.
         labels (`dict[str, Label]`): by sentence task.
         entities (`dict[str, list[Entity]]`): by token task, in the order of the text.
@@ -78,31 +80,42 @@ class Answer:
 
     @classmethod
     def of(cls, text: str, answer: dict) -> "Answer":
-        """From what the pipeline answers for the text."""
+        """From the pipeline's answer for the text."""
         return cls(
             text=text,
             embedding=np.array(answer["embedding"], dtype=np.float32),
-            labels={name: Label(**one) for name, one in answer["labels"].items()},
+            labels={name: Label(**label) for name, label in answer["labels"].items()},
             entities={
-                name: [Entity(**one) for one in found] for name, found in answer["entities"].items()
+                name: [Entity(**entity) for entity in entities]
+                for name, entities in answer["entities"].items()
             },
         )
 
     def __str__(self) -> str:
-        shown = {name: str(one) for name, one in self.labels.items()}
-        shown |= {name: ", ".join(map(str, found)) for name, found in self.entities.items()}
+        shown = {name: str(label) for name, label in self.labels.items()}
+        shown |= {name: ", ".join(map(str, entities)) for name, entities in self.entities.items()}
         shown["embedding"] = f"{len(self.embedding)} numbers"
         return "\n".join(
-            [self.text, *(f"  {name:12} {one or 'none'}" for name, one in shown.items())]
+            [self.text, *(f"  {name:12} {words or 'none'}" for name, words in shown.items())]
         )
+
+    def pieces(self, task: str) -> list[tuple[str, str | None]]:
+        """The whole text in pieces: a token task's entities with their labels, others with None."""
+        pieces: list[tuple[str, str | None]] = []
+        end = 0
+        for entity in self.entities[task]:
+            pieces += [(self.text[end : entity.start], None), (entity.text, entity.label)]
+            end = entity.end
+        return [piece for piece in (*pieces, (self.text[end:], None)) if piece[0]]
 
     def _repr_html_(self) -> str:
         """For notebooks: the text once per token task with its entities marked, and the labels."""
         lines = [
-            f"<b>{escape(name)}</b>: {_marked(self.text, found)}"
-            for name, found in self.entities.items()
+            f"<b>{escape(name)}</b>: {_marked(self.pieces(name))}" for name in self.entities
         ] or [escape(self.text)]
-        lines += [f"<b>{escape(name)}</b>: {escape(str(one))}" for name, one in self.labels.items()]
+        lines += [
+            f"<b>{escape(name)}</b>: {escape(str(label))}" for name, label in self.labels.items()
+        ]
         return "".join(f'<div style="white-space: pre-wrap">{line}</div>' for line in lines)
 
 
@@ -115,28 +128,17 @@ class Answers(list[Answer]):
         return np.stack([answer.embedding for answer in self])
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per text. Columns: `text`; of each sentence task its label and `<task>_score`; of
+        """A row per text. Columns: `text`; for each sentence task its label and `<task>_score`; for
         each token task a list of `{"start", "end", "text", "label", "score"}`; `embedding`."""
-        return pd.DataFrame(
-            [
-                {
-                    "text": answer.text,
-                    **{
-                        column: value
-                        for name, one in answer.labels.items()
-                        for column, value in ((name, one.label), (f"{name}_score", one.score))
-                    },
-                    **{
-                        name: [
-                            {key: getattr(one, key) for key in Entity.__slots__} for one in found
-                        ]
-                        for name, found in answer.entities.items()
-                    },
-                    "embedding": answer.embedding,
-                }
-                for answer in self
-            ]
-        )
+        rows = []
+        for answer in self:
+            row: dict[str, Any] = {"text": answer.text}
+            for name, label in answer.labels.items():
+                row |= {name: label.label, f"{name}_score": label.score}
+            for name, entities in answer.entities.items():
+                row[name] = [asdict(entity) for entity in entities]
+            rows.append(row | {"embedding": answer.embedding})
+        return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
         return "<hr>".join(answer._repr_html_() for answer in self)
@@ -147,7 +149,7 @@ class Predictor:
 
     Args:
         model (`str`, `os.PathLike` or `MultiTaskPipeline`): a run folder, an exported folder or a
-            Hub id; or a pipeline that is loaded already.
+            Hub id; or a loaded pipeline.
         **kwargs: `backend`, `device` and `bf16` of `load_pipeline`.
 
     Raises:
@@ -170,7 +172,7 @@ class Predictor:
     def __call__(self, texts: Iterable[str], **kwargs) -> Answers: ...
 
     def __call__(self, texts, **kwargs):
-        """The answer for a text, or those for several.
+        """The answer for a text, or the answers for several.
 
         Args:
             texts (`str` or `Iterable[str]`): one text, or several.
@@ -178,18 +180,18 @@ class Predictor:
                 `MultiTaskPipeline`.
 
         Raises:
-            ValueError: a text or an argument that is not as it should be.
+            ValueError: an invalid text or argument.
         """
         if isinstance(texts, str):
             return Answer.of(texts, self.pipeline(texts, **kwargs))
         return Answers(self.stream(list(texts), **kwargs))
 
     def stream(self, texts: Iterable[str], **kwargs) -> Iterator[Answer]:
-        """The answers one after the other, for any number of texts in constant memory.
+        """The answers one by one, for any number of texts in constant memory.
 
         Args and Raises: as a call.
         """
-        read: deque[str] = deque()  # by the pipeline, ahead of its answers
+        read: deque[str] = deque()  # the pipeline reads ahead of its answers
 
         def reading() -> Iterator[str]:
             for text in texts:
@@ -200,10 +202,10 @@ class Predictor:
             yield Answer.of(read.popleft(), answer)
 
 
-def _marked(text: str, entities: list[Entity]) -> str:
-    parts, end = [], 0
-    for one in entities:
-        parts.append(escape(text[end : one.start]))
-        parts.append(f"<mark>{escape(one.text)} <small>{escape(one.label)}</small></mark>")
-        end = one.end
-    return "".join([*parts, escape(text[end:])])
+def _marked(pieces: list[tuple[str, str | None]]) -> str:
+    return "".join(
+        escape(piece)
+        if label is None
+        else f"<mark>{escape(piece)} <small>{escape(label)}</small></mark>"
+        for piece, label in pieces
+    )

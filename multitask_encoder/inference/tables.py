@@ -1,10 +1,10 @@
-"""What an answered row looks like, and the files of such rows: JSON Lines or Parquet."""
+"""The columns of answered rows, and the files they are written to: JSON Lines or Parquet."""
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from multitask_encoder.data.texts import TextRow
 from multitask_encoder.modeling import MultiTaskConfig
 
-# What can be left out of the answers.
+# Columns that can be left out of the answers.
 EMBEDDING, SCORES = "embedding", "scores"
-# Rows of a Parquet file that are held until they are written; fewer where texts are long.
+# Rows held before they are written to a Parquet file; fewer where texts are long.
 HELD_ROWS, HELD_CHARACTERS = 5000, 2**22
 
 ENTITY = pa.struct(
@@ -35,29 +35,72 @@ KEPT_TYPES = {
 }
 
 
+class Column(NamedTuple):
+    """A column of answers: its name, its type, and how its value is read from the pipeline's answer
+    for a text."""
+
+    name: str
+    type: pa.DataType
+    value: Callable[[dict], Any]
+
+
+def _label_columns(name: str, task: dict, scores: bool) -> list[Column]:
+    def field(key: str) -> Callable[[dict], Any]:
+        return lambda answer: answer["labels"][name][key]
+
+    by_label = pa.struct([(label, pa.float32()) for label in task["labels"]])
+    if task["problem_type"] == "regression":
+        if len(task["labels"]) == 1:
+            return [Column(name, pa.float32(), field("score"))]
+        return [Column(name, by_label, field("scores"))]
+    several = task["problem_type"] == "multi_label_classification"
+    columns = [
+        Column(name, pa.list_(pa.string()) if several else pa.string(), field("label")),
+        Column(
+            f"{name}_score", pa.list_(pa.float32()) if several else pa.float32(), field("score")
+        ),
+    ]
+    return columns + ([Column(f"{name}_scores", by_label, field("scores"))] if scores else [])
+
+
+def _entity_columns(name: str, task: dict, scores: bool) -> list[Column]:
+    return [Column(name, pa.list_(ENTITY), lambda answer: answer["entities"][name])]
+
+
+def _no_columns(name: str, task: dict, scores: bool) -> list[Column]:
+    return []
+
+
+# Task types that don't answer with labels of a text, as all others do.
+OTHER_COLUMNS: dict[str, Callable[[str, dict, bool], list[Column]]] = {
+    "token_classification": _entity_columns,
+    "sentence_embedding": _no_columns,
+}
+
+
 class Layout:
     """The columns of answered rows.
 
-    `file` and `index` (from 0) say which row of the input it is; then come columns of the input,
-    `text`, and of each task in turn
+    `file` and `index` (from 0) identify the row of the input; then come columns of the input,
+    `text`, for each task in turn
 
     | task | columns |
     |---|---|
-    | single label | `<task>`, `<task>_score`, `<task>_scores`: the label, its score, that of each |
-    | multi label | the same, the first two being lists: those above 0.5 |
-    | regression | `<task>`: the number, or several of them by name |
+    | single label | `<task>`, `<task>_score`, `<task>_scores`: label, its score, all scores |
+    | multi label | the same, the first two being lists: the labels above 0.5 |
+    | regression | `<task>`: the number, or several numbers by name |
     | token_classification | `<task>`: a list of `{"start", "end", "text", "label", "score"}` |
 
-    and at last `embedding`.
+    and finally `embedding`.
 
     Args:
         config (`MultiTaskConfig`): of the model.
-        tasks (`list[str]`): which of its tasks are answered.
-        kept (`dict[str, str]`): columns of the input, and which of `KEPT_TYPES` their values are.
-        without (`Collection[str]`): `EMBEDDING`, `SCORES` (`<task>_scores`), both or none.
+        tasks (`list[str]`): the tasks to answer.
+        kept (`dict[str, str]`): columns of the input, each with its type, one of `KEPT_TYPES`.
+        without (`Collection[str]`): columns to leave out: `EMBEDDING`, `SCORES` (`<task>_scores`).
 
     Raises:
-        ValueError: two columns would have one name.
+        ValueError: two columns have the same name.
     """
 
     def __init__(
@@ -67,16 +110,28 @@ class Layout:
         kept: dict[str, str],
         without: Collection[str],
     ):
-        self.tasks = {name: config.tasks[name] for name in tasks}
-        self.kept = kept
-        self.without = without
-        columns = [("file", pa.string()), ("index", pa.int64())]
-        columns += [(name, KEPT_TYPES[kind]) for name, kind in kept.items()]
-        columns.append(("text", pa.string()))
-        for name, task in self.tasks.items():
-            columns += self._columns(name, task)
+        self.tasks, self.without = tasks, without
+        self.answers = [
+            column
+            for name in tasks
+            for column in OTHER_COLUMNS.get(config.tasks[name]["type"], _label_columns)(
+                name, config.tasks[name], SCORES not in without
+            )
+        ]
         if EMBEDDING not in without:
-            columns.append(("embedding", pa.list_(pa.float32(), config.hidden_size)))
+            size = config.hidden_size
+            self.answers.append(
+                Column(
+                    "embedding", pa.list_(pa.float32(), size), lambda answer: answer["embedding"]
+                )
+            )
+        columns = [
+            ("file", pa.string()),
+            ("index", pa.int64()),
+            *((name, KEPT_TYPES[kind]) for name, kind in kept.items()),
+            ("text", pa.string()),
+            *((column.name, column.type) for column in self.answers),
+        ]
         names = [name for name, _ in columns]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -86,45 +141,20 @@ class Layout:
             )
         self.schema = pa.schema(columns)
 
-    def _columns(self, name: str, task: dict) -> list[tuple[str, pa.DataType]]:
-        if task["type"] == "token_classification":
-            return [(name, pa.list_(ENTITY))]
-        if task["type"] == "sentence_embedding":
-            return []
-        scores = pa.struct([(label, pa.float32()) for label in task["labels"]])
-        if task["problem_type"] == "regression":
-            return [(name, pa.float32() if len(task["labels"]) == 1 else scores)]
-        several = task["problem_type"] == "multi_label_classification"
-        columns = [
-            (name, pa.list_(pa.string()) if several else pa.string()),
-            (f"{name}_score", pa.list_(pa.float32()) if several else pa.float32()),
-            (f"{name}_scores", scores),
-        ]
-        return columns[:2] if SCORES in self.without else columns
-
     def row(self, row: TextRow, kept: dict[str, Any], answer: dict) -> dict[str, Any]:
-        """One row from a row of the input, what is kept of it, and its pipeline's answer."""
-        columns = {"file": row.file, "index": row.index, **kept, "text": row.text}
-        for name, task in self.tasks.items():
-            if task["type"] == "token_classification":
-                columns[name] = answer["entities"][name]
-            elif task["type"] != "sentence_embedding":
-                columns |= self._labels(name, task, answer["labels"][name])
-        if EMBEDDING not in self.without:
-            columns["embedding"] = answer["embedding"]
-        return columns
-
-    def _labels(self, name: str, task: dict, found: dict) -> dict[str, Any]:
-        if task["problem_type"] == "regression":
-            return {name: found["score"] if len(task["labels"]) == 1 else found["scores"]}
-        columns = {name: found["label"], f"{name}_score": found["score"]}
-        if SCORES not in self.without:
-            columns[f"{name}_scores"] = found["scores"]
-        return columns
+        """An answered row, from a row of the input, its values to copy, and the pipeline's answer
+        for its text."""
+        return {
+            "file": row.file,
+            "index": row.index,
+            **kept,
+            "text": row.text,
+            **{column.name: column.value(answer) for column in self.answers},
+        }
 
 
 class TableFile(Protocol):
-    """A file that rows are written to, made of a path and the schema of a `Layout`."""
+    """A file to write rows to, made from a path and the schema of a `Layout`."""
 
     def __init__(self, path: Path, schema: pa.Schema): ...
 
@@ -132,7 +162,7 @@ class TableFile(Protocol):
         """Add a row."""
 
     def close(self) -> None:
-        """The file is whole, and on the disk, when this returns."""
+        """Finish the file: it is whole and on the disk when this returns."""
 
 
 class JsonlFile:
@@ -151,7 +181,7 @@ class JsonlFile:
 
 
 class ParquetFile:
-    """A table with a schema; what is no text in a column of texts is written as JSON."""
+    """A table with a schema; in a column of texts, other values are written as JSON."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self._file = path.open("wb")
@@ -189,7 +219,7 @@ class ParquetFile:
 
 
 def _as_json(value: Any) -> str:
-    """Columns of a table that go along may hold what JSON does not know, such as dates."""
+    """As JSON; copied columns may hold values that JSON lacks, as dates, which become text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -142,7 +142,7 @@ def draw_differences(axes: "Axes", found: dict[str, dict]) -> None:
     a bar.
 
     Args:
-        found (`dict[str, dict]`): by title, what `multitask_encoder.comparison.report.paired` gives.
+        found (`dict[str, dict]`): by title, what `comparison.report.paired` gives.
     """
     axes.axvline(0, color=INK, linewidth=1)
     for place, one in enumerate(found.values()):

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from multitask_encoder.comparison.report import METRICS_HEADER, compared, metrics_rows, plot_size
-
 from .embedding_map import Map
 from .figures import (
     Draw,
@@ -23,13 +21,11 @@ from .figures import (
     confusion_size,
     draw_confusion,
     draw_curves,
-    draw_differences,
     draw_map,
     printable,
     save_png,
     svg,
 )
-from .results import write_text
 
 PAGE = "report.html"
 CURVES, CONFUSION = "curves.png", "confusion.png"
@@ -174,42 +170,6 @@ def map_plots(maps: dict[str, Map], task: str, labels: list[str], numbers: list[
 
 
 # A comparison
-
-
-def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
-    """Write the page of a comparison with single-task models, which links to those of its runs.
-
-    Args:
-        report (`dict[str, Any]`): of `multitask_encoder.comparison.report.make_report`.
-        runs (`list[str]`): the names of the runs' folders.
-        folder (`Path`): that they are in.
-    """
-    found = compared(report)
-    summary = " ".join(report["summary"])
-    content = {
-        "title": folder.resolve().name,
-        "subtitle": "One model of all tasks beside one model for each of them.",
-        "comparison": {
-            "summary": report["summary"],
-            "note": f"In percent, on the {report['split']} split; differences are points. The "
-            "metric with a * decides.",
-            "plot": svg(
-                partial(draw_differences, found=found),
-                plot_size(found),
-                "comparison",
-                f"Multi-task minus single-task, each seed and their means. {summary}",
-            )
-            if found
-            else None,
-            "header": METRICS_HEADER,
-            "rows": [
-                [name, f"{metric} *" if decides else metric, *cells]
-                for decides, (name, metric, *cells) in metrics_rows(report)
-            ],
-            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
-        },
-    }
-    write_text(render(content), folder / PAGE)
 
 
 # Files

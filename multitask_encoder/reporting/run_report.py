@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import TrainerCallback
 
 from multitask_encoder.data.label_alignment import word_ranges
 from multitask_encoder.data.preprocessing import text_and_words
-from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
+from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
 from multitask_encoder.training.metrics import METRICS, Answers, RowAnswers
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .embedding_map import embed_mapped, make_map, mapped_windows
 from .entity_errors import (
@@ -48,11 +49,13 @@ from .report_page import (
 )
 from .results import results_rows, write_text
 
-logger = logging.getLogger("run_multitask.report")
+logger = logging.getLogger("multitask_encoder.report")
 
 SHOWN = 20  # sentences of each kind of mistake
 MOST_CONFUSIONS = 10  # pairs of labels with sentences
 WHOLE = "all tasks"
+# Split -> the prefix of its metrics. The first one evaluated is shown.
+PREFIXES = {"validation": "eval", "test": "test"}
 
 
 def _never_fatal(method: Callable) -> Callable:
@@ -72,71 +75,81 @@ def _never_fatal(method: Callable) -> Callable:
     return guarded
 
 
-class RunReport:
-    """Gathers what the page shows while a run goes on, and writes it; in one process.
+class RunReport(TrainerCallback):
+    """Gathers what report.html shows while a Trainer trains and evaluates, and writes it.
 
-    Mistakes and maps are those of the validation split, or else of the test split.
+    Mistakes and maps show the validation split, or else the test split. Embeddings before training
+    are those of the model that the report is made with: a resumed run has other weights by the time
+    its training begins.
 
     Args:
+        trainer (`MultiTaskTrainer`): its model, tokenizer and data sets.
         rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set.
-        datasets (`list[str]`): all data sets, in the order of the column `dataset`.
-        windows (`dict[str, Dataset]`): preprocessed ones by split.
-        splits (`list[str]`): those that the run is measured on.
-        wanted (`bool`): whether there is to be a page; else nothing is done.
+        windows (`dict[str, Dataset]`): preprocessed rows of the splits that are evaluated.
+        model_folder (`str`, *optional*): the finished model's, whose history is shown where the run
+            doesn't train.
+        wanted (`bool`): False gathers and writes nothing.
     """
 
     def __init__(
         self,
+        trainer: MultiTaskTrainer,
         rows: dict[str, dict[str, Dataset]],
-        datasets: list[str],
         windows: dict[str, Dataset],
-        tokenizer: PreTrainedTokenizerBase,
-        splits: list[str],
+        model_folder: str | None = None,
         wanted: bool = True,
     ):
-        self.split = next((one for one in ("validation", "test") if one in splits), None)
-        found = rows[self.split] if self.split else {}
-        self.rows = {datasets.index(name): part for name, part in found.items()}
+        self.split = next((name for name in PREFIXES if name in windows), None)
+        parts = rows[self.split] if self.split else {}
+        self.rows = {list(trainer.datasets).index(name): part for name, part in parts.items()}
         self.windows = windows[self.split] if self.split else None
-        self.tokenizer = tokenizer
+        self.trainer, self.tokenizer = trainer, trainer.processing_class
         self.wanted = wanted
         self.vectors: dict[str, dict[int, np.ndarray]] = {}
         self.history: list[dict] = []
         self.answers: RowAnswers | None = None
+        if trainer.args.do_train:
+            self._see_embeddings("before")
+        else:
+            self._read_history(model_folder)
 
     @_never_fatal
-    def see_embeddings(self, model: MultiTaskModel, when: str) -> None:
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        """Keeps the answers of the reported split; the last evaluation counts."""
+        if self.split and f"{PREFIXES[self.split]}_loss" in metrics:
+            self.answers = self.trainer.answers
+
+    @_never_fatal
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        """Keeps what the Trainer logged."""
+        self.history = list(state.log_history)
+
+    @_never_fatal
+    def _see_embeddings(self, when: str) -> None:
         """The model's embeddings as they are now, `when` being `before` or `after` training."""
         if self.windows is None:
             return
-        found = embed_mapped(self.windows, model, self.tokenizer)
-        if all(np.isfinite(vector).all() for vector in found.values()):
-            self.vectors[when] = found
-        else:  # training diverged: what was before is no map of this model
+        vectors = embed_mapped(self.windows, self.trainer.model, self.tokenizer)
+        if all(np.isfinite(vector).all() for vector in vectors.values()):
+            self.vectors[when] = vectors
+        else:  # training diverged: the embeddings before it are no map of this model
             self.vectors = {}
 
     @_never_fatal
-    def see_history(self, history: list[dict]) -> None:
-        """What a Trainer logged while it trained the model."""
-        self.history = list(history)
-
-    @_never_fatal
-    def read_history(self, folder: str | None) -> None:
-        """What was logged when the model of a folder was trained; nothing, where that is not
-        known."""
+    def _read_history(self, folder: str | None) -> None:
+        """What was logged when a finished model was trained, where its folder tells."""
         path = Path(folder or "", "trainer_state.json")
         if folder and path.is_file():
             self.history = json.loads(path.read_text(encoding="utf-8")).get("log_history", [])
 
     @_never_fatal
-    def see_answers(self, answers: RowAnswers, split: str) -> None:
-        """What an evaluation of a split found."""
-        if split == self.split:
-            self.answers = answers
-
-    @_never_fatal
-    def write(self, config: MultiTaskConfig, results: dict[str, Any], folder: Path) -> None:
+    def write(self, results: dict[str, Any], folder: Path) -> None:
         """Write the page and its pictures to the run folder."""
+        self._see_embeddings("after")
+        if self.wanted:
+            self._write(self.trainer.model.config, results, folder)
+
+    def _write(self, config: MultiTaskConfig, results: dict[str, Any], folder: Path) -> None:
         tasks = config.tasks
         curves = self._curves(tasks)
         found = self.answers.by_task if self.answers else {}

@@ -1,1 +1,1 @@
-"""A finished model behind an HTTP service, by Ray Serve."""
+"""An HTTP service that answers with a finished model, on Ray Serve."""

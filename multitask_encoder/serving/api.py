@@ -1,4 +1,4 @@
-"""The service's paths, and what its requests and answers look like; knows nothing of Ray."""
+"""The service's paths and the schemas of its requests and replies; independent of Ray."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-# Texts and the pipeline's arguments in; the JSON of an `Answers` out.
+# Texts and the pipeline's arguments in; the JSON of a `Reply` out.
 Answering = Callable[[list[str], dict[str, Any]], Awaitable[bytes]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may hold: texts, characters of a text, bytes of the body."""
+    """The most that a request may hold: texts, characters of a text, bytes of the body."""
 
     max_texts: int
     max_characters: int
@@ -23,22 +23,22 @@ class Limits:
 
 
 class Arguments(BaseModel):
-    """What the pipeline takes besides texts. A field here is an argument of its call; what the
-    pipeline refuses by a ValueError, the service refuses in the same words."""
+    """The pipeline's arguments besides texts. A field here is an argument of its call; the service
+    refuses what the pipeline refuses by a ValueError, in the same words."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    tasks: list[str] | None = Field(None, description="those to answer; by default all")
-    prompt_name: str | None = Field(None, description="which of the model's prompts to use")
-    top_k: int | None = Field(None, ge=1, description="how many `scores` to give, highest first")
+    tasks: list[str] | None = Field(None, description="tasks to answer; by default all")
+    prompt_name: str | None = Field(None, description="one of the model's prompts")
+    top_k: int | None = Field(None, ge=1, description="how many `scores` to return, highest first")
     thresholds: float | dict[str, float] | None = Field(
-        None, description="what scores no more, in 0 to 1, is no answer; of all tasks or by task"
+        None, description="scores to exceed, in 0 to 1, for a label to apply; of all or by task"
     )
 
 
 class Label(BaseModel):
     label: str | list[str] | None = Field(
-        description="the likeliest; a list of a multi-label task and of a regression of several "
+        description="the likeliest; a list for a multi-label task and for a regression of several "
         "values; null below the threshold"
     )
     score: float | list[float]
@@ -59,7 +59,7 @@ class Answer(BaseModel):
     entities: dict[str, list[Entity]] = Field(description="by token task")
 
 
-class Answers(BaseModel):
+class Reply(BaseModel):
     answers: list[Answer] = Field(description="one per text, in the order of the texts")
 
 
@@ -75,13 +75,13 @@ class Problem(BaseModel):
 
 PROBLEMS = {
     400: "the body can't be read",
-    408: "the body took too long to come in",
+    408: "the body took too long to arrive",
     413: "the body is too large",
     415: "the body is not JSON, or is compressed",
-    422: "the request is not as it should be",
+    422: "the request is invalid",
     500: "something went wrong in the service",
     503: "too many requests are waiting, or a replica has ended: try again",
-    504: "it took too long to answer",
+    504: "the answer took too long",
 }
 
 
@@ -90,14 +90,14 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
 
     Args:
         config (`MultiTaskConfig`): the model's.
-        limits (`Limits`): what is refused.
+        limits (`Limits`): larger requests are refused.
         answer (`Callable`): answers texts. May raise a ValueError for arguments that the pipeline
-            does not take.
+            refuses.
     """
     Text = Annotated[str, StringConstraints(max_length=limits.max_characters)]
 
     class Question(Arguments):
-        """A text or several, and what is asked of them."""
+        """One text or several, and the arguments for them."""
 
         text: Text | None = None
         texts: list[Text] | None = Field(None, min_length=1, max_length=limits.max_texts)
@@ -108,19 +108,9 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
                 raise ValueError("there should be either a text or texts")
             return self
 
-    # The pages at /docs load scripts from elsewhere: whoever wants them gives them /openapi.json.
-    api = FastAPI(
-        title="multitask-encoder",
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=limits.max_body_bytes,
-        responses={
-            status: {"model": Problem, "description": description}
-            for status, description in PROBLEMS.items()
-        },
-    )
+    api = _api_without_paths(limits.max_body_bytes)
 
-    @api.post("/predict", response_model=Answers)
+    @api.post("/predict", response_model=Reply)
     async def predict(question: Question) -> Response:
         """The answers for one text or several."""
         texts = [question.text] if question.texts is None else question.texts
@@ -133,33 +123,47 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
 
     @api.get("/model")
     async def model() -> Description:
-        """What the model answers, and how much may be asked at once."""
-        return Description(
-            tasks=config.tasks, prompts=list(config.prompts or {}), limits=vars(limits)
-        )
+        """The model's tasks and prompts, and the limits of a request."""
+        prompts = list(config.prompts or {})
+        return Description(tasks=config.tasks, prompts=prompts, limits=vars(limits))
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """That a replica is there and listens."""
+        """Whether a replica is up."""
         return {"status": "ok"}
-
-    @api.exception_handler(RequestValidationError)
-    async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-        """Says what is wrong and where, without what was sent: texts stay out of logs."""
-        content_type = request.headers.get("content-type", "none")
-        if content_type.partition(";")[0].strip().lower() != "application/json":
-            reason = f"Content-Type should be application/json. Found {content_type}."
-            return JSONResponse({"detail": _plain(reason)}, 415)
-        first, *others = error.errors()
-        where = ".".join(str(part) for part in first["loc"][1:])
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-        more = f" (and {len(others)} more)" if others else ""
-        return JSONResponse({"detail": _plain(reason) + more}, 422)
 
     return api
 
 
+def _api_without_paths(max_body_bytes: int) -> FastAPI:
+    # The pages at /docs would load scripts from other hosts: give those tools /openapi.json.
+    return FastAPI(
+        title="multitask-encoder",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=max_body_bytes,
+        responses={
+            status: {"model": Problem, "description": description}
+            for status, description in PROBLEMS.items()
+        },
+        exception_handlers={RequestValidationError: _refuse},
+    )
+
+
+async def _refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Say what is wrong and where, without the texts that were sent: they stay out of logs."""
+    content_type = request.headers.get("content-type", "none")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        reason = f"Content-Type should be application/json. Found {content_type}."
+        return JSONResponse({"detail": _plain(reason)}, 415)
+    first, *others = error.errors()
+    where = ".".join(str(part) for part in first["loc"][1:])
+    reason = f"{where}: {first['msg']}" if where else first["msg"]
+    more = f" (and {len(others)} more)" if others else ""
+    return JSONResponse({"detail": _plain(reason) + more}, 422)
+
+
 def _plain(reason: str) -> str:
-    """What can be sent whatever a request put into it: half characters, a megabyte."""
+    """Short and in ASCII, even if the request put half characters or a megabyte into it."""
     reason = reason.encode("ascii", "backslashreplace").decode()
     return reason if len(reason) <= 500 else reason[:500] + "..."

@@ -1,7 +1,7 @@
-"""What stands before the service, in Serve's HTTP proxy: it reads bodies and words refusals.
+"""Middleware of Serve's HTTP proxy, in front of the service: it reads bodies and words refusals.
 
-Serve's proxy alone would take in bodies of any size, keep a replica waiting for a slow one, let
-requests set their own time limit, and answer nothing for a replica that ended. It loads this by
+Serve's proxy alone would accept bodies of any size, keep a replica waiting for a slow one, let
+requests set their own time limit, and send no answer for a replica that ended. It loads this by
 
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=multitask_encoder.serving.front_door:middlewares
 """
@@ -17,25 +17,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CALLBACK = "multitask_encoder.serving.front_door:middlewares"
 MAX_BODY_BYTES, MAX_BODY_BYTES_VARIABLE = 2**20, "MULTITASK_MAX_BODY_BYTES"
-# For a body to come in; and for what is left of a refused one, so that its sender reads the reason
+# For a body to arrive; and for the rest of a refused one, so that its sender reads the reason
 # before the connection is closed.
 BODY_SECONDS, REST_SECONDS = 30.0, 5.0
-# All others stay here: by some of them, requests would command Serve.
+# All others are dropped: some would give commands to Serve.
 HEADERS_PASSED_ON = (b"content-type", b"content-length", b"host")
-# What Serve says in its own words, in a status and words of ours. The service itself speaks JSON.
+# Serve's own refusals, which are not JSON, by status: our status and words.
 REWORDED = {
     404: (503, "The service is not there: it is starting or ending."),
-    408: (504, "It took too long to answer."),
+    408: (504, "The answer took too long."),
     429: (429, "Too many requests are waiting."),
     503: (503, "Too many requests are waiting, or no replica is there."),
 }
 UNEXPECTED = (500, "Something went wrong in the service.")
-ENDED = (503, "What worked on the request ended before it was answered.")
+ENDED = (503, "The replica ended before it answered the request.")
 RETRY_AFTER_SECONDS = 1
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve's proxy asks for."""
+    """For Serve's proxy."""
     limit = int(os.environ.get(MAX_BODY_BYTES_VARIABLE, MAX_BODY_BYTES))
     return [Middleware(FrontDoor, max_body_bytes=limit)]
 
@@ -44,9 +44,9 @@ class Refusal(Exception):
     """A request that goes no further.
 
     Args:
-        status (`int`): of HTTP.
+        status (`int`): HTTP status.
         reason (`str`): in words.
-        unread (`bool`): whether more of the body may come in.
+        unread (`bool`): whether more of the body may arrive.
     """
 
     def __init__(self, status: int, reason: str, unread: bool = True):
@@ -57,10 +57,10 @@ class FrontDoor:
     """ASGI middleware: whole bodies of limited size go in, JSON comes out.
 
     Args:
-        app (`ASGIApp`): what is behind it.
-        max_body_bytes (`int`): a larger body is refused (413) once so much of it came in; at once
-            if its length is announced.
-        body_seconds (`float`): a body that takes longer to come in is refused (408).
+        app (`ASGIApp`): the application behind it.
+        max_body_bytes (`int`): a larger body is refused (413) once this much of it has arrived; at
+            once if its length is announced.
+        body_seconds (`float`): a body that takes longer to arrive is refused (408).
     """
 
     def __init__(
@@ -80,22 +80,22 @@ class FrontDoor:
         except Refusal as refusal:
             await _refuse(refusal, receive, send)
             return
-        if body is None:  # nobody is there to answer
+        if body is None:  # the client has left
             return
-        passed_on = [one for one in scope["headers"] if one[0].lower() in HEADERS_PASSED_ON]
-        answer = Answer(send)
+        passed_on = [pair for pair in scope["headers"] if pair[0].lower() in HEADERS_PASSED_ON]
+        answer = JsonSend(send)
         await self.app({**scope, "headers": passed_on}, _replay(body, receive), answer)
         if not answer.started:
             await answer.say(*ENDED, retry=True)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The body; None if the client left before it was whole.
+        """The body; None if the client left before all of it arrived.
 
         Raises:
-            Refusal: it is too large, too slow, or compressed.
+            Refusal: a body that is too large, too slow, or compressed.
         """
         encoding = headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":  # so that a few bytes stay a few bytes
+        if encoding.lower() != "identity":  # a few bytes could become many
             raise Refusal(415, "The body should not be compressed.")
         too_large = Refusal(413, f"The body should have at most {self.max_body_bytes} bytes.")
         announced = headers.get("content-length", "")
@@ -117,12 +117,12 @@ class FrontDoor:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            reason = f"The body should come in within {self.body_seconds:g} seconds."
+            reason = f"The body should arrive within {self.body_seconds:g} seconds."
             raise Refusal(408, reason) from None
 
 
-class Answer:
-    """ASGI's `send`, with what is no JSON of the service put into words of ours."""
+class JsonSend:
+    """ASGI's `send`, which replaces errors that are not JSON."""
 
     def __init__(self, send: Send):
         self._send, self._silent = send, False
@@ -141,7 +141,7 @@ class Answer:
             await self._send(message)
 
     async def say(self, status: int, reason: str, retry: bool) -> None:
-        """A whole answer; `retry`: that another try may succeed."""
+        """Send a whole error; `retry` if another try may succeed."""
         extra = {"retry-after": str(RETRY_AFTER_SECONDS)} if retry else {}
         for message in _messages(status, reason, extra):
             await self._send(message)
@@ -158,8 +158,8 @@ def _messages(status: int, reason: str, extra: dict[str, str]) -> list[Message]:
 
 
 async def _refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
-    """Say why, and close the connection. What still comes in is thrown away for a while: if it were
-    not read, the network would throw the answer away."""
+    """Say why, and close the connection. The rest of the body is read and discarded for a while:
+    unread, it would make the network discard the answer."""
     start, body = _messages(refusal.status, refusal.reason, {"connection": "close"})
     await send(start)
     await send({**body, "more_body": True})
@@ -175,7 +175,7 @@ async def _refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """ASGI's `receive` of a body that is there, and then of what the connection has to say."""
+    """ASGI's `receive` of a body that was read already, then of the connection's next messages."""
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

@@ -1,4 +1,4 @@
-"""Several requests answered together, each getting its own."""
+"""Several requests answered together."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from multitask_encoder.modeling import MultiTaskPipeline
 
-# Of one call of the pipeline: some seconds of a small encoder on one core.
+# Per call of the pipeline: a few seconds of a small encoder on one core.
 CALL_CHARACTERS = 2**16
 
 
@@ -21,32 +21,32 @@ class Job:
 
 
 def answer_together(pipeline: MultiTaskPipeline, jobs: list[Job]) -> list[bytes | Exception]:
-    """Per job the JSON of its answers, or what its request raises.
+    """For each job the JSON of its answers, or the exception to raise for it.
 
-    The pipeline is called for so many texts at a time that a job which is dropped meanwhile does
-    not keep others waiting for long.
+    Each call of the pipeline gets a limited number of characters, so that a job dropped meanwhile
+    does not keep others waiting for long.
     """
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(json.dumps(job.arguments, sort_keys=True), []).append(job)
     answers: dict[int, list[dict]] = {id(job): [] for job in jobs}
     refused: dict[int, Exception] = {}
-    for some in alike.values():
+    for group in alike.values():
         try:
-            for call in _calls(some):
+            for call in _calls(group):
                 wanted = [(job, text) for job, text in call if not job.dropped]
                 texts = [text for _, text in wanted]
                 for (job, _), answer in zip(
-                    wanted, pipeline(texts, **some[0].arguments), strict=True
+                    wanted, pipeline(texts, **group[0].arguments), strict=True
                 ):
                     answers[id(job)].append(answer)
-        except ValueError as error:  # about the arguments, which all of these share
-            refused |= {id(job): error for job in some}
+        except ValueError as error:  # about the arguments, which the group shares
+            refused |= {id(job): error for job in group}
     return [refused.get(id(job)) or _encode(answers[id(job)]) for job in jobs]
 
 
 def _calls(jobs: list[Job]) -> Iterator[list[tuple[Job, str]]]:
-    """The texts of jobs, with their jobs, as many as one call of the pipeline gets."""
+    """All texts with their jobs, cut into calls of the pipeline."""
     call: list[tuple[Job, str]] = []
     characters = 0
     for job in jobs:

@@ -1,10 +1,11 @@
-"""What the service is started with."""
+"""The options of the service."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers.utils import logging as transformers_logging
 
+from multitask_encoder.arguments.choices import Backend
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.modeling import MultiTaskPipeline
 
@@ -13,12 +14,12 @@ from .front_door import MAX_BODY_BYTES
 
 
 class ServiceOptions(BaseModel):
-    """What is served, on what, and within which limits."""
+    """The model to serve, the resources, and the limits of requests."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: str = Field(min_length=1, description="a run folder, an exported folder, or a Hub id")
-    backend: Literal["torch", "onnx", "openvino"] = Field("torch", description="what runs it")
+    backend: Backend = Field("torch", description="the runtime")
     bf16: bool = Field(False, description="compute in bfloat16")
     replicas: int = Field(1, ge=1, description="processes that answer")
     threads: int = Field(1, ge=1, description="of each replica; what Ray reserves as num_cpus")
@@ -29,10 +30,10 @@ class ServiceOptions(BaseModel):
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "ServiceOptions":
-        """From words or values.
+        """From strings or values.
 
         Raises:
-            ValueError: one of them is unknown, missing or not as it should be; in one line.
+            ValueError: an unknown, missing or invalid option; in one line.
         """
         try:
             return cls(**given)
@@ -43,8 +44,8 @@ class ServiceOptions(BaseModel):
             raise ValueError(f"{name}: {first['msg']}.{found}") from None
 
     def load(self) -> MultiTaskPipeline:
-        """The pipeline. Raises what `load_pipeline` does."""
-        transformers_logging.disable_progress_bar()  # there is a log, and nobody who watches it
+        """The pipeline. Raises as `load_pipeline`."""
+        transformers_logging.disable_progress_bar()  # they would fill a log
         device = None if self.gpus else "cpu"
         return load_pipeline(self.model, self.backend, device, self.bf16)
 

@@ -1,4 +1,4 @@
-"""A finished model as a deployment of Ray Serve: replicas that answer several clients at once."""
+"""A finished model as a Ray Serve deployment: replicas that answer several clients at once."""
 
 import asyncio
 import os
@@ -13,17 +13,17 @@ from .front_door import RETRY_AFTER_SECONDS
 from .jobs import Job, answer_together
 from .options import ServiceOptions
 
-# Requests that are answered together; those a replica has at once (a batch runs, others wait); and
-# those that wait in Serve's proxy, beyond which it answers 503.
+# Requests answered together; those a replica holds at once (a batch runs, others wait); and those
+# that wait in Serve's proxy, beyond which it answers 503.
 MAX_BATCH, MAX_ONGOING, MAX_QUEUED = 32, 128, 256
-# What Serve writes down: nothing of a request that went well.
+# Serve logs nothing about a request that succeeded.
 LOGGING = {"log_level": "WARNING", "enable_access_log": False}
-# For a replica that ends to finish what it has. (Serve's proxy gives up on requests by itself.)
+# For a replica to finish its requests when it ends. (Serve's proxy has its own time limit.)
 DRAIN_SECONDS = 60.0
 
 
 def application(options: ServiceOptions) -> serve.Application:
-    """What `serve.run` and a Serve config deploy."""
+    """The application for `serve.run` or a Serve config."""
     deployed = serve.deployment(
         name="multitask",
         num_replicas=options.replicas,
@@ -40,8 +40,8 @@ def application(options: ServiceOptions) -> serve.Application:
 class Service:
     """One replica: a pipeline, and the requests that wait for it.
 
-    Requests that come in while the pipeline works are answered together by its next call; one that
-    comes in while it rests is answered at once.
+    Requests that arrive while the pipeline works are answered together by its next call; one that
+    arrives while it is idle is answered at once.
     """
 
     def __init__(self, given: dict[str, Any]):
@@ -49,8 +49,8 @@ class Service:
         torch.set_num_threads(options.threads)
         os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read when tokenizers first work
         self._pipeline = options.load()
-        self._rests = asyncio.Event()
-        self._rests.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._failed = False
         self._texts = Counter("multitask_texts", "Texts that were answered.")
         self._texts_per_batch = Histogram(
@@ -66,38 +66,38 @@ class Service:
         """The JSON of the answers.
 
         Raises:
-            ValueError: the pipeline does not take the arguments.
+            ValueError: the pipeline refuses the arguments.
         """
         job = Job(texts, arguments)
         try:
-            # Serve closes a batch at its first look. Who waits here enters the next one together.
-            await self._rests.wait()
-            found = await self._answer_batch(job)
+            # Serve closes a batch at its first look; jobs waiting here enter the next one together.
+            await self._idle.wait()
+            answers = await self._answer_batch(job)
         except asyncio.CancelledError:  # it took too long, or the client has left
             job.dropped = True
             raise
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(answers, Exception):
+            raise answers
+        return answers
 
     async def check_health(self) -> None:
-        """After a failure: whether there are answers at all. Serve replaces a replica that raises
-        here, as one whose GPU has gone."""
+        """After a failure, answer a text. Serve replaces a replica that raises here, for example
+        because its GPU is gone."""
         if self._failed:
             await self.answer(["Is there an answer?"], {})
             self._failed = False
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
     async def _answer_batch(self, jobs: list[Job]) -> list[bytes | Exception]:
-        self._rests.clear()
+        self._idle.clear()
         try:
-            found = await asyncio.to_thread(answer_together, self._pipeline, jobs)
+            answers = await asyncio.to_thread(answer_together, self._pipeline, jobs)
         except Exception:
             self._failed = True
             raise
         finally:
-            self._rests.set()
+            self._idle.set()
         texts = sum(len(job.texts) for job in jobs)
         self._texts.inc(texts)
         self._texts_per_batch.observe(texts)
-        return found
+        return answers

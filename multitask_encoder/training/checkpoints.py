@@ -1,14 +1,19 @@
-"""Which checkpoints are whole.
+"""Which checkpoints are complete, and which one a run resumes from.
 
 A checkpoint is many files, and a run can be killed between any two of them. The marker is written
 last; a folder without it is never resumed from.
 """
 
+import logging
 import os
 import re
 from pathlib import Path
 
 from transformers.trainer_callback import TrainerState
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+
+logger = logging.getLogger("multitask_encoder")
 
 MARKER = "complete"
 
@@ -28,26 +33,66 @@ def unmark(folder: Path) -> None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a checkpoint is whole."""
+    """Whether a checkpoint is complete."""
     return (folder / MARKER).exists()
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
-    """All checkpoint folders of a run, whole or not, oldest first."""
+    """All checkpoint folders of a run, complete or not, oldest first."""
     found = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
     return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
 
 
 def newest_complete_checkpoint(output_dir: Path) -> Path | None:
-    """The newest checkpoint that is whole, None where there is none."""
+    """The newest complete checkpoint, or None."""
     complete = [path for path in checkpoints(output_dir) if is_complete(path)]
     return complete[-1] if complete else None
 
 
 def best_was_chosen_by(folder: Path, metric: str) -> bool:
-    """Whether it was by this metric, such as `score`, that the best checkpoint up to a whole one
-    was chosen; also where none was chosen yet."""
+    """Whether this metric, e.g. `score`, chose the best checkpoint, or there is none yet."""
     state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
     at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
     found = [log.get(f"eval_{metric}") for log in at_best]
     return state.best_metric is None or state.best_metric in found
+
+
+def find_checkpoint(run: RunArguments) -> str | None:
+    """The checkpoint to resume from; None to start from the beginning.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, incomplete, or its best one was chosen by
+            another metric; or the run folder holds an earlier run's checkpoints.
+    """
+    asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"output_dir should be a folder. Found the file {output_dir}.")
+    if not run.training.do_train or run.training.do_inspect:
+        return None
+    if asked in (None, "false", "False"):
+        if checkpoints(output_dir) and not run.training.overwrite_output_dir:
+            raise ValueError(
+                f"{output_dir} holds checkpoints of an earlier run. Go on with it by "
+                "--resume_from_checkpoint, replace it by --overwrite_output_dir, or name another."
+            )
+        return None
+    if asked in ("true", "True"):
+        checkpoint = newest_complete_checkpoint(output_dir)
+    else:
+        checkpoint = Path(asked)
+        if not checkpoint.is_dir():
+            raise FileNotFoundError(f"No checkpoint {asked}.")
+        if not is_complete(checkpoint):
+            raise ValueError(f"Checkpoint {asked} should be whole. Found one that broke off.")
+    if checkpoint is None:
+        logger.warning(
+            "No complete checkpoint in %s: training starts from the beginning.", output_dir
+        )
+        return None
+    metric = run.training.metric_for_best_model
+    if metric is not None and not best_was_chosen_by(checkpoint, metric.removeprefix("eval_")):
+        raise ValueError(
+            "metric_for_best_model should match the metric of the run being resumed from "
+            f"{checkpoint}. Found {metric!r}."
+        )
+    return str(checkpoint)

@@ -1,8 +1,8 @@
-"""What frozen lower layers answer to the training rows, computed once and kept on the disk.
+"""The hidden states of frozen lower layers for the training rows, computed once, kept on disk.
 
-With nothing to learn and no dropout a layer answers the same rows with the same hidden states in
-every epoch. So the layers up to the highest frozen one need not run in training: they give out what
-that one answered. The embeddings still run, which costs next to nothing; so does whatever else an
+A layer with nothing to learn and no dropout gives the same rows the same hidden states in every
+epoch. So the layers up to the highest frozen one need not run in training: they return its stored
+hidden states. The embeddings still run, which costs next to nothing, and so does anything else an
 encoder does around its layers.
 """
 
@@ -26,7 +26,7 @@ from multitask_encoder.modeling.batching import length_batches, pad
 
 from .encoder_layers import layer_stack
 
-logger = logging.getLogger("run_multitask.training")
+logger = logging.getLogger("multitask_encoder.training")
 
 
 @contextmanager
@@ -39,34 +39,29 @@ def cached_layers(
     max_tokens: int,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Iterator[None]:
-    """Within this context the lowest layers run in evaluation only; for training rows they give out
-    what they answered as it was entered.
+    """Within this context the lowest layers run in evaluation only; for training rows they return
+    the hidden states computed on entering it.
 
-    The file in `folder` loses its name as soon as all processes of a machine have it open, so that
-    it is gone when they are, however they end.
+    The file in `folder` is unlinked as soon as all processes of a machine have it open, so it is
+    gone when they end, however they end.
 
     Args:
-        model (`MultiTaskModel`): the one to be trained.
-        num_layers (`int`): at least 1; those layers, and the embeddings, are frozen.
-        dataset (`Dataset`): rows with `input_ids`, all that there are in training.
-        padding_id (`int`): what the collator puts between them.
-        folder (`Path`): where there is room.
-        max_tokens (`int`): of a batch, padding included.
+        model (`MultiTaskModel`): the model to train.
+        num_layers (`int`): number of lowest layers, at least 1; they and the embeddings are frozen.
+        dataset (`Dataset`): all training rows, with `input_ids`.
+        padding_id (`int`): the collator's padding token.
+        folder (`Path`): a folder on a disk with enough room.
+        max_tokens (`int`): most tokens in a batch, padding included.
         autocast (`Callable`, *optional*): the context that training runs the model in.
 
     Raises:
-        ValueError: layers that answer in a form of their own, or too little room on the disk.
+        ValueError: the layers return something else, or the disk is too full.
     """
     layers = list(layer_stack(model.encoder)[:num_layers])
     run = partial(_run, model.encoder, layers[-1], autocast)
     answer = run(*pad([[padding_id] * 2], padding_id))
     others = (None,) * (len(answer) - 1) if isinstance(answer, tuple) else None
-    form = _hidden_states(answer)
-    if form is None or form.shape != (1, 2, form.shape[-1]):
-        raise ValueError(
-            "cache_frozen_layers needs layers that answer hidden states of shape (batch_size, "
-            f"seq_len, hidden_size). Found others in {type(model.encoder).__name__}."
-        )
+    form = _checked_form(answer, model.encoder)
     places, num_tokens = _places(dataset)
     stored = _mapped_file(folder, (num_tokens, form.shape[-1]), form.dtype)
     _fill(stored, places, padding_id, max_tokens, run)
@@ -86,8 +81,19 @@ def cached_layers(
             del layer.forward
 
 
+def _checked_form(answer: torch.Tensor | tuple, encoder: nn.Module) -> torch.Tensor:
+    """The hidden states that a layer gives one row of two tokens."""
+    form = _hidden_states(answer)
+    if form is None or form.shape != (1, 2, form.shape[-1]):
+        raise ValueError(
+            "cache_frozen_layers needs layers that answer hidden states of shape (batch_size, "
+            f"seq_len, hidden_size). Found others in {type(encoder).__name__}."
+        )
+    return form
+
+
 class _StandIn:
-    """Answers for the layers while the model trains."""
+    """Returns stored hidden states in place of the layers while the model trains."""
 
     def __init__(
         self,
@@ -119,12 +125,12 @@ class _StandIn:
 
 
 def _key(ids: np.ndarray) -> bytes:
-    """A row's tokens: its hidden states depend on nothing else, so that rows need no numbers."""
+    """A row's tokens, which alone determine its hidden states: rows need no numbers."""
     return ids.astype(np.int32).tobytes()
 
 
 def _places(dataset: Dataset) -> tuple[dict[bytes, int], int]:
-    """Where each different row begins, in tokens, and how many tokens they are together."""
+    """Where each distinct row begins, in tokens, and how many tokens there are in all."""
     places: dict[bytes, int] = {}
     num_tokens = 0
     names = [name for name in ("input_ids", "others") if name in dataset.column_names]
@@ -164,7 +170,7 @@ def _run(
     input_ids: torch.Tensor,
     mask: torch.Tensor,
 ) -> torch.Tensor | tuple:
-    """What a layer of the encoder, evaluating, answers to rows that `pad` has padded."""
+    """The output of one layer of the encoder, in evaluation mode, for padded rows."""
     answers: list = []
     training = encoder.training
     encoder.eval()
@@ -175,7 +181,7 @@ def _run(
 
 
 def _hidden_states(answer: torch.Tensor | tuple) -> torch.Tensor | None:
-    """Some layers answer them alone, others as the first of several things."""
+    """The hidden states: a layer returns them alone or first in a tuple."""
     states = answer[0] if isinstance(answer, tuple) else answer
     return states if isinstance(states, torch.Tensor) else None
 

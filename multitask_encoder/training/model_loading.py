@@ -1,6 +1,6 @@
-"""What a run starts from: a pretrained encoder with new heads, or a finished model.
+"""Loads the model a run starts from: a pretrained encoder with new heads, or a finished model.
 
-Nothing is trained here; what can't be loaded is one clear OSError or ValueError.
+Whatever can't be loaded raises an OSError or ValueError with a one-line message.
 """
 
 from collections.abc import Iterable
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from multitask_encoder.arguments.run_arguments import RunArguments, TaskArguments
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
 from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
 
@@ -22,12 +24,12 @@ def load_model(
 
     Args:
         run (`RunArguments`): its `model` and `tasks`.
-        rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set; those of `train`
-            say which labels there are.
+        rows (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set; labels are
+            collected from `train`.
 
     Raises:
         OSError: there is no such encoder or model, or a file of it can't be read.
-        ValueError: a file of it is not as it should be, or a task has no labels.
+        ValueError: a file of it is invalid, or a task has no labels.
     """
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
@@ -59,8 +61,7 @@ def load_model(
 
 
 def _fields(run: RunArguments, keys: Iterable[str]) -> dict[str, Any]:
-    """Of the model's config these keys, and what else the run says: how long texts are read, and
-    what stands before each."""
+    """These fields of the model's config, with how the run reads long texts, and its prompt."""
     given: dict[str, Any] = {key: getattr(run.model, key) for key in keys}
     given |= {"stride": run.data.stride, "sentence_windows": run.data.sentence_windows}
     if run.model.prompt:
@@ -69,8 +70,8 @@ def _fields(run: RunArguments, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> list[Dataset]:
-    """Those that are trained on, and those that were cut off them: which labels there are must not
-    depend on where the cut was."""
+    """The training rows, and those cut off for other splits: the labels must not depend on the
+    cut."""
     cut_off = [
         rows[split][name]
         for name, source in run.datasets.items()
@@ -81,10 +82,9 @@ def _training_rows(run: RunArguments, rows: dict[str, dict[str, Dataset]]) -> li
 
 
 def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
-    """What of a task goes to the model's config."""
-    keys = ("type", "labels", "problem_type", "pooling", "loss", "dimensions")
-    given = {key: getattr(task, key) for key in keys}
-    if task.type == "token_classification":
+    """The task in the model's config."""
+    given = {key: getattr(task, key) for key in MODEL_KEYS}
+    if task.labels_tokens:
         given["labelling"] = run.data.labelling
     if task.problem_type == "regression":
         given["labels"] = task.labels or [name]
@@ -104,7 +104,7 @@ def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
 def _load_finished(
     run: RunArguments, tasks: dict[str, dict], known: MultiTaskConfig
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
-    # What the run does not say stays as it was.
+    # Fields that the run doesn't set stay as they were.
     given = {"pooling", "normalize", "head_dropout"} & run.given.keys()
     fields = _fields(run, given)
     if "prompts" in fields:
@@ -112,28 +112,19 @@ def _load_finished(
     config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
     if run.model.encoder_dropout is not None:
         config.set_encoder_dropout(run.model.encoder_dropout)
-    model, report = MultiTaskModel.from_pretrained(
+    model = load_finished_model(
         run.model.model,
+        new_tasks=[name for name in tasks if name not in known.tasks],
         config=config,
-        dtype="float32",
         attn_implementation=run.model.attn_implementation,
-        output_loading_info=True,
     )
-    new = tuple(f"heads.{name}." for name in tasks if name not in known.tasks)
-    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
-    if lost:
-        raise ValueError(f"{run.model.model}: its weights lack {', '.join(lost[:5])}.")
     return _load_tokenizer(run.model.model, None, model, run), model
 
 
 def _load_tokenizer(
     name_or_path: str, revision: str | None, model: MultiTaskModel, run: RunArguments
 ) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
+    tokenizer = load_tokenizer(name_or_path, revision)
     known, size = len(tokenizer), model.config.encoder_config.vocab_size
     if not len(tokenizer.all_special_tokens) < known <= size:
         raise ValueError(

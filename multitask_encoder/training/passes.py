@@ -1,4 +1,4 @@
-"""A batch in as many passes through the model as its memory needs."""
+"""Splits a batch into passes that fit in memory."""
 
 import torch
 
@@ -12,7 +12,7 @@ def split_batch(batch: dict, max_tokens: int) -> list[dict]:
 
     Args:
         batch (`dict`): from `MultiTaskCollator`.
-        max_tokens (`int`): at least 1, padding included; a row that has more is a batch of its own.
+        max_tokens (`int`): at least 1, padding included; a longer row is a batch of its own.
     """
     if batch["input_ids"].numel() <= max_tokens or "groups" in batch:
         return [batch]
@@ -21,7 +21,7 @@ def split_batch(batch: dict, max_tokens: int) -> list[dict]:
 
 
 def _taken(batch: dict, rows: list[int], width: int) -> dict:
-    """Those rows, with what is said of each token cut to so many."""
+    """These rows, with token columns cut to `width` tokens."""
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
         of_tokens = tensor.dim() == 2 and not tensor.is_floating_point()  # not several labels each

@@ -1,8 +1,8 @@
-"""The rows of a run: read, checked, cut into splits, tokenized; and what was found in them."""
+"""The data of a run: read, checked, cut into splits and tokenized."""
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,22 +26,59 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
 
-from .metrics import is_ranked, metric_names
 from .retention import add_targets
 
-logger = logging.getLogger("run_multitask.data")
+logger = logging.getLogger("multitask_encoder.data")
 
 # Split -> data set -> its rows.
 Rows = dict[str, dict[str, Dataset]]
 
 
+@dataclass
+class RunData:
+    """A run's data: `prepare_data` fills the first two fields, `tokenize_data` the rest.
+
+    Args:
+        rows (`dict[str, dict[str, Dataset]]`): good rows by split and data set.
+        bad (`list[dict]`): skipped rows, as `as_skipped` gives them.
+        windows (`dict[str, dict[str, Dataset]]`): model inputs by split and data set.
+        splits (`dict[str, Dataset | StreamedWindows]`): model inputs of all data sets together.
+        draws (`list[int]`, *optional*): training rows of each data set in an epoch; None for every
+            row once.
+    """
+
+    rows: Rows
+    bad: list[dict]
+    windows: Rows = field(default_factory=dict)
+    splits: dict[str, Dataset | StreamedWindows] = field(default_factory=dict)
+    draws: list[int] | None = None
+
+
+def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
+    """The run, with `only_task` alone where it is set, and its rows; raises what `load_rows` and
+    `keep_only_task` do."""
+    rows, bad = load_rows(run)
+    run, rows = keep_only_task(run, rows)
+    return run, RunData(rows, bad)
+
+
+def tokenize_data(
+    run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> None:
+    """Add model inputs to the data; raises what `preprocess_rows` and `epoch_draws` do."""
+    data.windows, bad = preprocess_rows(run, data.rows, tokenizer, model)
+    data.bad = data.bad + bad
+    data.splits = join_datasets(run, data.windows, tokenizer, model)
+    data.draws = epoch_draws(run, data.splits)
+
+
 def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
-    """Every good row of every data set; and the bad ones, where those are skipped.
+    """Every good row of every data set, and the skipped rows.
 
     Raises:
-        BadRows: rows that are not as they should be, unless those are skipped.
-        FileNotFoundError: a file or data set is not there.
-        ValueError: data or settings that are not as they should be.
+        BadRows: rows are invalid, and are not skipped.
+        FileNotFoundError: a file or data set is missing.
+        ValueError: data or settings are invalid.
     """
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
@@ -74,8 +111,7 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
 
 
 def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
-    """How many rows the run was trained and measured on, by the names that results have; of a
-    streamed split that is not known."""
+    """Rows per split that the run used, as `<prefix>_samples`; unknown for a streamed split."""
     asked = {
         "train": ("train", run.training.do_train),
         "validation": ("eval", run.training.do_eval),
@@ -89,13 +125,13 @@ def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
 
 
 def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
-    """The run with its `only_task` alone, and the rows of the data sets that label it; unless it
-    has one, both as they are.
+    """The run with its `only_task` alone, and the rows of the data sets that label it; without
+    `only_task`, both unchanged.
 
-    What comes before is that of all tasks, so that the rows of each split are too.
+    Rows are loaded and split for all tasks first, so that the splits are the same as theirs.
 
     Raises:
-        ValueError: those data sets lack a split that is needed.
+        ValueError: these data sets lack a split that the run needs.
     """
     task = run.model.only_task
     if task is None:
@@ -115,7 +151,7 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
 
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
-    """The tasks that a data set labels, with the columns where."""
+    """The tasks that a data set labels, with their columns."""
     return {
         task: {**vars(run.tasks[task]), "column": column} for task, column in source.columns.items()
     }
@@ -131,7 +167,7 @@ def _say(run: RunArguments, name: str, notes: list[str]) -> None:
 
 
 def _checked(rows: Rows, run: RunArguments) -> Rows:
-    """Rows for all that the run is to do."""
+    """The rows, if they have every split and column that the run needs."""
     for split, wanted in {
         "train": run.training.do_train,
         "validation": run.training.do_eval and not run.training.do_inspect,
@@ -144,15 +180,13 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             )
     train = rows.get("train", {}).values()
     for name, task in run.tasks.items() if run.training.do_train and train else ():
-        pairs = task.loss in ("cosent", "in_batch_negatives")
-        if pairs and not any(name in part.column_names for part in train):
+        if task.compares_texts and not any(name in part.column_names for part in train):
             raise ValueError(
                 f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
                 "text_column to the columns of a pair."
             )
     if run.training.do_train and all(
-        task.type == "sentence_embedding" and task.loss in ("retention", "none")
-        for task in run.tasks.values()
+        task.is_embedding and task.loss in ("retention", "none") for task in run.tasks.values()
     ):
         raise ValueError(
             "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
@@ -164,10 +198,10 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
 def preprocess_rows(
     run: RunArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> tuple[dict[str, dict[str, Dataset]], list[dict]]:
-    """The model inputs of each split and data set; and the bad rows, where those are skipped.
+    """The model inputs of each split and data set, and the skipped rows.
 
     Raises:
-        BadRows: rows that the model can't be trained or scored on, unless those are skipped.
+        BadRows: the model can't be trained or scored on some rows, and they are not skipped.
         ValueError: settings that don't fit the tokenizer.
     """
     prepared = {
@@ -193,7 +227,7 @@ def preprocess_rows(
 def join_datasets(
     run: RunArguments, windows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> dict[str, Dataset | StreamedWindows]:
-    """What each split of the run is trained and scored on: all data sets together."""
+    """Each split of the run, all data sets together."""
     splits: dict[str, Dataset | StreamedWindows] = {
         split: concatenate_datasets(list(parts.values())) for split, parts in windows.items()
     }
@@ -205,17 +239,12 @@ def join_datasets(
 
 
 def inspect(
-    run: RunArguments,
-    rows: Rows,
-    windows: Rows,
-    bad: list[dict],
-    tokenizer: PreTrainedTokenizerBase,
-    model: MultiTaskModel,
+    run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> dict:
-    """What is in the data, see data/inspection.py: `splits`, by title, `leaks`, and
+    """The contents of the data (see data/inspection.py): `splits` by title, `leaks`, and
     `labels_met_once`."""
     splits = {}
-    for split, parts in rows.items():
+    for split, parts in data.rows.items():
         for name, part in parts.items():
             settings = _settings(run, split, name, tokenizer, model)
             read = partial(
@@ -226,8 +255,8 @@ def inspect(
             title = _title(run, split, name)
             splits[title] = inspect_split(
                 part,
-                windows[split][name],
-                [row for row in bad if row["title"] == title],
+                data.windows[split][name],
+                [row for row in data.bad if row["title"] == title],
                 {task: model.config.tasks[task] for task in run.datasets[name].columns},
                 tokenizer,
                 read,
@@ -235,15 +264,15 @@ def inspect(
             )
     return {
         "splits": splits,
-        "leaks": find_leaks({split: list(parts.values()) for split, parts in rows.items()}),
+        "leaks": find_leaks({split: list(parts.values()) for split, parts in data.rows.items()}),
         "labels_met_once": labels_met_once(
-            list(rows.get("train", {}).values()), model.config.tasks
+            list(data.rows.get("train", {}).values()), model.config.tasks
         ),
     }
 
 
 def _settings(run, split, name, tokenizer, model) -> dict:
-    """What `preprocess` is told, beside the rows and the tokenizer."""
+    """Arguments of `preprocess` besides the rows and the tokenizer."""
     return {
         "tasks": model.config.tasks,
         "tokenize": tokenize,
@@ -261,7 +290,7 @@ def _settings(run, split, name, tokenizer, model) -> dict:
 def _stream(
     run: RunArguments, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> StreamedWindows:
-    """The training rows of all data sets, read and tokenized when they are needed."""
+    """The training rows of all data sets, read and tokenized on demand."""
     skips = run.data.on_bad_row == "skip"
     return StreamedWindows(
         [
@@ -283,7 +312,7 @@ def _weight(run: RunArguments, source: DataSource) -> float:
 
 
 def check_streaming(run: RunArguments) -> None:
-    """Refuse what needs to know all rows before the first is read."""
+    """Refuse settings that need all rows before the first is read."""
     if not run.data.streaming or not run.training.do_train:
         return
     if run.training.max_steps < 1:
@@ -309,7 +338,7 @@ def check_streaming(run: RunArguments) -> None:
                 f"The retention loss of task {name!r} needs all rows before training: set its loss "
                 "to none, or streaming to false."
             )
-        known = task.type == "sentence_embedding" or task.problem_type == "regression"
+        known = task.is_embedding or task.problem_type == "regression"
         if not known and task.labels is None and run.model.model is None:
             raise ValueError(
                 f"streaming needs the `labels` of task {name!r}: they can't be collected before."
@@ -321,38 +350,11 @@ def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
     return {name: list(source.columns) for name, source in run.datasets.items()}
 
 
-def evaluated_metrics(
-    tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
-) -> list[str]:
-    """The metrics that an evaluation of these rows gives, without the prefix of the split."""
-    found = {
-        name: [
-            task
-            for task in labelled[name]
-            if task in rows.column_names and any(label is not None for label in rows[task])
-        ]
-        for name, rows in validation.items()
-    }
-    known = {task for names in found.values() for task in names}
-    tasks = {name: task for name, task in tasks.items() if name in known}
-    of_tasks = metric_names(tasks, {})
-    absent = [f"{name}_" for name in labelled if not found.get(name)]
-    # Values in an order are never just right; and without labels nothing is.
-    judged = {name for name, task in tasks.items() if not is_ranked(task)}
-    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
-    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
-    return [
-        name
-        for name in metric_names(tasks, labelled)
-        if (name in of_tasks or not name.startswith(tuple(absent))) and name not in without
-    ]
-
-
 def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | None:
-    """How many training rows of each data set make up an epoch; None where that is every row once.
+    """Training rows of each data set in an epoch; None for every row once.
 
     Raises:
-        ValueError: weights or a temperature out of their range.
+        ValueError: weights or a temperature are out of range.
     """
     if "train" not in splits or run.data.streaming or run.data.mixing == "proportional":
         return None
@@ -366,7 +368,7 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
 
 
 def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
-    """What was done to the rows of a split, a line for each thing worth saying."""
+    """What preprocessing did to the rows of a split, one line each."""
     total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
     repairs = sum(rows["repairs"])
     places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
@@ -398,14 +400,14 @@ def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
 def _good_rows(
     run: RunArguments, titles: list[tuple[str, Dataset]]
 ) -> tuple[list[Dataset], list[dict]]:
-    """Refuse or skip bad rows as the run says. Inspection lists them."""
+    """Refuse or skip bad rows as the run says; inspection lists them."""
     return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
 
 
 def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Begin the file of bad rows anew with what is skipped before training or evaluation, and say
-    how many rows it is. What an earlier run of the same kind skipped goes."""
-    if not run.training.should_save:
+    """Start the file of bad rows anew with the rows skipped before training or evaluation, and log
+    how many there are. Inspection leaves the file alone."""
+    if not run.training.should_save or run.training.do_inspect:
         return
     path = _bad_rows_file(run)
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where the sentence embedding is to stay: the vectors of the encoder that training begins with."""
+"""The target of the retention loss: the sentence embeddings before training."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from multitask_encoder.data.caching import fingerprint
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 
-MAX_TOKENS = 16384  # that are embedded at once
+MAX_TOKENS = 16384  # in a batch
 ROWS_AT_ONCE = 5000
 
 
@@ -18,17 +18,15 @@ def add_targets(
     splits: dict[str, Dataset], model: MultiTaskModel, padding_id: int, device: torch.device
 ) -> dict[str, Dataset]:
     """Preprocessed rows with a column `<task>.target` for every task whose loss is `retention`: the
-    unit vector that the model, which is not trained yet, gives the row's first text, `hidden_size`
-    numbers in float32.
+    unit vector of the row's first text before training, `hidden_size` numbers in float32.
 
-    It is computed once: another run that begins with the same weights and rows takes it from the
-    cache.
+    The vectors are cached: another run with the same initial weights and rows reuses them.
 
     Args:
         splits (`dict[str, Dataset]`): preprocessed rows.
-        model (`MultiTaskModel`): as training begins with it.
-        padding_id (`int`): what stands between token ids of different length.
-        device (`torch.device`): where to compute.
+        model (`MultiTaskModel`): the model before training.
+        padding_id (`int`): the padding token.
+        device (`torch.device`): the device to compute on.
     """
     names = [name for name, task in model.config.tasks.items() if task.get("loss") == "retention"]
     if not names:
@@ -76,8 +74,8 @@ def embed(input_ids: list[list[int]], model: MultiTaskModel, padding_id: int) ->
     batches = length_batches([len(ids) for ids in input_ids], MAX_TOKENS)
     for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
         ids, mask = pad([input_ids[row] for row in batch], padding_id)
-        found = model(
+        outputs = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), tasks=[]
         )
-        vectors[batch] = F.normalize(found.sentence_embedding.float(), dim=-1).cpu()
+        vectors[batch] = F.normalize(outputs.sentence_embedding.float(), dim=-1).cpu()
     return vectors

@@ -57,7 +57,7 @@ class MultiTaskTrainer(Trainer):
     are whole.
 
     Args (besides those of `transformers.Trainer`; data sets come from
-    `multitask_encoder.data.preprocessing.preprocess`, or are `multitask_encoder.data.streaming.StreamedWindows` for training):
+    `data.preprocessing.preprocess`, or are `data.streaming.StreamedWindows` for training):
         datasets (`dict[str, list[str]]`, *optional*): the data sets behind the rows' column
             `dataset`, in order, and the tasks that each labels. Of several each has its metrics.
         draws (`list[int]`, *optional*): how many training rows of each make up an epoch. By default

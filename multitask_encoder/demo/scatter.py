@@ -1,4 +1,4 @@
-"""Embeddings on a plane: near points are texts that the model takes for alike."""
+"""Embeddings as points on a plane: texts that the model finds similar are near each other."""
 
 from collections import Counter
 from html import escape
@@ -8,14 +8,30 @@ import numpy as np
 import plotly.graph_objects as go
 from sklearn.decomposition import PCA
 
-# Told apart by people who see few colours, on white and on black (after Okabe and Ito 2008).
+# Distinct for colour-blind people, on white and on black (after Okabe and Ito 2008).
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#A6761D"]
 OTHERS, GREY = "others", "#888888"
 LINE, LONGEST, LONGEST_NAME = 50, 300, 30  # characters of a line, a hover text, a legend's name
+LAYOUT = {
+    "xaxis": {"visible": False},
+    "yaxis": {"visible": False},
+    "legend": {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top", "itemclick": False},
+    "margin": {"l": 8, "r": 8, "t": 48, "b": 8},
+    "height": 420,
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"color": GREY, "family": "system-ui, sans-serif"},
+    "modebar": {
+        "bgcolor": "rgba(0,0,0,0)",
+        "color": GREY,
+        "remove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
+    },
+    "dragmode": False,  # else a finger that scrolls the page draws a box
+}
 
 
 def on_a_plane(embeddings: np.ndarray) -> np.ndarray:
-    """Their two principal components, of shape `(num_texts, 2)`; zeros where there are none."""
+    """Their first two principal components, of shape `(num_texts, 2)`; 0 for a missing one."""
     points = np.zeros((len(embeddings), 2))
     components = min(2, *embeddings.shape)
     if np.ptp(embeddings, axis=0).any():
@@ -26,15 +42,15 @@ def on_a_plane(embeddings: np.ndarray) -> np.ndarray:
 def figure(
     points: np.ndarray, texts: list[str], answers: list[str] | list[float], shown: list[int]
 ) -> go.Figure:
-    """A point per text, coloured by what a task answers.
+    """A point per text, coloured by a task's answers.
 
     Args:
         points (`np.ndarray` of shape `(num_texts, 2)`).
-        texts (`list[str]`): shown beside a point that is pointed at.
-        answers (`list[str]` or `list[float]`): of each text its label, or the value of a
-            regression. Of more labels than there are colours, the rarest share one.
-        shown (`list[int]`): which texts have a point. The others count for the colours, which
-            don't change by leaving some out.
+        texts (`list[str]`): shown when the pointer is on a point.
+        answers (`list[str]` or `list[float]`): each text's label, or its value for a regression. If
+            there are more labels than colours, the rarest share one.
+        shown (`list[int]`): the texts that get a point. The others still count for the colours,
+            which stay the same when some are left out.
     """
     chart = go.Figure()
     if isinstance(answers[0], str):
@@ -57,24 +73,7 @@ def figure(
             "colorbar": {"thickness": 12, "outlinewidth": 0},
         }
         _add(chart, points, texts, answers, shown, marker, "")
-    chart.update_layout(
-        xaxis={"visible": False},
-        yaxis={"visible": False},
-        showlegend=isinstance(answers[0], str),
-        legend={"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top", "itemclick": False},
-        margin={"l": 8, "r": 8, "t": 48, "b": 8},
-        height=420,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": GREY, "family": "system-ui, sans-serif"},
-        modebar={
-            "bgcolor": "rgba(0,0,0,0)",
-            "color": GREY,
-            "remove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
-        },
-        dragmode=False,  # else a finger that scrolls the page draws a box
-    )
-    return chart
+    return chart.update_layout(LAYOUT, showlegend=isinstance(answers[0], str))
 
 
 def _add(chart, points, texts, answers, rows, marker, name) -> None:
@@ -96,5 +95,5 @@ def _hover(text: str, answer: str | float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Plotly takes texts for HTML of its own."""
+    """Escaped: Plotly renders some HTML in texts."""
     return escape(text, quote=False)

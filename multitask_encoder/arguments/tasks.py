@@ -1,0 +1,128 @@
+"""The keys of a task."""
+
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from multitask_encoder.data.label_schemes import OVERLAPS, SCHEMES
+from multitask_encoder.modeling.configuration_multitask import (
+    EMBEDDING_LOSSES,
+    POOLING_NAMES,
+    PROBLEM_TYPES,
+    TASK_TYPES,
+)
+
+SENTENCES, TOKENS, EMBEDDING = TASK_TYPES
+
+
+def _key(
+    says: str,
+    choices: tuple[str, ...] = (),
+    of_type: str | None = None,
+    in_model: bool = False,
+) -> dict[str, Any]:
+    """A key: its help and allowed values, the one task type it is for, and whether it goes to the
+    model's config."""
+    return {"help": says, "choices": choices, "of_type": of_type, "in_model": in_model}
+
+
+@dataclass
+class TaskArguments:
+    """One task: where its labels are, how they are read, and what the model learns from them."""
+
+    type: str = field(metadata=_key("What it labels.", choices=TASK_TYPES, in_model=True))
+    column: str | None = field(
+        default=None,
+        metadata=_key("Column of the labels, or of pairs' scores. Default: the task's name."),
+    )
+    labels: list[str] | None = field(
+        default=None,
+        metadata=_key("All labels, in order. Default: those of the training rows.", in_model=True),
+    )
+    problem_type: str | None = field(
+        default=None,
+        metadata=_key(
+            "One label, several, or numbers. Default: single_label_classification.",
+            choices=PROBLEM_TYPES,
+            in_model=True,
+        ),
+    )
+    pooling: str | None = field(
+        default=None,
+        metadata=_key(
+            "How the head pools token vectors. Default: as the model does.",
+            choices=POOLING_NAMES,
+            of_type=SENTENCES,
+            in_model=True,
+        ),
+    )
+    weight: float = field(
+        default=1.0, metadata=_key("Factor of the task's loss, at least 0.", in_model=True)
+    )
+    tag_scheme: str = field(
+        default="auto",
+        metadata=_key("Scheme of the tags.", choices=("auto", *SCHEMES), of_type=TOKENS),
+    )
+    on_broken_tags: str = field(
+        default="repair",
+        metadata=_key(
+            "Repair or refuse tags that break their scheme.",
+            choices=("repair", "refuse"),
+            of_type=TOKENS,
+        ),
+    )
+    overlap: str = field(
+        default="refuse",
+        metadata=_key("How to treat overlapping spans.", choices=OVERLAPS, of_type=TOKENS),
+    )
+    label_map: dict[str, str | None] | None = field(
+        default=None, metadata=_key("New names of labels; null drops a label.")
+    )
+    loss: str | None = field(
+        default=None,
+        metadata=_key(
+            "What the embedding learns. Default: retention.",
+            choices=EMBEDDING_LOSSES,
+            of_type=EMBEDDING,
+            in_model=True,
+        ),
+    )
+    dimensions: list[int] | None = field(
+        default=None,
+        metadata=_key(
+            "Shorter embeddings to train as well: how many leading numbers each keeps.",
+            of_type=EMBEDDING,
+            in_model=True,
+        ),
+    )
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether the task trains or keeps the sentence embedding and has no head."""
+        return self.type == EMBEDDING
+
+    @property
+    def labels_tokens(self) -> bool:
+        """Whether the task labels tokens."""
+        return self.type == TOKENS
+
+    @property
+    def compares_texts(self) -> bool:
+        """Whether its loss needs rows of several texts."""
+        return self.loss in ("cosent", "in_batch_negatives")
+
+    def default_column(self, name: str) -> str | None:
+        """Column of the labels unless the data set names another; None where it needs none."""
+        if self.is_embedding and self.loss != "cosent":
+            return self.column
+        return self.column or name
+
+
+TASK_FIELDS: dict[str, Field] = {key.name: key for key in fields(TaskArguments)}
+# The model's config checks its own keys; rows are read by these before there is a model.
+CHOSEN_BEFORE_LOADING = [
+    name
+    for name, key in TASK_FIELDS.items()
+    if key.metadata["choices"]
+    and (name in ("type", "problem_type") or not key.metadata["in_model"])
+]
+MODEL_KEYS = [name for name, key in TASK_FIELDS.items() if key.metadata["in_model"]]

@@ -1,0 +1,66 @@
+"""Checks of a run that need its model, before its texts are tokenized."""
+
+from datasets import Dataset
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.modeling import MultiTaskModel
+
+from .freezing import check_freezing
+from .metrics import is_ranked, metric_names
+from .prepare_data import Rows, labelled_tasks
+
+
+def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:
+    """Refuse what would fail only in training.
+
+    Raises:
+        ValueError: a metric, or what is to be frozen, is not there.
+    """
+    check_best_metric(run, model, rows)
+    if run.training.do_train and not run.training.do_inspect:
+        check_freezing(model, run.training, run.data.streaming)
+
+
+def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:
+    """Refuse a metric that the first evaluation, after a whole epoch, would not find."""
+    everything = metric_names(model.config.tasks, labelled_tasks(run))
+    twice = [name for name in everything if everything.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"Names of tasks and data sets should not give one metric twice: {twice[0]}."
+        )
+    metric = run.training.metric_for_best_model
+    if not run.training.do_train or run.training.do_inspect or "validation" not in rows:
+        return
+    known = evaluated_metrics(model.config.tasks, labelled_tasks(run), rows["validation"])
+    if metric is not None and metric.removeprefix("eval_") not in known:
+        raise ValueError(
+            f"metric_for_best_model should be one of {', '.join(known)}. Found {metric!r}."
+        )
+
+
+def evaluated_metrics(
+    tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
+) -> list[str]:
+    """The metrics that an evaluation of these rows gives, without the prefix of the split."""
+    found = {
+        name: [
+            task
+            for task in labelled[name]
+            if task in rows.column_names and any(label is not None for label in rows[task])
+        ]
+        for name, rows in validation.items()
+    }
+    known = {task for names in found.values() for task in names}
+    tasks = {name: task for name, task in tasks.items() if name in known}
+    of_tasks = metric_names(tasks, {})
+    absent = [f"{name}_" for name in labelled if not found.get(name)]
+    # Values in an order are never just right; and without labels nothing is.
+    judged = {name for name, task in tasks.items() if not is_ranked(task)}
+    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
+    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
+    return [
+        name
+        for name in metric_names(tasks, labelled)
+        if (name in of_tasks or not name.startswith(tuple(absent))) and name not in without
+    ]

@@ -1,0 +1,288 @@
+"""Exports of annotation tools in, raw rows out."""
+
+import json
+
+import pytest
+from reading import rows_of, span
+
+# doccano
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        (
+            {"label": [[0, 2, "ORG"], [3, 4, "LOC"]]},
+            {"label": [span(0, 2, "ORG"), span(3, 4, "LOC")]},
+        ),
+        ({"labels": [[0, 2, "ORG"]], "id": 7}, {"labels": [span(0, 2, "ORG")], "id": 7}),
+        ({"label": []}, {"label": []}),
+        ({"label": ["x"]}, {"label": ["x"]}),
+        ({"label": ["x", "y"], "Comments": []}, {"label": ["x", "y"], "Comments": []}),
+        (
+            {
+                "entities": [{"id": 1, "label": "X", "start_offset": 0, "end_offset": 2}],
+                "relations": [{"id": 2, "from_id": 1, "to_id": 1, "type": "is"}],
+            },
+            {
+                "entities": [span(0, 2, "X")],
+                "relations": [{"id": 2, "from_id": 1, "to_id": 1, "type": "is"}],
+            },
+        ),
+        (
+            {"cats": ["ask"], "entities": [[0, 2, "X"]]},
+            {"cats": ["ask"], "entities": [span(0, 2, "X")]},
+        ),
+    ],
+)
+def test_exports_of_doccano(record, row, read):
+    assert read(json.dumps({"text": "EU x"} | record), "doccano") == [
+        ("line 1", {"text": "EU x"} | row)
+    ]
+    assert read(json.dumps([{"text": "EU x"} | record]), "doccano") == [
+        ("row 1", {"text": "EU x"} | row)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[0, 2]], "'label' should have spans of start, end and label. Found [0, 2]."),
+        ([[0, 1, "X"], "y"], "'label' should have spans of start, end and label. Found 'y'."),
+        (
+            [{"start_offset": 0, "label": "X"}],
+            "'label' should have spans of start, end and label. "
+            "Found {'start_offset': 0, 'label': 'X'}.",
+        ),
+    ],
+)
+def test_broken_spans_of_doccano_are_a_problem(labels, message, read):
+    lines = [{"text": "EU", "label": labels}, {"text": "EU", "label": []}]
+    assert read("\n".join(map(json.dumps, lines)), "doccano") == [
+        ("line 1", message), ("line 2", lines[1])
+    ]  # fmt: skip
+
+
+# Label Studio
+
+
+def result(name: str, kind: str, **value) -> dict:
+    return {"id": "a1", "from_name": name, "to_name": "text", "type": kind, "value": value}
+
+
+def task(*results: dict, text: str = "Bonn am Rhein", **others) -> dict:
+    annotation = {"id": 1, "was_cancelled": False, "result": list(results)}
+    return {"id": 1, "data": {"text": text}, "annotations": [annotation], **others}
+
+
+BONN = result("ner", "labels", start=0, end=4, text="Bonn", labels=["LOC"])
+
+
+@pytest.mark.parametrize(
+    ("results", "columns"),
+    [
+        ([BONN], {"ner": [span(0, 4, "LOC")]}),
+        (
+            [
+                result("ner", "labels", start=8, end=13, labels=["LOC", "RIVER"]),
+                {"type": "relation", "from_id": "a1", "to_id": "a1", "direction": "right"},
+                result("parts", "labels", start=0, end=4, text="Bonn", labels=["NAME"]),
+                BONN,
+            ],
+            {
+                "ner": [span(8, 13, "LOC"), span(8, 13, "RIVER"), span(0, 4, "LOC")],
+                "parts": [span(0, 4, "NAME")],
+            },
+        ),
+        ([result("topic", "choices", choices=["x"])], {"topic": "x"}),
+        ([result("topic", "choices", choices=["x", "y"])], {"topic": ["x", "y"]}),
+        (
+            [result("stars", "rating", rating=4), result("size", "number", number=1.5)],
+            {"stars": 4, "size": 1.5},
+        ),
+        ([], {}),
+    ],
+)
+def test_exports_of_label_studio(results, columns, read):
+    assert read(json.dumps([task(*results)]), "label_studio") == [
+        ("row 1", {"text": "Bonn am Rhein", **columns})
+    ]
+
+
+def test_what_is_cancelled_or_predicted_is_not_read(read):
+    cancelled = {"id": 2, "was_cancelled": True, "result": [BONN]}
+    prediction = {"id": 3, "result": [BONN]}
+    both = task(BONN, predictions=[prediction])
+    both["annotations"].append(cancelled)
+    tasks = [
+        task(annotations=[cancelled], predictions=[prediction]),
+        task(annotations=[]),
+        {"data": {"text": "Bonn am Rhein"}},
+        both,
+    ]
+    text = {"text": "Bonn am Rhein"}
+    assert rows_of(read(json.dumps(tasks), "label_studio")) == [
+        text, text, text, text | {"ner": [span(0, 4, "LOC")]}
+    ]  # fmt: skip
+
+
+def test_annotated_texts_without_spans_have_none(read):
+    topic = result("topic", "choices", choices=["x"])
+    tasks = [task(topic), task(BONN), task(annotations=[])]
+    text = {"text": "Bonn am Rhein"}
+    assert rows_of(read(json.dumps(tasks), "label_studio")) == [
+        text | {"topic": "x", "ner": []},
+        text | {"ner": [span(0, 4, "LOC")]},
+        text,
+    ]
+
+
+def test_the_text_may_be_any_field_and_lack_line_breaks(read):
+    labels = result("ner", "labels", start=1, end=4, text="ab", labels=["X"])
+    tasks = [{"data": {"id": "7", "body": "-a\nb-", "n": 1}, "annotations": [{"result": [labels]}]}]
+    assert rows_of(read(json.dumps(tasks), "label_studio")) == [
+        {"id": "7", "body": "-a\nb-", "n": 1, "ner": [span(1, 4, "X")]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        (
+            {"label": [{"start": 0, "end": 4, "text": "Bonn", "labels": ["LOC", "X"]}]},
+            {"label": [span(0, 4, "LOC"), span(0, 4, "X")]},
+        ),
+        ({"sentiment": "Positive"}, {"sentiment": "Positive"}),
+        ({"topics": {"choices": ["x", "y"]}}, {"topics": ["x", "y"]}),
+        ({"topics": [{"choices": ["x", "y"]}]}, {"topics": ["x", "y"]}),
+        (
+            {"stars": [{"rating": 4}], "size": [{"number": 2}]},
+            {"stars": 4, "size": 2},
+        ),
+        ({"lead_time": 1.5, "tags": ["a"]}, {"lead_time": 1.5, "tags": ["a"]}),
+    ],
+)
+def test_minimal_exports_of_label_studio(record, row, read):
+    assert read(json.dumps([{"text": "Bonn"} | record]), "label_studio") == [
+        ("row 1", {"text": "Bonn"} | row)
+    ]
+
+
+def test_annotated_minimal_texts_without_spans_have_none(read):
+    spans = [{"start": 0, "end": 1, "labels": ["X"]}]
+    rows: list[dict] = [
+        {"text": "a", "annotation_id": 1},
+        {"text": "a", "annotation_id": None},
+        {"text": "a", "annotation_id": 2, "ner": spans},
+    ]
+    assert rows_of(read(json.dumps(rows), "label_studio")) == [
+        rows[0] | {"ner": []},
+        rows[1],
+        rows[2] | {"ner": [span(0, 1, "X")]},
+    ]
+
+
+TWICE = task(BONN)
+TWICE["annotations"] *= 2
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (3, "should be a JSON object. Found 3."),
+        (TWICE, "should have one annotation. Found 2: keep one of them."),
+        (
+            task(result("note", "textarea", text=["x"])),
+            "'note' should be of type labels, choices, rating or number. Found 'textarea'.",
+        ),
+        (
+            task(result("topic", "choices", choices=["x"], start=0, end=4)),
+            "'topic' should be choices of the text. Found it of a part of it.",
+        ),
+        (
+            task(BONN, text="\U0001f600Bonn"),
+            "'ner' should have 'Bonn' from character 0 to 4. Found '\U0001f600Bon'.",
+        ),
+        (
+            {"text": "-Bonn", "ner": [{"start": 0, "end": 4, "text": "Bonn", "labels": ["X"]}]},
+            "'ner' should have 'Bonn' from character 0 to 4. Found '-Bon'.",
+        ),
+        (
+            {"data": {}, "annotations": [{}]},
+            "should be a task as Label Studio exports it. Found {'data': {}, 'annotations': [{}]}.",
+        ),
+        (
+            {"data": {}, "annotations": [{"result": [3]}]},
+            "should be a task as Label Studio exports it. "
+            "Found {'data': {}, 'annotations': [{'result': [3]}]}.",
+        ),
+    ],
+)
+def test_a_broken_task_is_a_problem(record, message, read):
+    good = {"text": "Bonn am Rhein", "ner": [span(0, 4, "LOC")]}
+    assert read(json.dumps([task(BONN), record, task(BONN)]), "label_studio") == [
+        ("row 1", good),
+        ("row 2", message),
+        ("row 3", good),
+    ]
+
+
+# spaCy
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        (["a b", {"entities": [[0, 1, "X"]]}], {"entities": [span(0, 1, "X")]}),
+        (["a b", {"cats": {"x": 1.0, "y": 0.0, "z": 0.5}}], {"cats": ["x", "z"]}),
+        (
+            ["a b", {"cats": {"x": True, "y": False}, "entities": []}],
+            {"cats": ["x"], "entities": []},
+        ),
+        (["a b", {"cats": {}}], {"cats": []}),
+        (["a b", {}], {}),
+        ({"text": "a b", "entities": [[0, 1, "X"]]}, {"entities": [span(0, 1, "X")]}),
+        (
+            {"text": "a b", "spans": [span(0, 1, "X")], "id": 7},
+            {"spans": [span(0, 1, "X")], "id": 7, "entities": [span(0, 1, "X")]},
+        ),
+        (
+            {"text": "a b", "ents": [span(0, 1, "X")], "tokens": [{"id": 0}], "cats": {"x": 1}},
+            {"ents": [span(0, 1, "X")], "entities": [span(0, 1, "X")], "cats": ["x"]},
+        ),
+    ],
+)
+def test_data_of_spacy(record, row, read):
+    row = {"text": "a b", **row}
+    assert read(json.dumps([record, record]), "spacy") == [("row 1", row), ("row 2", row)]
+    lines = f"{json.dumps(record)}\n{json.dumps(record)}\n"
+    for name in ("x.json", "x.jsonl"):
+        assert read(lines, "spacy", name) == [("line 1", row), ("line 2", row)]
+
+
+NO_SPACY = 'should be ["text", {"entities": ...}] or an object with a text.'
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"x": 1}, f"{NO_SPACY} Found {{'x': 1}}."),
+        ({"text": None}, f"{NO_SPACY} Found {{'text': None}}."),
+        (["a"], f"{NO_SPACY} Found ['a']."),
+        (["a", {"entities": {}}], "'entities' should be a list of spans. Found {}."),
+        (
+            ["a", {"entities": [[0, 1]]}],
+            "'entities' should have spans of start, end and label. Found [0, 1].",
+        ),
+        (["a", {"cats": ["x"]}], "'cats' should be an object of numbers. Found ['x']."),
+        (["a", {"cats": {"x": "y"}}], "'cats' should be an object of numbers. Found {'x': 'y'}."),
+    ],
+)
+def test_broken_data_of_spacy_is_a_problem(record, message, read):
+    good = {"text": "a", "cats": ["x"]}
+    records = [["a", {"cats": {"x": 1}}], record, {"text": "a", "cats": {"x": 1}}]
+    assert read(json.dumps(records), "spacy") == [
+        ("row 1", good),
+        ("row 2", message),
+        ("row 3", good),
+    ]

@@ -1,0 +1,219 @@
+"""CSV, TSV, Parquet and Arrow in, raw rows out."""
+
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from reading import read_all, refusal, rows_of, span
+
+from multitask_encoder.data.readers import (
+    named_classes,
+)
+
+# CSV and TSV
+
+
+def test_values_of_a_table_are_as_they_are_written(read):
+    assert read('\ufefftext,n\nNA,007\n" a",\n"x, ""y""\r\nz",1e5\r\n\r\n,""\n', "csv") == [
+        ("line 2", {"text": "NA", "n": "007"}),
+        ("line 3", {"text": " a", "n": ""}),
+        ("line 4", {"text": 'x, "y"\r\nz', "n": "1e5"}),
+        ("line 7", {"text": "", "n": ""}),
+    ]
+    assert read("n\ttext\n1\ta, b", "tsv") == [("line 2", {"n": "1", "text": "a, b"})]
+
+
+def test_a_text_may_be_longer_than_the_csv_module_thinks(read):
+    assert rows_of(read(f"text\n{'x' * 200_000}\n", "csv")) == [{"text": "x" * 200_000}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a", "should have 2 fields. Found 1: ['a']."),
+        ("a,b,c", "should have 2 fields. Found 3: ['a', 'b', 'c']."),
+        (b"a,\xe9", "should be UTF-8. Found b'a\\xe9'."),
+    ],
+)
+def test_a_broken_line_of_a_table_is_a_problem(line, message, read):
+    line = line if isinstance(line, bytes) else line.encode()
+    good = {"text": "a", "topic": "b"}
+    assert read(b'text,topic\n"a",b\n%s\na,b\n' % line, "csv") == [
+        ("line 2", good),
+        ("line 3", message),
+        ("line 4", good),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b,a\n1,2,3\n", "the columns should have different names. Found a, b, a."),
+        ('a,b\n1,2\n"1"x,2\n', "line 3: ',' expected after '\"'."),
+        ('a,b\n1,2\n1,"2\n3,4\n', "line 3: unexpected end of data."),
+        ("a,b\n1,2\0\n", "line 2: should be text. Found a null byte."),
+        ("a,b\n1,2\n".encode("utf-16"), "line 1: should be text. Found a null byte."),
+        (b"\xe9,b\n1,2\n", "should be UTF-8. Found b'\\xe9b'."),
+    ],
+)
+def test_a_table_that_can_not_be_read_is_refused(content, message, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "x.csv").write_bytes(content)
+    assert refusal(tmp_path / "x.csv", "csv") == message
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1))
+def test_what_the_csv_module_writes_is_read_back(rows):
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([("text", "topic"), *rows])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x")
+        path.write_bytes(written.getvalue().encode())
+        assert [tuple(row.values()) for row in rows_of(read_all(path, "csv"))] == rows
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(CELL, CELL), min_size=1), st.sampled_from(["\n", "\r\n"]))
+@example([('"To be', "1"), ('or not "', "0")], "\n")
+def test_cells_between_tabs_are_taken_as_they_are(rows, end):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x")
+        lines = "".join("\t".join(row) + end for row in [("text", "topic"), *rows])
+        path.write_bytes(lines.encode())
+        assert [tuple(row.values()) for row in rows_of(read_all(path, "tsv"))] == rows
+
+
+# Parquet and Arrow
+
+
+TYPES = ClassLabel(names=["ORG", "LOC"])
+FEATURES = Features(
+    {
+        "text": Value("string"),
+        "topic": ClassLabel(names=["sports", "tech"]),
+        "kinds": List(ClassLabel(names=["a", "b"])),
+        "entities": List({"start": Value("int32"), "end": Value("int32"), "label": TYPES}),
+        "number": Value("int64"),
+    }
+)
+WITH_IDS: list[dict] = [
+    {
+        "text": "x",
+        "topic": 1,
+        "kinds": [1, 0],
+        "entities": [{"start": 0, "end": 1, "label": 1}],
+        "number": 1,
+    },
+    {"text": "y", "topic": -1, "kinds": [], "entities": [], "number": -1},
+    {"text": None, "topic": None, "kinds": None, "entities": None, "number": None},
+]
+WITH_NAMES: list[dict] = [
+    WITH_IDS[0] | {"topic": "tech", "kinds": ["b", "a"], "entities": [span(0, 1, "LOC")]},
+    WITH_IDS[1] | {"topic": None},
+    WITH_IDS[2],
+]
+
+
+def write_arrow(table: pa.Table, path: Path, writer) -> None:
+    with writer(str(path), table.schema) as file:
+        file.write_table(table)
+
+
+WRITERS = {
+    "parquet": lambda rows, path: rows.to_parquet(path),
+    "arrow stream": lambda rows, path: write_arrow(rows.data.table, path, pa.ipc.new_stream),
+    "arrow file": lambda rows, path: write_arrow(rows.data.table, path, pa.ipc.new_file),
+    "arrow folder": lambda rows, path: rows.save_to_disk(path),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_class_ids_of_tables_become_names(kind, tmp_path):
+    path = tmp_path / "x"
+    WRITERS[kind](Dataset.from_list(WITH_IDS, features=FEATURES), path)
+    assert read_all(path, kind.split()[0]) == [
+        ("row 1", WITH_NAMES[0]),
+        ("row 2", WITH_NAMES[1]),
+        ("row 3", WITH_NAMES[2]),
+    ]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_tables_of_many_batches_are_read_in_order(kind, tmp_path):
+    WRITERS[kind](Dataset.from_dict({"n": range(2500)}), tmp_path / "x")
+    rows = read_all(tmp_path / "x", kind.split()[0])
+    assert rows == [(f"row {n + 1}", {"n": n}) for n in range(2500)]
+
+
+def test_a_folder_of_chosen_rows_has_these(tmp_path):
+    Dataset.from_dict({"n": range(5)}).select([3, 1]).save_to_disk(tmp_path / "x")
+    assert rows_of(read_all(tmp_path / "x", "arrow")) == [{"n": 3}, {"n": 1}]
+
+
+def test_tables_of_others_have_no_class_names(tmp_path):
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": -1}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    assert rows_of(read_all(tmp_path / "x.parquet", "parquet")) == rows
+
+
+def test_named_classes_leave_other_rows_alone():
+    row = {"text": "a", "n": 1}
+    features = Features({"text": Value("string"), "n": Value("int64")})
+    assert named_classes(features)(row) is row
+    assert [named_classes(FEATURES)(row) for row in WITH_IDS] == WITH_NAMES
+
+
+@pytest.mark.parametrize("index", [2, -2])
+def test_a_class_id_without_a_name_is_a_problem(index, tmp_path):
+    schema = Features({"topic": ClassLabel(names=["a", "b"])}).arrow_schema
+    table = pa.table({"topic": [0, index]}, schema=schema)
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert read_all(tmp_path / "x.parquet", "parquet") == [
+        ("row 1", {"topic": "a"}),
+        ("row 2", f"class ids should be from 0 to 1, or -1. Found {index}."),
+    ]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_tables_without_rows_are_refused(kind, tmp_path):
+    rows = Dataset.from_dict({"text": []}, features=Features({"text": Value("string")}))
+    WRITERS[kind](rows, tmp_path / "x")
+    assert refusal(tmp_path / "x", kind.split()[0]) == "has no rows."
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+@pytest.mark.parametrize("content", [b"", b"text", b"ARROW1", b"PAR1" * 100, bytes(100)])
+def test_tables_that_are_none_are_refused(format, content, tmp_path):
+    (tmp_path / "x").write_bytes(content)
+    assert refusal(tmp_path / "x", format)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow file", "arrow stream"])
+def test_damaged_tables_are_refused(kind, tmp_path):
+    path = tmp_path / "x"
+    WRITERS[kind](Dataset.from_dict({"text": ["abc"] * 1000}), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert refusal(path, kind.split()[0])
+
+
+def test_a_table_with_repeated_names_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    write_arrow(table, tmp_path / "x", pa.ipc.new_stream)
+    assert refusal(tmp_path / "x", "arrow") == (
+        "the columns should have different names. Found a, a."
+    )
