@@ -116,7 +116,7 @@ def row_preprocessor(
     _check(tokenizer, tokenize, settings)
 
     def convert(rows: list[dict]) -> list[dict]:
-        return preprocess_rows(rows, range(len(rows)), tokenizer, tokenize, units, **settings)
+        return preprocess_examples(rows, range(len(rows)), tokenizer, tokenize, units, **settings)
 
     return convert
 
@@ -151,14 +151,14 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
 
 
 def preprocess_columns(batch: dict[str, list], indices: list[int], **settings) -> dict[str, list]:
-    """As `preprocess_rows`, from columns to columns."""
+    """As `preprocess_examples`, from columns to columns."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    windows = preprocess_rows(rows, indices, **settings)
+    windows = preprocess_examples(rows, indices, **settings)
     names = preprocessed_features(settings["tasks"])
     return {name: [window[name] for window in windows] for name in names}
 
 
-def preprocess_rows(
+def preprocess_examples(
     rows: list[dict],
     indices: Sequence[int],
     tokenizer: PreTrainedTokenizerBase,
