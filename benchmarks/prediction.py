@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Answer the file; seconds and bytes."""
-    from multitask_encoder.data.loading import DatasetArguments, read_texts
+    from multitask_encoder.data.dataset_arguments import DatasetArguments
+    from multitask_encoder.data.texts import read_texts
     from multitask_encoder.inference.files import answer_files
     from multitask_encoder.inference.inputs import scan_inputs
     from multitask_encoder.inference.loading import load_pipeline

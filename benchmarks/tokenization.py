@@ -71,8 +71,9 @@ def prepare(path: Path, options: argparse.Namespace) -> None:
     from transformers import AutoTokenizer
 
     from multitask_encoder.data.bad_rows import good_rows
+    from multitask_encoder.data.dataset_arguments import DatasetArguments
     from multitask_encoder.data.labels import collect_labels
-    from multitask_encoder.data.loading import DatasetArguments, load_splits
+    from multitask_encoder.data.loading import load_splits
     from multitask_encoder.data.preprocessing import preprocess
     from multitask_encoder.modeling.configuration_multitask import MultiTaskConfig
     from multitask_encoder.modeling.decoding import UNITS

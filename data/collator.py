@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .label_alignment import IGNORE_INDEX
+from .task_kinds import kind_of, padded
 
 
 @dataclass
@@ -45,27 +45,15 @@ class MultiTaskCollator:
             groups += [group] * len(texts)
         longest = max(map(len, input_ids))
 
-        def pad(sequences: list[list[int]], value: int) -> torch.Tensor:
-            padded = torch.full((len(sequences), longest), value, dtype=torch.long)
-            for index, sequence in enumerate(sequences):
-                padded[index, : len(sequence)] = torch.tensor(sequence)
-            return padded
-
         labels = {}
         for name, task in self.tasks.items():
             column = self._label_column(name)
             if column not in rows[0]:
                 continue
-            values = [row[column] for row in rows]
-            if task["type"] == "token_classification":
-                labels[name] = pad(values, IGNORE_INDEX)
-            elif task.get("problem_type") == "single_label_classification":
-                labels[name] = torch.tensor(values, dtype=torch.long)
-            else:
-                labels[name] = torch.tensor(np.asarray(values, dtype=np.float32))
+            labels[name] = kind_of(task).batch([row[column] for row in rows], longest)
         batch = {
-            "input_ids": pad(input_ids, self.tokenizer.pad_token_id),
-            "attention_mask": pad([[1] * len(ids) for ids in input_ids], 0),
+            "input_ids": padded(input_ids, longest, self.tokenizer.pad_token_id),
+            "attention_mask": padded([[1] * len(ids) for ids in input_ids], longest, 0),
             "labels": labels,
         }
         if len(groups) > len(rows):

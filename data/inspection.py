@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from .label_alignment import IGNORE_INDEX, word_ranges, words_of_tokens
 from .preprocessing import text_and_words
 from .splitting import hash_of
+from .task_kinds import kind_of
 
 PERCENTILES = (50, 90, 99, 100)
 SHOWN_TOKENS = 60  # of a row
@@ -94,25 +95,13 @@ def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
     """How often each label occurs; of a token task entities by type, of a regression or of
     pairs' scores the least, the mean and the greatest value."""
     labels = [label for label in rows[name] if label is not None]
-    if task.get("problem_type") == "regression" or task["type"] == "sentence_embedding":
+    if kind_of(task).numeric:
         values = np.asarray(labels).flatten()
         return {key: float(getattr(values, key)()) for key in ("min", "mean", "max") if len(values)}
     counts: Counter[str] = Counter()
     for label in labels:
-        counts.update(_labels_of(label, task))
+        counts.update(kind_of(task).names(label))
     return dict(counts.most_common())
-
-
-def _labels_of(label: str | list, task: dict) -> list[str]:
-    """Of one row; entities by type."""
-    if isinstance(label, str):
-        return [label]
-    if task["type"] != "token_classification":
-        return label
-    return [
-        *(one["label"] for one in label if isinstance(one, dict)),
-        *(one[2:] for one in label if isinstance(one, str) and one[0] == "B"),
-    ]
 
 
 def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
@@ -125,14 +114,14 @@ def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
     """
     lines = []
     for name, task in tasks.items():
-        if task.get("problem_type") == "regression" or task["type"] == "sentence_embedding":
+        if kind_of(task).numeric:
             continue
         counts: Counter[str] = Counter()
         sources: dict[str, str] = {}
         for rows in parts:
             if name in rows.column_names:
                 for label, source in zip(rows[name], rows["source"], strict=True):
-                    for one in _labels_of(label or [], task):
+                    for one in kind_of(task).names(label) if label is not None else ():
                         counts[one] += 1
                         sources[one] = source
         often = [label for label, count in counts.items() if count > 1]
@@ -193,14 +182,14 @@ def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dic
             token["word"] = text[slice(*words[word])]
         previous = word
         for name, task in tasks.items():
-            if task["type"] == "token_classification":
+            if kind_of(task).by_token:
                 label = window[name][index + shift]
                 token["labels"][name] = "" if label == IGNORE_INDEX else task["labels"][label]
         tokens.append(token)
     labels = {
         name: row.get(name)
         for name, task in tasks.items()
-        if task["type"] == "sequence_classification"
+        if "text" in kind_of(task).forms and not kind_of(task).by_token
     }
     return {"source": row["source"], "labels": labels, "tokens": tokens}
 

@@ -11,6 +11,7 @@ from datasets import Dataset
 from .caching import fingerprint, unweighted
 from .label_schemes import detect_scheme, to_iob2
 from .normalization import problem_row
+from .task_kinds import kind_of
 
 
 def unify_labels(
@@ -33,7 +34,7 @@ def unify_labels(
     schemes: dict[str, str] = {}
     for name, task in tasks.items():
         in_words = [rows for rows in splits.values() if "tokens" in rows.column_names]
-        if task["type"] != "token_classification" or not in_words:
+        if not kind_of(task).by_token or not in_words:
             continue
         tags = (row for rows in in_words for row in _tag_rows(rows, name))
         schemes[name] = scheme_of(name, task, tags)
@@ -84,7 +85,7 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
         found: set[str] = set()
         for rows in parts:
             labels = _distinct(rows, name)
-            tags = task["type"] == "token_classification" and "tokens" in rows.column_names
+            tags = kind_of(task).by_token and "tokens" in rows.column_names
             prefixed = tags and scheme_of(name, task, _tag_rows(rows, name)) != "io"
             found |= {label[2:] if prefixed else label for label in labels - {"O"}}
         for label in task["label_map"]:
@@ -119,25 +120,12 @@ def unify_row(
     for name in renamed:
         label = changed.get(name, row[name])
         if label is not None:
-            changed[name] = _mapped(label, tasks[name])
+            changed[name] = _renamed(label, tasks[name])
     return {**row, **changed, "repairs": repairs}
 
 
-def _mapped(label: Any, task: dict) -> Any:
-    """A label, tags, spans or several labels under their new names; without those dropped."""
-
-    def renamed(name: str) -> str | None:
-        return task["label_map"].get(name, name)
-
-    if isinstance(label, str):
-        return renamed(label)
-    if task["type"] != "token_classification":
-        return list(dict.fromkeys(renamed(one) for one in label if renamed(one) is not None))
-    if label and isinstance(label[0], dict):
-        spans = [{**span, "label": renamed(span["label"])} for span in label]
-        return [span for span in spans if span["label"] is not None]
-    new = [None if tag == "O" else renamed(tag[2:]) for tag in label]
-    return [f"{tag[:2]}{one}" if one else "O" for tag, one in zip(label, new, strict=True)]
+def _renamed(label: Any, task: dict) -> Any:
+    return kind_of(task).renamed(label, lambda name: task["label_map"].get(name, name))
 
 
 def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str, list[str] | None]:
@@ -154,18 +142,14 @@ def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str
 
 
 def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
-    if task["type"] == "sentence_embedding":
-        return None
-    if task.get("problem_type") == "regression":
-        return [name]
-    token_task = task["type"] == "token_classification"
-    distinct = _entity_types if token_task else _distinct
-    found = sorted(set(chain.from_iterable(distinct(rows, name) for rows in parts)))
+    kind = kind_of(task)
+    if kind.numeric:
+        return kind.collected(name, set())
+    distinct = _entity_types if kind.by_token else _distinct
+    found = set(chain.from_iterable(distinct(rows, name) for rows in parts))
     if not found:
         raise ValueError(f"No row of the training data has a label of task {name!r}.")
-    if token_task:
-        return ["O", *(f"{prefix}-{one}" for one in found for prefix in "BI")]
-    return found
+    return kind.collected(name, found)
 
 
 def _distinct(rows: Dataset, name: str) -> set[str]:

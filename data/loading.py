@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +10,15 @@ from typing import Any, NamedTuple
 import datasets
 from datasets import Dataset, Features, IterableDataset
 
-from .bad_rows import BadRows, shown
+from .bad_rows import BadRows
 from .caching import file_state, fingerprint, unweighted
+from .dataset_arguments import SPLITS, DatasetArguments
 from .labels import check_label_maps, scheme_of, unify_labels, unify_row
-from .normalization import check_columns, loaded_features, normalized_rows, words_of
-from .readers import FORMATS, detect_format, find_files, named_classes, read_file
-from .splitting import split_off
+from .normalization import loaded_features, normalized_rows
+from .readers import detect_format, find_files, named_classes, read_file
 from .synthetic import load_synthetic
+from .task_kinds import kind_of
 
-SPLITS = ("train", "validation", "test")
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
 RESERVED_COLUMNS = (
     "source", "text", "tokens", "texts", "repairs", "problem", "raw", "input_ids", "others",
@@ -37,89 +36,6 @@ class RawRows(NamedTuple):
     name: str
     rows: Callable[[], Iterable[tuple[str, dict | ValueError]]]
     state: Any
-
-
-@dataclass(slots=True)
-class TextRow:
-    """A row to be answered: its file and its place there, counted from 0, and the same for
-    messages; its text, or what is wrong with it; and the row as it was read."""
-
-    file: str
-    index: int
-    source: str
-    text: str | None
-    problem: str | None
-    raw: dict | None
-
-
-@dataclass
-class DatasetArguments:
-    """Where the rows of one data set are, and in which form."""
-
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "`synthetic`, a Hub id, or a data set folder; instead of files."},
-    )
-    dataset_config: str | None = field(
-        default=None, metadata={"help": "Which of the data set's configurations."}
-    )
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the data set's Hub id."}
-    )
-    data_dir: str | None = field(
-        default=None, metadata={"help": "The folder that the files below are in."}
-    )
-    train_file: list[str] | None = field(
-        default=None, metadata={"help": "Files to train on; names, folders or globs."}
-    )
-    validation_file: list[str] | None = field(
-        default=None, metadata={"help": "Files to choose the best epoch by."}
-    )
-    test_file: list[str] | None = field(
-        default=None, metadata={"help": "Held-out files for the end."}
-    )
-    format: str | None = field(
-        default=None,
-        metadata={
-            "help": "Of the files. Default: found out from their names and beginnings.",
-            "choices": list(FORMATS),
-        },
-    )
-    column_names: list[str] | None = field(
-        default=None, metadata={"help": "Of conll files. Default: tokens, column_2, ..., tags."}
-    )
-    text_column: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Column of the text; or those of a pair or triplet of texts, for the losses of "
-            "sentence_embedding. Default: text, or texts, which are lists of them."
-        },
-    )
-    tokens_column: str | None = field(
-        default=None, metadata={"help": "Column of the words. Default: tokens, where there is one."}
-    )
-    train_size: int | None = field(
-        default=None,
-        metadata={"help": "How many rows to take (the first ones) or to make. Default: all."},
-    )
-    validation_size: int | None = field(default=None, metadata={"help": "As train_size."})
-    test_size: int | None = field(default=None, metadata={"help": "As train_size."})
-    validation_fraction: float | None = field(
-        default=None,
-        metadata={"help": "Cut so much off the training rows where there is no validation split."},
-    )
-    test_fraction: float | None = field(
-        default=None, metadata={"help": "As validation_fraction, for the test split."}
-    )
-
-    def files(self, split: str) -> list[str] | None:
-        return getattr(self, f"{split}_file")
-
-    def size(self, split: str) -> int | None:
-        return getattr(self, f"{split}_size")
-
-    def fraction(self, split: str) -> float | None:
-        return None if split == "train" else getattr(self, f"{split}_fraction")
 
 
 def load_splits(
@@ -198,7 +114,7 @@ def stream_rows(
     deque(normalized_rows(first, raw.name, tasks, columns, form), maxlen=0)
     schemes = {}
     for name, task in tasks.items():
-        if form == "tokens" and task["type"] == "token_classification":
+        if form == "tokens" and kind_of(task).by_token:
             tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
             schemes[name] = scheme_of(name, task, tags)
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
@@ -211,100 +127,6 @@ def stream_rows(
             raise BadRows([str(error)]) from None
 
     return unified
-
-
-def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
-    """The rows of files to be answered, read as they are asked for; empty texts too.
-
-    Words are joined by spaces. Of several columns in `text_column` the first is the text.
-
-    Args:
-        names (`list[str]`): files as in `DatasetArguments`. A `.txt` is one text a line, whatever
-            format other files have, but for conll.
-        source (`DatasetArguments`): their folder, format and columns.
-
-    Raises (while iterating):
-        FileNotFoundError, ValueError: as `load_splits`.
-    """
-    paths = find_files(names, source.data_dir)
-    formats = [_format_of_texts(path, source) for path in paths]
-    for path, file_format in zip(paths, formats, strict=True):
-        rows = read_file(path, file_format, source.column_names)
-        for index, (place, row) in enumerate(rows):
-            text = problem = None
-            try:
-                text = _text_of(row, source)
-            except ValueError as error:
-                problem = str(error)
-            raw = row if isinstance(row, dict) else None
-            yield TextRow(str(path), index, f"{path}, {place}", text, problem, raw)
-
-
-def _format_of_texts(path: Path, source: DatasetArguments) -> str:
-    if path.suffix.lower() == ".txt" and source.format != "conll":
-        return "text"
-    return source.format or detect_format(path)
-
-
-def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:
-    if isinstance(row, ValueError):
-        raise row
-    tokens_column = source.tokens_column
-    if tokens_column is None and source.text_column is None and "tokens" in row:
-        tokens_column = "tokens"
-    column = tokens_column or (source.text_column or ["text"])[0]
-    check_columns(row, [column])
-    value = row[column]
-    if tokens_column is not None:
-        return " ".join(words_of(value, column))
-    if not isinstance(value, str):
-        raise ValueError(f"{column!r} should be a text. Found {shown(value)}.")
-    return value
-
-
-def cut_splits(
-    splits: dict[str, Dataset], tasks: dict[str, dict], source: DatasetArguments, seed: int
-) -> tuple[dict[str, Dataset], list[str]]:
-    """Cut missing splits off the training rows, as `source` asks; and say so, a line for each.
-
-    Raises:
-        ValueError: there is such a split already, or nothing to cut it from.
-    """
-    notes = []
-    main = next(
-        (
-            name
-            for name, task in tasks.items()
-            if task["type"] == "sequence_classification"
-            and task.get("problem_type") in (None, "single_label_classification")
-        ),
-        None,
-    )
-    fractions = [source.fraction(split) or 0 for split in SPLITS]
-    if max(fractions) < 1 <= sum(fractions):
-        raise ValueError(
-            "validation_fraction and test_fraction should leave rows to train on. Found "
-            f"{sum(fractions)} together."
-        )
-    total = len(splits.get("train", ()))
-    for split in ("validation", "test"):
-        fraction = source.fraction(split)
-        if fraction is None:
-            continue
-        if split in splits or "train" not in splits:
-            found = f"a {split} split" if split in splits else "no training rows"
-            raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
-        if not 0 < fraction < 1:
-            raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
-        # Of all rows, whatever was cut off before.
-        share = fraction * total / len(splits["train"])
-        splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
-        by = f", stratified by {main}" if main else ""
-        notes.append(
-            f"There is no {split} split: cut {len(splits[split])} of {total} rows off the training "
-            f"rows{by}, seed {seed}."
-        )
-    return splits, notes
 
 
 # Reading
@@ -394,7 +216,7 @@ def _form(raw: RawRows, source: DatasetArguments, tasks: dict[str, dict]) -> tup
         form = next((one for one in ("tokens", "texts") if one in first), "text")
         columns = [form]
     for name, task in tasks.items():
-        if form == "texts" and task["type"] != "sentence_embedding":
+        if form == "texts" and form not in kind_of(task).forms:
             raise ValueError(
                 f"{raw.name}: rows of several texts are for sentence_embedding tasks. Found "
                 f"{name!r}, which is {task['type']}."

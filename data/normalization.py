@@ -14,9 +14,8 @@ A loaded row has `source` (its file and line, for messages), and `text`, `tokens
 
 The other tasks have no labels for `texts`.
 
-
 A label that is absent is None. `repairs` counts the labels that had to be changed to make sense.
-A row that is not as it should be has `problem`, the line that says why, and `raw`, the row as it
+A bad row has `problem`, the line that says why, and `raw`, the row as it
 was read; nothing of it is used.
 """
 
@@ -27,7 +26,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from .bad_rows import shown
-from .label_schemes import resolve_overlaps
+from .task_kinds import kind_of, parsed
 
 FORMS = ("text", "tokens", "texts")
 
@@ -37,26 +36,12 @@ def loaded_features(tasks: dict[str, dict], form: str) -> Features:
     features: dict[str, Any] = {"source": Value("string")}
     features[form] = Value("string") if form == "text" else List(Value("string"))
     features |= {
-        name: _label_feature(task, form) for name, task in tasks.items() if _has_labels(task, form)
+        name: kind_of(task).loaded_feature(form)
+        for name, task in tasks.items()
+        if form in kind_of(task).forms
     }
     features |= {"repairs": Value("int32"), "problem": Value("string"), "raw": Value("string")}
     return Features(features)
-
-
-def _has_labels(task: dict, form: str) -> bool:
-    return (task["type"] == "sentence_embedding") == (form == "texts")
-
-
-def _label_feature(task: dict, form: str) -> Any:
-    if task["type"] == "sentence_embedding":
-        return Value("float64")
-    if task["type"] == "token_classification":
-        span = {"start": Value("int32"), "end": Value("int32"), "label": Value("string")}
-        return List(Value("string")) if form == "tokens" else List(span)
-    return {
-        "multi_label_classification": List(Value("string")),
-        "regression": List(Value("float64")),
-    }.get(task.get("problem_type"), Value("string"))
 
 
 def normalized_rows(
@@ -83,7 +68,7 @@ def normalized_rows(
     columns = {
         task_name: task.get("column") if form == "texts" else task.get("column") or task_name
         for task_name, task in tasks.items()
-        if _has_labels(task, form)
+        if form in kind_of(task).forms
     }
     absent = [*source_columns, *filter(None, columns.values())]
     found: dict[str, None] = {}  # a set that keeps the order
@@ -109,13 +94,13 @@ def normalized_rows(
 def problem_row(
     place: str, tasks: dict[str, dict], problem: str, raw: dict | None, form: str
 ) -> dict:
-    """The loaded row that stands for one that is not as it should be."""
+    """The loaded row that stands for a bad one."""
     return {
         "source": place,
         "repairs": 0,
         "problem": problem,
         "raw": json.dumps(raw, ensure_ascii=False, default=str),
-        **{name: None for name, task in tasks.items() if _has_labels(task, form)},
+        **{name: None for name, task in tasks.items() if form in kind_of(task).forms},
     }
 
 
@@ -183,7 +168,7 @@ def words_of(value: Any, column: str) -> list[str]:
         ValueError: it is something else, or holds no word or an empty one.
     """
     try:
-        words = _parsed(value)
+        words = parsed(value)
     except ValueError as error:
         raise ValueError(f"{column!r} {error}") from None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -195,103 +180,9 @@ def words_of(value: Any, column: str) -> list[str]:
     return words
 
 
-def _label(label: Any, task: dict, row: dict) -> tuple[Any, int]:
-    """The label in the form of the table above, and the number of repairs. None and an empty cell
-    are absent."""
-    if task["type"] == "sentence_embedding" and task.get("column") is None:
-        return (1.0 if task.get("loss") == "in_batch_negatives" else None), 0
-    if label is None or label == "":
-        return None, 0
-    if task["type"] == "sentence_embedding":
-        numbers = _numbers(label)
-        if len(numbers) != 1:
-            raise ValueError(f"should be one number. Found {shown(label)}.")
-        return numbers[0], 0
-    if task["type"] == "token_classification":
-        if "tokens" in row:
-            return _tags(label, row["tokens"]), 0
-        return resolve_overlaps(_spans(label, row["text"]), task.get("overlap") or "refuse")
-    if task.get("problem_type") == "regression":
-        return _numbers(label), 0
-    if task.get("problem_type") == "multi_label_classification":
-        bare = isinstance(label, str) and not label.lstrip().startswith("[")
-        labels = [label] if bare else _parsed(label)
-        if not isinstance(labels, list) or any(
-            one is None or isinstance(one, list | dict) for one in labels
-        ):
-            raise ValueError(f"should be a list of labels. Found {shown(label)}.")
-        return [str(one) for one in labels], 0
-    if isinstance(label, list) and len(label) == 1:  # as annotation tools write one label
-        label = label[0]
-    if isinstance(label, list | dict | None) or label != label:  # NaN
-        raise ValueError(f"should be one label. Found {shown(label)}.")
-    return str(label), 0
-
-
-def _numbers(label: Any) -> list[float]:
-    if isinstance(label, str) and label.lstrip().startswith("["):
-        label = _parsed(label)
-    try:
-        numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"should be a number. Found {shown(label)}.") from None
-    if any(number - number != 0 for number in numbers):  # not finite
-        raise ValueError(f"should be a finite number. Found {shown(label)}.")
-    return numbers
-
-
-def _parsed(label: Any) -> Any:
-    """Lists stand in CSV cells as JSON or, of plain words, with spaces between them."""
-    if not isinstance(label, str):
-        return label
-    if not label.lstrip().startswith("["):
-        return label.split()
-    try:
-        return json.loads(label)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
-
-
-def _tags(label: Any, words: list[str]) -> list[str]:
-    tags = _parsed(label)
-    if not isinstance(tags, list) or len(tags) != len(words):
-        found = len(tags) if isinstance(tags, list) else shown(tags)
-        raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
-    for tag in tags:
-        if not isinstance(tag, str) or not tag:
-            raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
-    return tags
-
-
-def _spans(label: Any, text: str) -> list[dict]:
-    """In order of their start."""
-    spans = _parsed(label)
-    if not isinstance(spans, list):
-        raise ValueError(f"should be a list of spans. Found {shown(label)}.")
-    normal = [_span(span, text) for span in spans]
-    return sorted(normal, key=lambda span: (span["start"], span["end"]))
-
-
-def _span(span: Any, text: str) -> dict:
-    given = span
-    try:
-        if isinstance(span, list):
-            span = dict(zip(("start", "end", "label"), span, strict=True))
-        start, end, name = int(span["start"]), int(span["end"]), span["label"]
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise ValueError(
-            f"should have spans of start, end and label. Found {shown(given)}."
-        ) from None
-    if (start, end) != (span["start"], span["end"]):
-        raise ValueError(f"should have whole numbers for start and end. Found {shown(given)}.")
-    if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
-        raise ValueError(
-            f"should have named spans within the text's {len(text)} characters. "
-            f"Found {shown(given)}."
-        )
-    if isinstance(span.get("text"), str) and span["text"] != text[start:end]:
-        raise ValueError(
-            f"should have spans in characters: {start} to {end} is {text[start:end]!r}. "
-            f"Found {shown(given)}."
-        )
-    return {"start": start, "end": end, "label": name}
+def _label(cell: Any, task: dict, row: dict) -> tuple[Any, int]:
+    """The label in the form of the table above, and the number of repairs."""
+    kind = kind_of(task)
+    if cell is None or cell == "":
+        return kind.missing(task), 0
+    return kind.read(cell, task, row)

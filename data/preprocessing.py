@@ -28,17 +28,9 @@ from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
 from .caching import fingerprint, unweighted
-from .label_alignment import (
-    IGNORE_INDEX,
-    first_tokens,
-    join_words,
-    label_id,
-    spans_to_tags,
-    token_labels,
-    word_ranges,
-    words_of_tokens,
-)
+from .label_alignment import join_words
 from .normalization import FORMS
+from .task_kinds import UnitLabels, kind_of
 
 ROWS_AT_ONCE = 200  # that many documents of thousands of tokens still fit in memory
 LONG_TEXTS = ("window", "truncate", "refuse")
@@ -124,7 +116,7 @@ def row_preprocessor(
     _check(tokenizer, tokenize, settings)
 
     def convert(rows: list[dict]) -> list[dict]:
-        return preprocess_rows(rows, range(len(rows)), tokenizer, tokenize, units, **settings)
+        return preprocess_examples(rows, range(len(rows)), tokenizer, tokenize, units, **settings)
 
     return convert
 
@@ -154,26 +146,19 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
         "raw": Value("string"),
     }
     for name, task in tasks.items():
-        if task["type"] == "token_classification":
-            for column in (name, f"{name}.tags", f"{name}.positions"):
-                features[column] = List(Value("int32"))
-        elif task["type"] == "sentence_embedding":
-            features[name] = Value("float32")
-        else:
-            single = task["problem_type"] == "single_label_classification"
-            features[name] = Value("int32") if single else List(Value("float32"))
+        features |= kind_of(task).features(name)
     return Features(features)
 
 
 def preprocess_columns(batch: dict[str, list], indices: list[int], **settings) -> dict[str, list]:
-    """As `preprocess_rows`, from columns to columns."""
+    """As `preprocess_examples`, from columns to columns."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    windows = preprocess_rows(rows, indices, **settings)
+    windows = preprocess_examples(rows, indices, **settings)
     names = preprocessed_features(settings["tasks"])
     return {name: [window[name] for window in windows] for name in names}
 
 
-def preprocess_rows(
+def preprocess_examples(
     rows: list[dict],
     indices: Sequence[int],
     tokenizer: PreTrainedTokenizerBase,
@@ -224,9 +209,8 @@ def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:
     """The labels of a whole row, by task."""
     labels = {}
     for name, task in tasks.items():
-        encode = PREPROCESSORS[task["type"]]
         try:
-            labels[name] = encode(row.get(name), task, text, words, tokenized, units)
+            labels[name] = kind_of(task).encode(row.get(name), task, text, words, tokenized, units)
         except ValueError as error:
             raise ValueError(f"task {name!r}: {error}") from None
     return labels
@@ -263,122 +247,6 @@ def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
             if name in by_unit:
                 features |= label.of_window(name, window, tokenized, window is last)
             else:
-                features[name] = _absent(tasks[name]) if number else label
+                features[name] = kind_of(tasks[name]).absent(tasks[name]) if number else label
         columns.append(features)
     return columns
-
-
-def encode_sentence_label(label, task, text, words, tokenized, units) -> Any:
-    """A class id, or floats for multi-label and regression tasks; -100 or NaN where absent."""
-    labels = task["labels"]
-    if label is None:
-        return _absent(task)
-    if task["problem_type"] == "single_label_classification":
-        return label_id(label, labels)
-    if task["problem_type"] == "regression":
-        if len(label) != len(labels):
-            raise ValueError(
-                f"should have {len(labels)} numbers ({', '.join(labels)}). Found {label}."
-            )
-        return [float(value) for value in label]
-    chosen = {label_id(one, labels) for one in label}
-    return [float(index in chosen) for index in range(len(labels))]
-
-
-def _absent(task: dict) -> Any:
-    if task["type"] == "sentence_embedding":
-        return float("nan")
-    if task["problem_type"] == "single_label_classification":
-        return IGNORE_INDEX
-    return [float("nan")] * len(task["labels"])
-
-
-def encode_score(label, task, text, words, tokenized, units) -> float:
-    """The score of a pair of texts; NaN where absent."""
-    return _absent(task) if label is None else label
-
-
-class UnitLabels:
-    """The labels of a token task for one text: by unit for metrics, by token for the loss.
-
-    Args:
-        tags (`list[int]`): per unit an index into the task's labels, -100 where the task has no
-            labels for this text.
-        positions (`list[int]`): per unit its first token, -1 where it has none.
-        tokens (`list[int]`): per token a label, -100 where the loss is to ignore it.
-        ends (`list[bool]`): per unit whether an entity ends there.
-        widened (`int`): how many spans the units give back wider than they were given.
-        lost (`int`): how many spans have no unit of their own.
-    """
-
-    def __init__(self, tags, positions, tokens, ends, widened=0, lost=0):
-        self.tags, self.positions, self.tokens = tags, positions, tokens
-        self.ends, self.widened, self.lost = ends, widened, lost
-        self.known = IGNORE_INDEX not in tags
-
-    def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
-        """The columns of one window: the labels of the tokens that it answers for, and the units
-        that begin there. Units without a token go with the one before them."""
-        shift = len(tokenized.prefix)
-        tokens = [IGNORE_INDEX] * len(tokenized.input_ids(window))
-        start, end = (shift + index - window.start for index in (window.first, window.last))
-        tokens[start:end] = self.tokens[window.first : window.last]
-        tags, positions, inside = [], [], window.first == 0
-        for tag, position in zip(self.tags, self.positions, strict=True):
-            if position >= 0:
-                inside = window.first <= position and (position < window.last or is_last)
-            if inside:
-                here = 0 <= position < window.last
-                tags.append(tag)
-                positions.append(shift + position - window.start if here else -1)
-        return {name: tokens, f"{name}.tags": tags, f"{name}.positions": positions}
-
-    def entities_behind(self, cut: int) -> int:
-        """How many entities end at a token that is not before `cut`."""
-        return sum(
-            ends and position >= cut
-            for ends, position in zip(self.ends, self.positions, strict=True)
-        )
-
-
-def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabels:
-    """Labels per unit and per token, from word tags or character spans."""
-    labels, labelling = task["labels"], task["labelling"]
-    units_of_text = units[labelling](text, tokenized.offsets)
-    if words is None:
-        words = word_ranges(units_of_text, tokenized.offsets)
-        spans, tags = label, None
-    else:
-        spans, tags = None, label
-    unit_ids = words_of_tokens(tokenized.offsets, words)
-    positions = first_tokens(unit_ids, len(words))
-    if label is None:
-        absent = [IGNORE_INDEX] * (len(words) or 1)
-        tokens = [IGNORE_INDEX] * len(unit_ids)
-        return UnitLabels(absent, positions or [-1], tokens, [False] * len(absent))
-    widened: list[dict] = []
-    lost: list[dict] = []
-    if spans is not None:
-        tags, widened, lost = spans_to_tags(spans, words)
-        # An entity with no token of its own can't be found, and must count as missed.
-        tags += [f"B-{span['label']}" for span in lost]
-        positions += [-1] * len(lost)
-    ids = [label_id(tag, labels) for tag in tags]
-    return UnitLabels(
-        ids,
-        positions,
-        token_labels(ids, unit_ids, labels, labelling, units_of_text),
-        [
-            tag != "O" and not following.startswith("I")
-            for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
-        ],
-        len(widened),
-        len(lost),
-    )
-
-
-PREPROCESSORS = {
-    "sequence_classification": encode_sentence_label,
-    "token_classification": encode_token_labels,
-    "sentence_embedding": encode_score,
-}

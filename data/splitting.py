@@ -5,7 +5,46 @@ from collections import defaultdict
 import numpy as np
 from datasets import Dataset
 
+from .dataset_arguments import SPLITS, DatasetArguments
 from .normalization import FORMS
+from .task_kinds import SINGLE_LABEL, kind_of
+
+
+def cut_splits(
+    splits: dict[str, Dataset], tasks: dict[str, dict], source: DatasetArguments, seed: int
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Cut missing splits off the training rows, as `source` asks; and say so, a line for each.
+
+    Raises:
+        ValueError: there is such a split already, or nothing to cut it from.
+    """
+    notes = []
+    main = next((name for name, task in tasks.items() if kind_of(task) is SINGLE_LABEL), None)
+    fractions = [source.fraction(split) or 0 for split in SPLITS]
+    if max(fractions) < 1 <= sum(fractions):
+        raise ValueError(
+            "validation_fraction and test_fraction should leave rows to train on. Found "
+            f"{sum(fractions)} together."
+        )
+    total = len(splits.get("train", ()))
+    for split in ("validation", "test"):
+        fraction = source.fraction(split)
+        if fraction is None:
+            continue
+        if split in splits or "train" not in splits:
+            found = f"a {split} split" if split in splits else "no training rows"
+            raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
+        if not 0 < fraction < 1:
+            raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
+        # Of all rows, whatever was cut off before.
+        share = fraction * total / len(splits["train"])
+        splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
+        by = f", stratified by {main}" if main else ""
+        notes.append(
+            f"There is no {split} split: cut {len(splits[split])} of {total} rows off the training "
+            f"rows{by}, seed {seed}."
+        )
+    return splits, notes
 
 
 def split_off(

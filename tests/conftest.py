@@ -205,8 +205,9 @@ def batch() -> dict[str, torch.Tensor]:
 def synthetic_splits(tokenizer):
     """Preprocessed synthetic rows, and the tasks with their labels."""
     from multitask_encoder.data.bad_rows import good_rows
+    from multitask_encoder.data.dataset_arguments import DatasetArguments
     from multitask_encoder.data.labels import collect_labels
-    from multitask_encoder.data.loading import DatasetArguments, load_splits
+    from multitask_encoder.data.loading import load_splits
     from multitask_encoder.data.preprocessing import preprocess
     from multitask_encoder.modeling.decoding import UNITS
     from multitask_encoder.modeling.windows import tokenize

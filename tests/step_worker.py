@@ -18,8 +18,9 @@ from transformers import AutoTokenizer, set_seed
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.dataset_arguments import DatasetArguments
 from multitask_encoder.data.labels import collect_labels
-from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.loading import load_splits
 from multitask_encoder.data.preprocessing import preprocess
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS

@@ -10,7 +10,8 @@ from datasets import Dataset, Features, Value
 
 from multitask_encoder.data import caching, loading, preprocessing
 from multitask_encoder.data.caching import file_state, fingerprint
-from multitask_encoder.data.loading import DatasetArguments, load_splits
+from multitask_encoder.data.dataset_arguments import DatasetArguments
+from multitask_encoder.data.loading import load_splits
 from multitask_encoder.data.preprocessing import preprocess
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize

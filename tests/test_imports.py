@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from multitask_encoder.data.preprocessing import PREPROCESSORS
+from multitask_encoder.data.task_kinds import TASK_KINDS
 from multitask_encoder.modeling.configuration_multitask import (
     LABELLINGS,
     POOLING_NAMES,
@@ -181,8 +181,8 @@ def test_modeling_is_flat_and_whole():
     ]
 
 
-def test_heads_preprocessors_and_metrics_know_the_same_task_types():
-    assert set(TASK_TYPES) == set(HEADS) == set(PREPROCESSORS) == set(METRICS)
+def test_heads_kinds_and_metrics_know_the_same_task_types():
+    assert set(TASK_TYPES) == set(HEADS) == set(TASK_KINDS) == set(METRICS)
     assert set(PROBLEM_TYPES) == set(LOSSES) == set(METRICS["sequence_classification"])
     assert set(POOLING_NAMES) == set(POOLINGS)
     assert set(LABELLINGS) == set(UNITS)

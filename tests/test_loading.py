@@ -8,8 +8,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from multitask_encoder.data.bad_rows import BadRows, good_rows
+from multitask_encoder.data.dataset_arguments import DatasetArguments
 from multitask_encoder.data.labels import collect_labels
-from multitask_encoder.data.loading import RESERVED_COLUMNS, DatasetArguments, load_splits
+from multitask_encoder.data.loading import RESERVED_COLUMNS, load_splits
 from multitask_encoder.data.normalization import FORMS, loaded_features
 from multitask_encoder.data.preprocessing import preprocessed_features
 

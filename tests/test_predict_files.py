@@ -19,7 +19,7 @@ from datasets import Dataset, load_dataset
 
 from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.cli import run as run_multitask
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 from multitask_encoder.export import onnx
 from multitask_encoder.inference import loading
 from multitask_encoder.inference.files import answer_files

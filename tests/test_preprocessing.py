@@ -10,7 +10,8 @@ from datasets import Dataset, Features, List, Value
 from transformers import BertTokenizer
 
 from multitask_encoder.data.bad_rows import BadRows, good_rows
-from multitask_encoder.data.preprocessing import PREPROCESSORS, preprocess, row_preprocessor
+from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
+from multitask_encoder.data.task_kinds import TASK_KINDS
 from multitask_encoder.modeling.configuration_multitask import TASK_TYPES
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
@@ -66,7 +67,7 @@ def span(start: int, end: int, label: str = "LOC") -> dict:
 
 
 def test_every_task_type_has_a_preprocessor():
-    assert sorted(PREPROCESSORS) == sorted(TASK_TYPES)
+    assert sorted(TASK_KINDS) == sorted(TASK_TYPES)
 
 
 def test_word_tags_go_to_first_tokens(tokenizer):

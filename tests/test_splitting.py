@@ -7,8 +7,8 @@ from datasets import Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask_encoder.data.loading import DatasetArguments, cut_splits
-from multitask_encoder.data.splitting import split_off
+from multitask_encoder.data.dataset_arguments import DatasetArguments
+from multitask_encoder.data.splitting import cut_splits, split_off
 
 bounded = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 TOPIC = {"topic": {"type": "sequence_classification"}}

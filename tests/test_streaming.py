@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.data.bad_rows import BadRows
-from multitask_encoder.data.loading import DatasetArguments, load_splits, stream_rows
+from multitask_encoder.data.dataset_arguments import DatasetArguments
+from multitask_encoder.data.loading import load_splits, stream_rows
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
 from multitask_encoder.modeling.decoding import UNITS

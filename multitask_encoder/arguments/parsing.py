@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser
 
-from multitask_encoder.data.loading import SPLITS, DatasetArguments
+from multitask_encoder.data.dataset_arguments import SPLITS, DatasetArguments
 from multitask_encoder.modeling.configuration_multitask import TASK_NAME
 
 from .help import help_text

@@ -10,7 +10,7 @@ import yaml
 from transformers import TrainingArguments
 
 from multitask_encoder.data.bad_rows import ON_BAD_ROW
-from multitask_encoder.data.loading import DatasetArguments
+from multitask_encoder.data.dataset_arguments import DatasetArguments
 from multitask_encoder.data.preprocessing import LONG_TEXTS
 from multitask_encoder.data.sampler import MIXINGS
 from multitask_encoder.modeling.configuration_multitask import (

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.data.loading import read_texts
+from multitask_encoder.data.texts import read_texts
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.files import answer_files
 from multitask_encoder.inference.inputs import InputChanged, Inputs, scan_inputs

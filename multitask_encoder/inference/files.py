@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 from multitask_encoder.modeling import MultiTaskPipeline
 
 from .inputs import Inputs, ShardRows

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from multitask_encoder.data.bad_rows import BadRows
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 
 DEFAULT_COLUMN = "id"
 
@@ -109,7 +109,7 @@ def scan_inputs(
     """Read and check all rows.
 
     Args:
-        read (`Callable`): starts reading them; see `multitask_encoder.data.loading.read_texts`.
+        read (`Callable`): starts reading them; see `multitask_encoder.data.texts.read_texts`.
         shard_size (`int`): rows per shard, at least 1.
         columns (`list[str]`, *optional*): columns to copy to the answers. By default `id`, if
             there is one.

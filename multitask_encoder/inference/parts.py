@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from multitask_encoder.data.bad_rows import as_skipped
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 from multitask_encoder.files import write_json, write_text
 
 from .inputs import Shard

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multitask_encoder.data.loading import TextRow
+from multitask_encoder.data.texts import TextRow
 from multitask_encoder.modeling import MultiTaskConfig
 
 # Columns that can be left out of the answers.

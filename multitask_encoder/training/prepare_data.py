@@ -14,16 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
 from multitask_encoder.data.bad_rows import as_skipped, good_rows
+from multitask_encoder.data.dataset_arguments import SPLITS
 from multitask_encoder.data.inspection import find_leaks, inspect_split, labels_met_once
 from multitask_encoder.data.labels import check_label_maps, unify_labels
-from multitask_encoder.data.loading import (
-    SPLITS,
-    cut_splits,
-    read_splits,
-    stream_rows,
-)
+from multitask_encoder.data.loading import read_splits, stream_rows
 from multitask_encoder.data.preprocessing import FINDINGS, preprocess, row_preprocessor
 from multitask_encoder.data.sampler import rows_per_epoch
+from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.streaming import StreamedWindows
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS

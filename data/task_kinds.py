@@ -1,0 +1,398 @@
+"""What the data side asks about a task, answered by one class for each kind of task.
+
+A kind says how a raw cell is read, renamed, collected, encoded and batched. `TASK_KINDS` maps each
+task type and problem type to its kind; a new one is a class and a line there.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import List, Value
+
+from .bad_rows import shown
+from .label_alignment import (
+    IGNORE_INDEX,
+    first_tokens,
+    label_id,
+    spans_to_tags,
+    token_labels,
+    word_ranges,
+    words_of_tokens,
+)
+from .label_schemes import resolve_overlaps
+
+
+class SingleLabel:
+    """One class of a text. The other kinds differ from it where they say so."""
+
+    forms: tuple[str, ...] = ("text", "tokens")  # of rows that have its labels
+    by_token = False
+    numeric = False
+
+    def loaded_feature(self, form: str) -> Any:
+        """The column of loaded rows."""
+        return Value("string")
+
+    def features(self, name: str) -> dict[str, Any]:
+        """The columns of preprocessed rows."""
+        return {name: Value("int32")}
+
+    def missing(self, task: dict) -> Any:
+        """The loaded label of a row whose cell is empty."""
+        return None
+
+    def read(self, cell: Any, task: dict, row: dict) -> tuple[Any, int]:
+        """The loaded label of a cell that is not empty, and the number of repairs.
+
+        Raises:
+            ValueError: the cell holds something else.
+        """
+        if isinstance(cell, list) and len(cell) == 1:  # as annotation tools write one label
+            cell = cell[0]
+        if isinstance(cell, list | dict | None) or cell != cell:  # NaN
+            raise ValueError(f"should be one label. Found {shown(cell)}.")
+        return str(cell), 0
+
+    def renamed(self, label: Any, rename: Callable[[str], str | None]) -> Any:
+        """A loaded label under its new names, without those that `rename` drops."""
+        return rename(label)
+
+    def names(self, label: Any) -> list[str]:
+        """The names in a loaded label, for counts; entities by type."""
+        return [label]
+
+    def collected(self, name: str, found: set[str]) -> list[str] | None:
+        """The task's labels, given the names in its rows; None for a kind without labels."""
+        return sorted(found)
+
+    def encode(self, label, task, text, words, tokenized, units) -> Any:
+        """The preprocessed label of a row."""
+        return self.absent(task) if label is None else self._encoded(label, task["labels"])
+
+    def _encoded(self, label: Any, labels: list[str]) -> Any:
+        return label_id(label, labels)
+
+    def absent(self, task: dict) -> Any:
+        """The preprocessed label of a row without one."""
+        return IGNORE_INDEX
+
+    def batch(self, values: list, longest: int) -> torch.Tensor:
+        """The labels of a batch whose longest row has `longest` tokens."""
+        return torch.tensor(values, dtype=torch.long)
+
+
+class MultiLabel(SingleLabel):
+    """Any number of classes of a text."""
+
+    def loaded_feature(self, form):
+        return List(Value("string"))
+
+    def features(self, name):
+        return {name: List(Value("float32"))}
+
+    def read(self, cell, task, row):
+        bare = isinstance(cell, str) and not cell.lstrip().startswith("[")
+        labels = [cell] if bare else parsed(cell)
+        if not isinstance(labels, list) or any(
+            label is None or isinstance(label, list | dict) for label in labels
+        ):
+            raise ValueError(f"should be a list of labels. Found {shown(cell)}.")
+        return [str(label) for label in labels], 0
+
+    def renamed(self, label, rename):
+        return list(dict.fromkeys(new for old in label if (new := rename(old)) is not None))
+
+    def names(self, label):
+        return label
+
+    def _encoded(self, label, labels):
+        chosen = {label_id(name, labels) for name in label}
+        return [float(index in chosen) for index in range(len(labels))]
+
+    def absent(self, task):
+        return [float("nan")] * len(task["labels"])
+
+    def batch(self, values, longest):
+        return torch.tensor(np.asarray(values, dtype=np.float32))
+
+
+class Regression(MultiLabel):
+    """One or more numbers of a text."""
+
+    numeric = True
+
+    def loaded_feature(self, form):
+        return List(Value("float64"))
+
+    def read(self, cell, task, row):
+        return _numbers(cell), 0
+
+    def collected(self, name, found):
+        return [name]
+
+    def _encoded(self, label, labels):
+        if len(label) != len(labels):
+            raise ValueError(
+                f"should have {len(labels)} numbers ({', '.join(labels)}). Found {label}."
+            )
+        return [float(value) for value in label]
+
+
+class TokenLabels(SingleLabel):
+    """Entities of a text, as tags of its words or as spans."""
+
+    by_token = True
+
+    def loaded_feature(self, form):
+        span = {"start": Value("int32"), "end": Value("int32"), "label": Value("string")}
+        return List(Value("string")) if form == "tokens" else List(span)
+
+    def features(self, name):
+        return dict.fromkeys((name, f"{name}.tags", f"{name}.positions"), List(Value("int32")))
+
+    def read(self, cell, task, row):
+        if "tokens" in row:
+            return _tags(cell, row["tokens"]), 0
+        return resolve_overlaps(_spans(cell, row["text"]), task.get("overlap") or "refuse")
+
+    def renamed(self, label, rename):
+        if label and isinstance(label[0], dict):
+            spans = [{**span, "label": rename(span["label"])} for span in label]
+            return [span for span in spans if span["label"] is not None]
+        new = [None if tag == "O" else rename(tag[2:]) for tag in label]
+        return [f"{tag[:2]}{name}" if name else "O" for tag, name in zip(label, new, strict=True)]
+
+    def names(self, label):
+        return [
+            *(span["label"] for span in label if isinstance(span, dict)),
+            *(tag[2:] for tag in label if isinstance(tag, str) and tag[0] == "B"),
+        ]
+
+    def collected(self, name, found):
+        return ["O", *(f"{prefix}-{type}" for type in sorted(found) for prefix in "BI")]
+
+    def encode(self, label, task, text, words, tokenized, units):
+        return encode_token_labels(label, task, text, words, tokenized, units)
+
+    def batch(self, values, longest):
+        return padded(values, longest, IGNORE_INDEX)
+
+
+class PairScore(SingleLabel):
+    """The similarity of a pair of texts; 1 where in-batch negatives need none."""
+
+    forms = ("texts",)
+    numeric = True
+
+    def loaded_feature(self, form):
+        return Value("float64")
+
+    def features(self, name):
+        return {name: Value("float32")}
+
+    def missing(self, task):
+        implied = task.get("column") is None and task.get("loss") == "in_batch_negatives"
+        return 1.0 if implied else None
+
+    def read(self, cell, task, row):
+        numbers = _numbers(cell)
+        if len(numbers) != 1:
+            raise ValueError(f"should be one number. Found {shown(cell)}.")
+        return numbers[0], 0
+
+    def collected(self, name, found):
+        return None
+
+    def encode(self, label, task, text, words, tokenized, units):
+        return self.absent(task) if label is None else label
+
+    def absent(self, task):
+        return float("nan")
+
+    def batch(self, values, longest):
+        return torch.tensor(np.asarray(values, dtype=np.float32))
+
+
+def padded(sequences: list[list[int]], longest: int, value: int) -> torch.Tensor:
+    """Sequences filled up with `value` on the right, shape `(len(sequences), longest)`."""
+    filled = torch.full((len(sequences), longest), value, dtype=torch.long)
+    for index, sequence in enumerate(sequences):
+        filled[index, : len(sequence)] = torch.tensor(sequence)
+    return filled
+
+
+# Cells
+
+
+def _numbers(label: Any) -> list[float]:
+    if isinstance(label, str) and label.lstrip().startswith("["):
+        label = parsed(label)
+    try:
+        numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"should be a number. Found {shown(label)}.") from None
+    if any(number - number != 0 for number in numbers):  # not finite
+        raise ValueError(f"should be a finite number. Found {shown(label)}.")
+    return numbers
+
+
+def parsed(label: Any) -> Any:
+    """Lists stand in CSV cells as JSON or, of plain words, with spaces between them."""
+    if not isinstance(label, str):
+        return label
+    if not label.lstrip().startswith("["):
+        return label.split()
+    try:
+        return json.loads(label)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
+
+
+def _tags(label: Any, words: list[str]) -> list[str]:
+    tags = parsed(label)
+    if not isinstance(tags, list) or len(tags) != len(words):
+        found = len(tags) if isinstance(tags, list) else shown(tags)
+        raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
+    for tag in tags:
+        if not isinstance(tag, str) or not tag:
+            raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
+    return tags
+
+
+def _spans(label: Any, text: str) -> list[dict]:
+    """In order of their start."""
+    spans = parsed(label)
+    if not isinstance(spans, list):
+        raise ValueError(f"should be a list of spans. Found {shown(label)}.")
+    normal = [_span(span, text) for span in spans]
+    return sorted(normal, key=lambda span: (span["start"], span["end"]))
+
+
+def _span(span: Any, text: str) -> dict:
+    given = span
+    try:
+        if isinstance(span, list):
+            span = dict(zip(("start", "end", "label"), span, strict=True))
+        start, end, name = int(span["start"]), int(span["end"]), span["label"]
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise ValueError(
+            f"should have spans of start, end and label. Found {shown(given)}."
+        ) from None
+    if (start, end) != (span["start"], span["end"]):
+        raise ValueError(f"should have whole numbers for start and end. Found {shown(given)}.")
+    if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
+        raise ValueError(
+            f"should have named spans within the text's {len(text)} characters. "
+            f"Found {shown(given)}."
+        )
+    if isinstance(span.get("text"), str) and span["text"] != text[start:end]:
+        raise ValueError(
+            f"should have spans in characters: {start} to {end} is {text[start:end]!r}. "
+            f"Found {shown(given)}."
+        )
+    return {"start": start, "end": end, "label": name}
+
+
+# Labels of tokens
+
+
+class UnitLabels:
+    """The labels of a token task for one text: by unit for metrics, by token for the loss.
+
+    Args:
+        tags (`list[int]`): per unit an index into the task's labels, -100 where the task has no
+            labels for this text.
+        positions (`list[int]`): per unit its first token, -1 where it has none.
+        tokens (`list[int]`): per token a label, -100 where the loss is to ignore it.
+        ends (`list[bool]`): per unit whether an entity ends there.
+        widened (`int`): how many spans the units give back wider than they were given.
+        lost (`int`): how many spans have no unit of their own.
+    """
+
+    def __init__(self, tags, positions, tokens, ends, widened=0, lost=0):
+        self.tags, self.positions, self.tokens = tags, positions, tokens
+        self.ends, self.widened, self.lost = ends, widened, lost
+        self.known = IGNORE_INDEX not in tags
+
+    def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
+        """The columns of one window: the labels of the tokens that it answers for, and the units
+        that begin there. Units without a token go with the one before them."""
+        shift = len(tokenized.prefix)
+        tokens = [IGNORE_INDEX] * len(tokenized.input_ids(window))
+        start, end = (shift + index - window.start for index in (window.first, window.last))
+        tokens[start:end] = self.tokens[window.first : window.last]
+        tags, positions, inside = [], [], window.first == 0
+        for tag, position in zip(self.tags, self.positions, strict=True):
+            if position >= 0:
+                inside = window.first <= position and (position < window.last or is_last)
+            if inside:
+                here = 0 <= position < window.last
+                tags.append(tag)
+                positions.append(shift + position - window.start if here else -1)
+        return {name: tokens, f"{name}.tags": tags, f"{name}.positions": positions}
+
+    def entities_behind(self, cut: int) -> int:
+        """How many entities end at a token that is not before `cut`."""
+        return sum(
+            ends and position >= cut
+            for ends, position in zip(self.ends, self.positions, strict=True)
+        )
+
+
+def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabels:
+    """Labels per unit and per token, from word tags or character spans."""
+    labels, labelling = task["labels"], task["labelling"]
+    units_of_text = units[labelling](text, tokenized.offsets)
+    if words is None:
+        words = word_ranges(units_of_text, tokenized.offsets)
+        spans, tags = label, None
+    else:
+        spans, tags = None, label
+    unit_ids = words_of_tokens(tokenized.offsets, words)
+    positions = first_tokens(unit_ids, len(words))
+    if label is None:
+        absent = [IGNORE_INDEX] * (len(words) or 1)
+        tokens = [IGNORE_INDEX] * len(unit_ids)
+        return UnitLabels(absent, positions or [-1], tokens, [False] * len(absent))
+    widened: list[dict] = []
+    lost: list[dict] = []
+    if spans is not None:
+        tags, widened, lost = spans_to_tags(spans, words)
+        # An entity with no token of its own can't be found, and must count as missed.
+        tags += [f"B-{span['label']}" for span in lost]
+        positions += [-1] * len(lost)
+    ids = [label_id(tag, labels) for tag in tags]
+    return UnitLabels(
+        ids,
+        positions,
+        token_labels(ids, unit_ids, labels, labelling, units_of_text),
+        [
+            tag != "O" and not following.startswith("I")
+            for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
+        ],
+        len(widened),
+        len(lost),
+    )
+
+
+SINGLE_LABEL = SingleLabel()
+
+# By type and problem type; None is for every other problem type.
+TASK_KINDS: dict[str, dict[str | None, SingleLabel]] = {
+    "sequence_classification": {
+        None: SINGLE_LABEL,
+        "multi_label_classification": MultiLabel(),
+        "regression": Regression(),
+    },
+    "token_classification": {None: TokenLabels()},
+    "sentence_embedding": {None: PairScore()},
+}
+
+
+def kind_of(task: dict) -> SingleLabel:
+    """The kind of a task with `type` and, where it is set, `problem_type`."""
+    kinds = TASK_KINDS[task["type"]]
+    return kinds.get(task.get("problem_type"), kinds[None])
