@@ -169,7 +169,7 @@ def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, 
     assert "eval_topic_accuracy" in results(folder)
     said = capsys.readouterr().out
     assert f"Wrote {folder}: model, config.yaml, all_results.json.\n" in said
-    assert f"Try it: python app.py --model {folder}\n" in said
+    assert f"Try it: multitask-encoder demo --model {folder}\n" in said
 
     (folder / "report.html").write_text("of an earlier run")
     monkeypatch.setattr(run_multitask, "can_plot", lambda: False)

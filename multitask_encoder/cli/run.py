@@ -1,15 +1,14 @@
 """Train, evaluate and use a multi-task encoder.
 
-    python run_multitask.py                                   # configs/quickstart.yaml
-    python run_multitask.py configs/snips.yaml --data_dir DIR --output_dir runs/snips
-    python run_multitask.py configs/snips.yaml --tasks.intent.weight 2 --learning_rate 1e-4
-    accelerate launch --config_file configs/accelerate/cpu_two_processes.yaml run_multitask.py
-    python run_multitask.py runs/snips/config.yaml --resume_from_checkpoint
-    python run_multitask.py my.yaml --do_inspect              # what is in the data
-    python run_multitask.py --model runs/snips --do_train false --do_predict \\
-        --predict_file new/*.jsonl --predict_output answers   # answer files
-    python run_multitask.py my.yaml --compare_single_task     # one model beside one per task
-    python run_multitask.py --help                            # every key
+    multitask-encoder train                                   # configs/quickstart.yaml
+    multitask-encoder train configs/snips.yaml --data_dir DIR --output_dir runs/snips
+    multitask-encoder train configs/snips.yaml --tasks.intent.weight 2 --learning_rate 1e-4
+    multitask-encoder train runs/snips/config.yaml --resume_from_checkpoint
+    multitask-encoder inspect my.yaml                         # what is in the data
+    multitask-encoder predict --model runs/snips --predict_file new/*.jsonl --predict_output answers
+    multitask-encoder compare my.yaml                         # one model beside one per task
+    accelerate launch -m multitask_encoder train my.yaml      # several processes
+    multitask-encoder train --help                            # every key
 
 The run folder gets the model with its tokenizer and code, config.yaml with the keys that were set,
 all_results.json and report.html. Exit code 2: the config, the data or a file is invalid, and one
@@ -251,5 +250,5 @@ def say_written(run: RunArguments, measured: bool) -> None:
     output_dir = Path(run.training.output_dir)
     trained = ["model", "config.yaml"] if run.training.do_train else []
     measures = ["all_results.json", PAGE] if measured else []
-    next_command = f"python app.py --model {output_dir}" if trained else ""
+    next_command = f"multitask-encoder demo --model {output_dir}" if trained else ""
     print_written(output_dir, [*trained, *measures], next_command)

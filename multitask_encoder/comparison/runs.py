@@ -1,7 +1,7 @@
 """The runs that a comparison of multi-task with single-task models consists of, and their state.
 
 Each is an ordinary run in a folder of its own, so any of them can also be started alone, even on
-another machine: `run_multitask.py my.yaml --seed 1 --only_task intent --output_dir
+another machine: `multitask-encoder train my.yaml --seed 1 --only_task intent --output_dir
 runs/mine/intent-seed1`.
 """
 
