@@ -1,4 +1,4 @@
-"""Rows that are not as they should be: refused, all of them named, or skipped and kept aside."""
+"""Bad rows: refused and all named, or skipped and set aside."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def shown(value: Any) -> str:
 
 
 class BadRows(ValueError):
-    """Rows that are not as they should be, each with its file, line, field, and what was found.
+    """Bad rows, each with its file, line, field, and what was found.
 
     Args:
         problems (`list[str]`): one line for each of the rows.
@@ -28,10 +28,10 @@ class BadRows(ValueError):
         self.problems = problems
         lines = problems[:SHOWN_PROBLEMS]
         if len(problems) > 1:
-            lines.insert(0, f"{len(problems)} rows are not as they should be:")
+            lines.insert(0, f"{len(problems)} rows are invalid:")
             if len(problems) > SHOWN_PROBLEMS:
                 lines.append(f"and {len(problems) - SHOWN_PROBLEMS} more.")
-            lines.append("`on_bad_row: skip` leaves such rows out and writes them to a file.")
+            lines.append("`on_bad_row: skip` leaves them out and writes them to a file.")
         super().__init__("\n".join(lines))
 
 

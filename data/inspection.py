@@ -24,6 +24,16 @@ LINE = 100  # columns of the terminal
 COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, all but grey tones
 
 
+EXAMPLES = 3  # first rows that are shown
+# What inspection calls the findings of preprocessing -> their columns.
+SUMS = {
+    "widened_spans": "widened",
+    "lost_spans": "lost",
+    "cut_tokens": "cut_tokens",
+    "cut_entities": "cut_entities",
+}
+
+
 def inspect_split(
     rows: Dataset,
     windows: Dataset,
@@ -32,7 +42,6 @@ def inspect_split(
     tokenizer: PreTrainedTokenizerBase,
     read: Callable[[list[str]], list],
     find_words: Callable,
-    examples: int = 3,
 ) -> dict[str, Any]:
     """Everything worth knowing about one split of a data set.
 
@@ -44,51 +53,48 @@ def inspect_split(
         tokenizer (`PreTrainedTokenizerBase`): for the names of tokens.
         read (`Callable`): texts to `TokenizedText`s, see modeling/windows.py.
         find_words (`Callable`): words of a text, see modeling/decoding.py.
-        examples (`int`): how many first rows to show.
 
     Returns:
         `dict[str, Any]`: `rows`, `tokens`, `length_percentiles`, `windows`, `tasks` (per task
         `labelled_share` in 0..1 and `labels`, the counts), `repaired_labels`, `widened_spans`,
         `lost_spans`, `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
     """
-    first_windows = {
-        row: index
-        for index, (row, window) in enumerate(
-            zip(windows["row"][:], windows["window"][:], strict=True)
-        )
-        if window == 0
-    }
+    places = zip(windows["row"][:], windows["window"][:], strict=True)
+    first_windows = {row: index for index, (row, window) in enumerate(places) if window == 0}
     # Some rows are bad only for the model, and have no windows.
     rows = rows.select(sorted(first_windows))
-    shown = [windows[first_windows[row]] for row in sorted(first_windows)[:examples]]
+    shown = [windows[first_windows[row]] for row in sorted(first_windows)[:EXAMPLES]]
     lengths = np.asarray([_length(document) for document in _documents(rows, read)])
     return {
         "rows": len(rows),
         "tokens": int(lengths.sum()),
-        "length_percentiles": {
-            str(one): int(np.percentile(lengths, one, method="higher")) for one in PERCENTILES
-        },
+        "length_percentiles": _percentiles(lengths),
         "windows": len(windows),
         "tasks": {
-            name: {
-                "labelled_share": float(np.mean([label is not None for label in rows[name]])),
-                "labels": label_counts(rows, name, task),
-            }
+            name: _labels_of(rows, name, task)
             for name, task in tasks.items()
             if name in rows.column_names
         },
         "repaired_labels": sum(rows["repairs"][:]),
-        "widened_spans": sum(windows["widened"][:]),
-        "lost_spans": sum(windows["lost"][:]),
-        "cut_tokens": sum(windows["cut_tokens"][:]),
-        "cut_entities": sum(windows["cut_entities"][:]),
+        **{name: sum(windows[column][:]) for name, column in SUMS.items()},
         "bad_rows": [f"{row['source']}: {row['problem']}" for row in bad],
         "repeated_rows": len(rows) - len(set(_hashes(rows))),
         "first_rows": [
-            _example(row, window, tasks, tokenizer, read, find_words)
-            for row, window in zip(rows.select(range(len(shown))), shown, strict=True)
+            _example(rows[index], window, tasks, tokenizer, read, find_words)
+            for index, window in enumerate(shown)
         ],
     }
+
+
+def _percentiles(lengths: np.ndarray) -> dict[str, int]:
+    return {
+        str(share): int(np.percentile(lengths, share, method="higher")) for share in PERCENTILES
+    }
+
+
+def _labels_of(rows: Dataset, name: str, task: dict) -> dict[str, Any]:
+    present = [label is not None for label in rows[name]]
+    return {"labelled_share": float(np.mean(present)), "labels": label_counts(rows, name, task)}
 
 
 def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:

@@ -43,14 +43,9 @@ def preprocess(
     tasks: dict[str, dict],
     tokenize: Callable,
     units: dict[str, Callable],
-    max_length: int | None = None,
-    stride: int | None = None,
-    long_texts: str = "window",
-    all_windows: bool = False,
-    prompt: str = "",
     name: str = "data",
-    number: int = 0,
     num_proc: int | None = None,
+    **reading: Any,
 ) -> Dataset:
     """Tokenize and align every row.
 
@@ -60,14 +55,9 @@ def preprocess(
         tasks (`dict[str, dict]`): as in the model's config, with `type`, `labels` and `labelling`.
         tokenize, units: how the model reads texts (modeling/windows.py) and finds units in them
             (modeling/decoding.py), so that training and prediction agree.
-        max_length, stride (`int`, *optional*): of windows, see `tokenize`.
-        long_texts (`str`): `window` reads texts that are longer in windows; `truncate` reads the
-            first window, and counts what is lost; `refuse` makes such a row a bad one.
-        all_windows (`bool`): whether windows that hold no label are kept.
-        prompt (`str`): put before every window.
-        name (`str`): what to call the data in the progress bar.
-        number (`int`): what the column `dataset` says.
+        name (`str`): the data's name in the progress bar.
         num_proc (`int`, *optional*): processes to use.
+        **reading: `max_length` to `number` of `preprocess_examples`.
 
     Returns:
         `Dataset`: preprocessed rows, with `source`, `problem` and `raw` as in loaded rows. The
@@ -76,15 +66,7 @@ def preprocess(
     Raises:
         ValueError: a tokenizer without offsets, settings that `tokenize` refuses.
     """
-    settings = {
-        "tasks": tasks,
-        "max_length": max_length,
-        "stride": stride,
-        "long_texts": long_texts,
-        "all_windows": all_windows,
-        "prompt": prompt,
-        "number": number,
-    }
+    settings = {**reading, "tasks": tasks}
     _check(tokenizer, tokenize, settings)
     state = tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length
     return dataset.map(
@@ -172,7 +154,16 @@ def preprocess_examples(
     prompt: str = "",
     number: int = 0,
 ) -> list[dict]:
-    """The windows of some loaded rows, whose column `row` says which of `indices` they are of."""
+    """The windows of some loaded rows; their column `row` holds the row's entry in `indices`.
+
+    Args:
+        max_length, stride (`int`, *optional*): of windows, see `tokenize`.
+        long_texts (`str`): `window` reads texts that are longer in windows; `truncate` reads the
+            first window, and counts what is lost; `refuse` makes the row a bad one.
+        all_windows (`bool`): whether windows that hold no label are kept.
+        prompt (`str`): put before every window.
+        number (`int`): the value of the column `dataset`.
+    """
     joined = [text_and_words(row) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
     further = [text for row in rows for text in row.get("texts", ())[1:]]

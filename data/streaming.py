@@ -26,7 +26,7 @@ class StreamedWindows(IterableDataset):
             is then left out. By default such a row ends the training.
 
     Raises (while iterating):
-        BadRows: a row that is not as it should be, or a data set without one that is.
+        BadRows: an invalid row, or a data set without a valid one.
     """
 
     def __init__(

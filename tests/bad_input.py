@@ -17,7 +17,7 @@ TEXTS = [{"text": "a b", "topic": "x"}, {"text": "c d", "topic": "y"}]
 WORDS = [{"tokens": ["a", "b"], "slots": ["O", "B-LOC"]}]
 SPANS = [{"text": "a b", "slots": [{"start": 0, "end": 1, "label": "LOC"}]}]
 BAD = {"text": " ", "topic": "x"}
-HINT = "`on_bad_row: skip` leaves such rows out and writes them to a file."
+HINT = "`on_bad_row: skip` leaves them out and writes them to a file."
 UNKNOWN = (
     "task 'topic': unknown label 'z'. Expected one seen in training or given as `labels`: x, y."
 )

@@ -584,10 +584,10 @@ def test_bad_rows_are_refused_together(split_of, tmp_path):
     with pytest.raises(BadRows) as refused:
         good_rows(split_of(GOOD, BAD, GOOD, BAD), "refuse")
     assert str(refused.value) == (
-        "2 rows are not as they should be:\n"
+        "2 rows are invalid:\n"
         f"{tmp_path}/rows.jsonl, line 2: 'text' should be a text. Found ''.\n"
         f"{tmp_path}/rows.jsonl, line 4: 'text' should be a text. Found ''.\n"
-        "`on_bad_row: skip` leaves such rows out and writes them to a file."
+        "`on_bad_row: skip` leaves them out and writes them to a file."
     )
 
 

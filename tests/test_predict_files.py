@@ -492,10 +492,10 @@ BAD = [INPUT[0], {"id": "x"}, INPUT[1], {"id": "y", "text": 5}]
 def test_bad_rows_end_it_before_anything_is_answered(refused, tmp_path):
     path = tmp_path / "in.jsonl"
     assert refused(BAD).splitlines() == [
-        "2 rows are not as they should be:",
+        "2 rows are invalid:",
         f"{path}, line 2: has no 'text'. Found: id.",
         f"{path}, line 4: 'text' should be a text. Found 5.",
-        "`on_bad_row: skip` leaves such rows out and writes them to a file.",
+        "`on_bad_row: skip` leaves them out and writes them to a file.",
     ]
     assert not (tmp_path / "out").exists()
 

@@ -43,7 +43,7 @@ def test_a_streamed_file_that_breaks_off(configured, tmp_path, capsys):
 def test_streamed_bad_rows_of_a_worker(configured, tmp_path, capsys):
     path = configured(train_file=[*TEXTS, BAD, BAD], dataloader_num_workers=1, **STREAMED)
     assert stopped(path, capsys=capsys).splitlines() == [
-        "error: 2 rows are not as they should be:",
+        "error: 2 rows are invalid:",
         f"{tmp_path}/train.jsonl, line 3: 'text' should be a text. Found ' '.",
         f"{tmp_path}/train.jsonl, line 4: 'text' should be a text. Found ' '.",
         HINT,

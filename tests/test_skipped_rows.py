@@ -12,7 +12,7 @@ def test_every_bad_row_is_listed_over_files_splits_and_data_sets(refused, tmp_pa
     a = data_set(train_file=[str(tmp_path / "1.jsonl"), str(tmp_path / "2.csv")])
     b = data_set(train_file=[BAD, *TEXTS], validation_file=[BAD, BAD])
     assert refused(datasets={"a": a, "b": b}).splitlines() == [
-        "error: 5 rows are not as they should be:",
+        "error: 5 rows are invalid:",
         f"{tmp_path}/1.jsonl, line 3: 'text' should be a text. Found ' '.",
         f"{tmp_path}/2.csv, line 3: 'text' should be a text. Found ''.",
         f"{tmp_path}/b_train.jsonl, line 1: 'text' should be a text. Found ' '.",
@@ -27,7 +27,7 @@ def test_every_bad_row_is_listed_over_files_splits_and_data_sets(refused, tmp_pa
 )
 def test_the_first_20_bad_rows_are_listed_in_full(count, last, refused, tmp_path):
     header, *listed = refused(train_file=[*TEXTS, *[BAD] * count]).splitlines()
-    assert header == f"error: {count} rows are not as they should be:"
+    assert header == f"error: {count} rows are invalid:"
     assert listed == [
         *(
             f"{tmp_path}/train.jsonl, line {line}: 'text' should be a text. Found ' '."

@@ -426,10 +426,10 @@ def test_bad_rows_end_a_streamed_run_with_one_line_for_each(workers, config, cap
     errors = capsys.readouterr().err
     errors = errors[errors.index("error: ") :].splitlines()
     assert errors == [
-        "error: 2 rows are not as they should be:",
+        "error: 2 rows are invalid:",
         f"{path}, line 25: 'text' should be a text. Found ''.",
         f"{path}, line 26: 'text' should be a text. Found 1.",
-        "`on_bad_row: skip` leaves such rows out and writes them to a file.",
+        "`on_bad_row: skip` leaves them out and writes them to a file.",
     ]
 
 

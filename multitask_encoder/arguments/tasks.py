@@ -11,7 +11,7 @@ from multitask_encoder.modeling.configuration_multitask import (
     TASK_TYPES,
 )
 
-SENTENCES, TOKENS, EMBEDDING = TASK_TYPES
+SENTENCES, TOKENS, EMBEDDING, *_ = TASK_TYPES
 
 
 def _key(
