@@ -125,9 +125,9 @@ class DataArguments(DatasetArguments):
     mixing: str = field(
         default="proportional",
         metadata={
-            "help": "Share of each data set in an epoch of as many rows as all have together. "
-            "proportional: its size. uniform: equal shares. temperature: size ** (1 / "
-            "mixing_temperature). weights: its `weight`.",
+            "help": "Share of each data set in an epoch, which has as many rows as all data sets "
+            "together. proportional: by size. uniform: equal. temperature: by size ** (1 / "
+            "mixing_temperature). weights: by `weight`.",
             "choices": list(MIXINGS),
         },
     )
