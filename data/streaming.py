@@ -23,7 +23,7 @@ class StreamedWindows(IterableDataset):
         weights (`Sequence[float]`): per data set, how often the next row is one of its.
         seed (`int`): decides the order of the data sets.
         on_bad_row (`Callable`, *optional*): called once with each row that has a `problem`, which
-            is then left out. By default such a row ends the training.
+            is then left out. By default a bad row ends the training.
 
     Raises (while iterating):
         BadRows: an invalid row, or a data set without a valid one.
