@@ -1,4 +1,4 @@
-"""Where the rows of a data set are, and in which form."""
+"""Location and form of the rows of a data set."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass
 class DatasetArguments:
-    """Where the rows of one data set are, and in which form."""
+    """Location and form of the rows of one data set."""
 
     dataset: str | None = field(
         default=None,
