@@ -1,7 +1,7 @@
-"""What doccano, spaCy and Label Studio export, from one record to one raw row.
+"""Exports of doccano, spaCy and Label Studio: each record becomes one raw row.
 
-Their spans become `{"start", "end", "label"}`. Whether these fit the text is checked later (see
-normalization.py), but for Label Studio's, which hold a copy of the text to compare with.
+Their spans become `{"start", "end", "label"}`. They are checked against the text later (see
+normalization.py), except for Label Studio, whose spans hold a copy of their text to compare.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ DOCCANO_LABELS = ("label", "labels", "entities")
 
 
 def exporter_of(record: Any) -> str | None:
-    """The tool whose export a record shows itself to be from: doccano, label_studio or spacy."""
+    """The tool that exported a record: doccano, label_studio, spacy, or None if unclear."""
     match record:
         case [str(), dict()] | {"text": _, "cats": dict()} | {"text": _, "ents": list()}:
             return "spacy"
@@ -33,7 +33,7 @@ def exporter_of(record: Any) -> str | None:
 
 
 def json_object(value: Any) -> dict:
-    """The value, if it is an object.
+    """Return the value if it is a JSON object.
 
     Raises:
         ValueError: it is something else.
@@ -46,7 +46,7 @@ def json_object(value: Any) -> dict:
 def _spans(value: Any, name: str) -> list[dict]:
     if not isinstance(value, list):
         raise ValueError(f"{name!r} should be a list of spans. Found {shown(value)}.")
-    return [_span(one, name) for one in value]
+    return [_span(span, name) for span in value]
 
 
 def _span(value: Any, name: str) -> dict:
@@ -64,7 +64,7 @@ def _span(value: Any, name: str) -> dict:
 
 
 def doccano_row(record: Any) -> dict:
-    """Of labelled texts, of spans, and of spans with relations."""
+    """A raw row from doccano: labelled text, spans, or spans with relations."""
     row = dict(json_object(record))
     for name in DOCCANO_LABELS:
         labels = row.get(name)
@@ -77,7 +77,7 @@ def doccano_row(record: Any) -> dict:
 
 
 def is_spacy_pair(record: Any) -> bool:
-    """Whether it is `["text", {...}]`, which is no array of records."""
+    """Whether a value is a pair `["text", {...}]` rather than an array of records."""
     match record:
         case [str(), dict()]:
             return True
@@ -85,8 +85,10 @@ def is_spacy_pair(record: Any) -> bool:
 
 
 def spacy_row(record: Any) -> dict:
-    """With `entities` and `cats` as tasks know them; but without the `tokens` of a spaCy document,
-    which are no words."""
+    """A raw row from spaCy, with `entities` and `cats` as tasks expect them.
+
+    The `tokens` of a spaCy document are dropped: they are not words.
+    """
     match record:
         case [str() as text, dict() as annotation] | ({"text": str() as text} as annotation):
             row: dict[str, Any] = {**annotation, "text": text}
@@ -114,7 +116,7 @@ def spacy_row(record: Any) -> dict:
 
 
 def label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, bool]:
-    """A row, and whether it is annotated. Adds the names of columns of spans to `span_columns`."""
+    """A raw row and whether it is annotated. Adds the names of span columns to `span_columns`."""
     task = json_object(record)
     is_minimal = not isinstance(task.get("data"), dict)
     data = task if is_minimal else task["data"]
@@ -130,8 +132,8 @@ def label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, 
 
 
 def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
-    """Of the JSON export. A task that was not annotated has its data only."""
-    annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+    """A row of the JSON export. A task without annotations has only its data."""
+    annotations = [item for item in task.get("annotations") or [] if not item.get("was_cancelled")]
     if not annotations:
         return task["data"], False
     if len(annotations) > 1:
@@ -162,7 +164,7 @@ def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tupl
 
 
 def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
-    """Of the JSON_MIN export."""
+    """A row of the JSON_MIN export."""
     columns = dict(row)
     for name, value in row.items():
         match value:
@@ -177,18 +179,18 @@ def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tu
 
 
 def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list[dict]:
-    """One for each label. The export doesn't say which field of the data holds the text."""
+    """One span per label. The export doesn't say which field of the data holds the text."""
     spans = []
     for value in values:
         start, end = value["start"], value["end"]
         if "text" in value:
-            # Some versions drop line breaks. Offsets that are off show in the rest of the text.
+            # Some versions drop line breaks. Wrong offsets still show in the rest.
             expected = "".join(value["text"].split())
-            found = [text[start:end] for text in texts]
-            if not any("".join(text.split()) == expected for text in found):
+            parts = [text[start:end] for text in texts]
+            if not any("".join(part.split()) == expected for part in parts):
                 raise ValueError(
                     f"{name!r} should have {value['text']!r} from character {start} to {end}. "
-                    f"Found {shown(found[0] if len(found) == 1 else found)}."
+                    f"Found {shown(parts[0] if len(parts) == 1 else parts)}."
                 )
         spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
     return spans

@@ -12,16 +12,16 @@ SHOWN_CHARACTERS = 80
 
 
 def shown(value: Any) -> str:
-    """What was found, for a message: not more of it than a line can hold."""
+    """The value as shown in a message, cut to fit on a line."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 class BadRows(ValueError):
-    """Bad rows, each with its file, line, field, and what was found.
+    """Bad rows, each named by file, line, field and the value found.
 
     Args:
-        problems (`list[str]`): one line for each of the rows.
+        problems (`list[str]`): a line for each row.
     """
 
     def __init__(self, problems: list[str]):
@@ -36,13 +36,12 @@ class BadRows(ValueError):
 
 
 def problem_line(row: dict) -> str:
-    """Where a bad row is, and what is wrong with it."""
+    """A bad row's place and its problem."""
     return f"{row['source']}: {row['problem']}"
 
 
 def as_skipped(row: dict, title: str) -> dict:
-    """What is kept of a bad row: `title`, the split it is of, `source`, `problem`, and `row` as it
-    was read."""
+    """The record kept of a bad row: `title` (its split), `source`, `problem`, and `row` as read."""
     return {
         "title": title,
         "source": row["source"],
@@ -54,18 +53,18 @@ def as_skipped(row: dict, title: str) -> dict:
 def good_rows(
     splits: list[tuple[str, Dataset]], on_bad_row: str
 ) -> tuple[list[Dataset], list[dict]]:
-    """Rows without those that have a problem.
+    """The rows without the bad ones.
 
     Args:
         splits (`list[tuple[str, Dataset]]`): names for messages, and rows with a column `problem`.
         on_bad_row (`str`): `refuse` or `skip`.
 
     Returns:
-        `tuple[list[Dataset], list[dict]]`: the rows without their column `problem`; and of each
-        skipped row what `as_skipped` gives.
+        `tuple[list[Dataset], list[dict]]`: the good rows without their column `problem`, and the
+        `as_skipped` record of each skipped row.
 
     Raises:
-        BadRows: there are some, and they are refused.
+        BadRows: a row is bad, and `on_bad_row` is `refuse`.
         ValueError: all rows of a split are bad.
     """
     good, skipped = [], []
@@ -73,12 +72,12 @@ def good_rows(
         problems = rows.select_columns("problem").with_format("arrow")[:]["problem"]
         bad = [index for index, valid in enumerate(pc.is_valid(problems).to_pylist()) if valid]
         if bad:
-            found = rows.select(bad)
-            skipped += [as_skipped(row, name) for row in found]
+            bad_rows = rows.select(bad)
+            skipped += [as_skipped(row, name) for row in bad_rows]
             if len(bad) == len(rows) and on_bad_row == "skip":
                 raise ValueError(
                     f"{name}: all of its {len(rows)} rows are bad, the first one being "
-                    f"{problem_line(found[0])}"
+                    f"{problem_line(bad_rows[0])}"
                 )
             kept = set(bad)
             rows = rows.select([index for index in range(len(rows)) if index not in kept])

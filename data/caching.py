@@ -1,4 +1,4 @@
-"""Fingerprints: a prepared data set is taken from the cache when nothing it was made of changed."""
+"""Fingerprints: a prepared data set is read from the cache if none of its inputs changed."""
 
 import inspect
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from datasets.fingerprint import Hasher
 
 
 def fingerprint(*parts: Any, functions: tuple[Callable, ...] = ()) -> str:
-    """A hash of values, of this package's code and of the modules of further functions.
+    """Hash values, the code of this package, and the modules of further functions.
 
-    `datasets` hashes an importable function by its name alone; after an update its cache would
-    give out what the former code made.
+    `datasets` hashes an importable function by name only, so after an update its cache would
+    return the results of the old code.
     """
     hasher = Hasher()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -25,7 +25,7 @@ def fingerprint(*parts: Any, functions: tuple[Callable, ...] = ()) -> str:
 
 
 def unweighted(tasks: dict[str, dict]) -> dict[str, dict]:
-    """Tasks without the weights of their losses, which change nothing that is cached."""
+    """Tasks without their loss weights, which don't affect cached data."""
     return {
         name: {key: value for key, value in task.items() if key != "weight"}
         for name, task in tasks.items()
@@ -33,7 +33,7 @@ def unweighted(tasks: dict[str, dict]) -> dict[str, dict]:
 
 
 def file_state(path: Path) -> list[tuple[str, int, int]]:
-    """What changes when a file, or one in a folder, does: path, size and time of each."""
+    """Path, size and modification time of a file, or of every file in a folder."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     stats = {str(file.resolve()): file.stat() for file in files}
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]

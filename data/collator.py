@@ -1,4 +1,4 @@
-"""Rows of different lengths to one padded batch."""
+"""Collates rows of different lengths into one padded batch."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from .task_kinds import kind_of, padded
 
 @dataclass
 class MultiTaskCollator:
-    """Pads preprocessed rows to the longest of them.
+    """Pads preprocessed rows to the longest row.
 
     Args:
-        tokenizer (`PreTrainedTokenizerBase`): its padding token is used. Padding goes to the right:
-            positions count from the first token, which it must not push aside.
+        tokenizer (`PreTrainedTokenizerBase`): provides the padding token. Padding is on the
+            right, because positions count from the first token.
         tasks (`dict[str, dict]`): as in the model's config.
 
     Returns a dict of `input_ids` and `attention_mask`, `torch.LongTensor` of shape
@@ -24,16 +24,16 @@ class MultiTaskCollator:
     `(batch_size, seq_len)`, or a `torch.FloatTensor` of shape `(batch_size,)` or
     `(batch_size, num_labels)`. The keys are the same in every batch; absent labels are -100 or NaN.
 
-    A row of several texts becomes as many rows of the batch, which then has `groups`, a
-    `torch.LongTensor` of shape `(batch_size,)`: the place of the row that each text is of. Labels
-    stand at its first text.
+    A row of several texts becomes several rows of the batch, which then has `groups`, a
+    `torch.LongTensor` of shape `(batch_size,)`: the index of each text's row. The labels of a row
+    are at its first text.
     """
 
     tokenizer: PreTrainedTokenizerBase
     tasks: dict[str, dict]
 
     def columns(self, dataset: Dataset) -> list[str]:
-        """The columns of preprocessed rows that batches are made of."""
+        """The columns of preprocessed rows that batches use."""
         known = ("input_ids", "others", *map(self._label_column, self.tasks))
         return [name for name in known if name in dataset.column_names]
 
@@ -68,8 +68,8 @@ class MultiTaskCollator:
 
 
 def _at_first_texts(labels: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """The labels of rows, shape `(num_rows, ...)`, at the first text of each, and absent at the
-    others, shape `(num_texts, ...)`."""
+    """Spread labels of shape `(num_rows, ...)` to `(num_texts, ...)`: present at the first text of
+    each row, absent at the others."""
     absent = float("nan") if labels.is_floating_point() else IGNORE_INDEX
     spread = labels.new_full((len(groups), *labels.shape[1:]), absent)
     spread[torch.searchsorted(groups, torch.arange(len(labels)))] = labels

@@ -1,5 +1,5 @@
-"""What is in the data: counts that show mistakes before they cost a training, and first rows as the
-model will see them."""
+"""Data report: counts that reveal mistakes before training, and first rows as the model sees
+them."""
 
 import difflib
 import unicodedata
@@ -19,13 +19,13 @@ from .task_kinds import kind_of
 
 PERCENTILES = (50, 90, 99, 100)
 SHOWN_TOKENS = 60  # of a row
-SHOWN_LINES = 20  # of bad rows, and of labels met once
+SHOWN_LINES = 20  # of bad rows, and of labels that occur once
 LINE = 100  # columns of the terminal
-COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, all but grey tones
+COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, without greys
 
 
 EXAMPLES = 3  # first rows that are shown
-# What inspection calls the findings of preprocessing -> their columns.
+# Key in the report -> column of preprocessed rows.
 SUMS = {
     "widened_spans": "widened",
     "lost_spans": "lost",
@@ -43,14 +43,15 @@ def inspect_split(
     read: Callable[[list[str]], list],
     find_words: Callable,
 ) -> dict[str, Any]:
-    """Everything worth knowing about one split of a data set.
+    """Report on one split of a data set.
 
     Args:
-        rows (`Dataset`): its good loaded rows.
-        windows (`Dataset`): the same, preprocessed with all windows, but for those bad then.
-        bad (`list[dict]`): its bad rows, see `bad_rows.as_skipped`.
-        tasks (`dict[str, dict]`): the tasks that it labels, as in the model's config.
-        tokenizer (`PreTrainedTokenizerBase`): for the names of tokens.
+        rows (`Dataset`): the good loaded rows.
+        windows (`Dataset`): the same rows preprocessed, with all windows, without rows that
+            turned out bad.
+        bad (`list[dict]`): the bad rows, see `bad_rows.as_skipped`.
+        tasks (`dict[str, dict]`): the tasks that the data set labels, as in the model's config.
+        tokenizer (`PreTrainedTokenizerBase`): provides the names of tokens.
         read (`Callable`): texts to `TokenizedText`s, see modeling/windows.py.
         find_words (`Callable`): words of a text, see modeling/decoding.py.
 
@@ -61,7 +62,7 @@ def inspect_split(
     """
     places = zip(windows["row"][:], windows["window"][:], strict=True)
     first_windows = {row: index for index, (row, window) in enumerate(places) if window == 0}
-    # Some rows are bad only for the model, and have no windows.
+    # Rows that only preprocessing found bad have no windows.
     rows = rows.select(sorted(first_windows))
     shown = [windows[first_windows[row]] for row in sorted(first_windows)[:EXAMPLES]]
     lengths = np.asarray([_length(document) for document in _documents(rows, read)])
@@ -98,8 +99,11 @@ def _labels_of(rows: Dataset, name: str, task: dict) -> dict[str, Any]:
 
 
 def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
-    """How often each label occurs; of a token task entities by type, of a regression or of
-    pairs' scores the least, the mean and the greatest value."""
+    """How often each label occurs.
+
+    Token tasks count entities by type; regressions and scores of pairs give the minimum, mean and
+    maximum instead.
+    """
     labels = [label for label in rows[name] if label is not None]
     if kind_of(task).numeric:
         values = np.asarray(labels).flatten()
@@ -111,8 +115,8 @@ def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
 
 
 def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
-    """A line for each label that occurs once, where others of its task occur more often: it may be
-    a typo of one of them.
+    """A line for each label that occurs once while others of its task occur more often: it may be
+    a typo.
 
     Args:
         parts (`list[Dataset]`): the training rows of each data set.
@@ -127,9 +131,9 @@ def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
         for rows in parts:
             if name in rows.column_names:
                 for label, source in zip(rows[name], rows["source"], strict=True):
-                    for one in kind_of(task).names(label) if label is not None else ():
-                        counts[one] += 1
-                        sources[one] = source
+                    for value in kind_of(task).names(label) if label is not None else ():
+                        counts[value] += 1
+                        sources[value] = source
         often = [label for label, count in counts.items() if count > 1]
         for label, count in counts.items():
             if count == 1 and often:
@@ -140,15 +144,15 @@ def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
 
 
 def find_leaks(splits: dict[str, list[Dataset]]) -> dict[str, int]:
-    """How many rows of each split have a text that occurs in another: `train, test` to the rows of
-    the second one."""
+    """Count the texts shared between splits: `train, test` to the number of test rows whose text is
+    in train too."""
     hashes = {
         split: [h for rows in parts for h in _hashes(rows)] for split, parts in splits.items()
     }
     leaks = {}
     for left, right in combinations(hashes, 2):
         known = set(hashes[left])
-        leaks[f"{left}, {right}"] = sum(one in known for one in hashes[right])
+        leaks[f"{left}, {right}"] = sum(text_hash in known for text_hash in hashes[right])
     return leaks
 
 
@@ -172,7 +176,7 @@ def _length(document) -> int:
 
 
 def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dict[str, Any]:
-    """A row's sentence labels, and its tokens with the word and the labels of each."""
+    """A row's sentence labels, and the word and labels of each of its tokens."""
     text, words = text_and_words(row)
     (document,) = read([text])
     if words is None:
@@ -204,12 +208,12 @@ def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dic
 
 
 def inspection_text(report: dict[str, Any], colour: bool) -> str:
-    """The report of a run's data for a terminal.
+    """Format the data report for a terminal.
 
     Args:
-        report (`dict[str, Any]`): `splits`, name to what `inspect_split` gives, `leaks`, and
+        report (`dict[str, Any]`): `splits` (name to the report of `inspect_split`), `leaks` and
             `labels_met_once`.
-        colour (`bool`): whether entities are coloured, by ANSI codes.
+        colour (`bool`): whether to colour entities with ANSI codes.
     """
     lines = []
     for name, found in report["splits"].items():
@@ -261,7 +265,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _example_lines(example: dict, colour: bool) -> list[str]:
-    """Words, tokens and labels below each other, in as many blocks as the width needs."""
+    """Words, tokens and labels in aligned rows, wrapped to the width of the terminal."""
     lines = ["", _visible(f"  {example['source']}")]
     lines += [_visible(f"    {task}: {label}") for task, label in example["labels"].items()]
     columns = [
@@ -292,17 +296,17 @@ def _example_lines(example: dict, colour: bool) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    """Without what a terminal would act on."""
-    return "".join(one if one.isprintable() else "�" for one in text)
+    """The text without control characters."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _width(text: str) -> int:
-    """Columns that a terminal gives it."""
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(unicodedata.category(one) in ("Mn", "Me") for one in text)
+    """The number of terminal columns that the text takes."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.category(char) in ("Mn", "Me") for char in text)
 
 
 def _coloured(text: str, entity_type: str) -> str:
-    """In a colour that each type keeps."""
+    """The text in the colour of its entity type."""
     code = COLOURS[sum(entity_type.encode()) % len(COLOURS)]
     return f"\033[{code}m{text}\033[0m"

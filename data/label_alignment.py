@@ -1,7 +1,8 @@
-"""From labelled words or character spans to one label per token, by offsets and nothing else.
+"""Aligns labels of words or character spans with tokens, using only offsets.
 
-A *word* is what one label is about: for rows of `tokens`, each of them; for rows of `text`, what
-the function given to `preprocess` finds in the tokenizer's offsets. Words are ranges of characters.
+A *word* is the unit that one label is for: in rows of `tokens`, each entry; in rows of `text`, each
+word that the function given to `preprocess` finds from the tokenizer's offsets. Words are ranges of
+characters.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,7 +11,7 @@ IGNORE_INDEX = -100
 
 
 def join_words(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The words as one text with a space between them, and each word's start and end in it."""
+    """Join words with spaces. Returns the text, and each word's start and end in it."""
     words, start = [], 0
     for token in tokens:
         words.append((start, start + len(token)))
@@ -21,7 +22,7 @@ def join_words(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
 def words_of_tokens(
     offsets: list[tuple[int, int]], words: list[tuple[int, int]]
 ) -> list[int | None]:
-    """Which of the given words each token belongs to: the first one that it overlaps.
+    """The word that each token belongs to: the first that it overlaps.
 
     Args:
         offsets (`list[tuple[int, int]]`): the tokens' character ranges, `start == end` for special
@@ -29,7 +30,7 @@ def words_of_tokens(
         words (`list[tuple[int, int]]`): the words' ranges, in order, not overlapping.
 
     Returns:
-        `list[int | None]`: per token the index of its word, None where it overlaps none.
+        `list[int | None]`: per token the index of its word, None if it overlaps no word.
     """
     starts = [start for start, _ in words]
     ids: list[int | None] = []
@@ -43,7 +44,7 @@ def words_of_tokens(
 
 
 def first_tokens(word_ids: list[int | None], num_words: int) -> list[int]:
-    """Per word the index of its first token, -1 where a word has none."""
+    """The index of each word's first token, -1 for a word without tokens."""
     positions = [-1] * num_words
     for index in range(len(word_ids) - 1, -1, -1):
         word = word_ids[index]
@@ -55,7 +56,7 @@ def first_tokens(word_ids: list[int | None], num_words: int) -> list[int]:
 def word_ranges(
     word_ids: list[int | None], offsets: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The range of each word from those of its tokens: the inverse of `words_of_tokens`."""
+    """The range of each word, from the ranges of its tokens: the inverse of `words_of_tokens`."""
     ranges: list[tuple[int, int]] = []
     for word, (start, end) in zip(word_ids, offsets, strict=True):
         if word is None:

@@ -1,4 +1,4 @@
-"""Tags of any scheme to IOB2, and spans that overlap to spans that don't.
+"""Converts tags of any scheme to IOB2, and resolves overlapping spans.
 
 | scheme | tags | an entity of three words, then one of one word, of the same type |
 |---|---|---|
@@ -28,12 +28,12 @@ _EXPECTED = {
     "bilou": "tags `O`, `B-...`, `I-...`, `L-...` and `U-...` (BILOU; "
     "or `E-` for `L-`, `S-` for `U-`, `M-` for `I-`)",
 }
-# Tags of other schemes that lost their type or their case: with `io` each would be a type.
+# Tags that lost their type or case: `io` would take each for a type.
 _NOT_TYPES = ("", "o", "B", "I", "B-")
 
 
 def detect_scheme(sequences: Iterable[list[str]]) -> str:
-    """The one scheme that all sequences are in.
+    """Detect the tag scheme that all sequences share.
 
     By the prefixes that occur:
 
@@ -43,7 +43,7 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
       place where IOB1 has it (so too if there is none); else `iob2`, broken or not;
     - no tags but `O`: `iob2`.
 
-    Reads the sequences once and keeps none. Whether their tags are the scheme's is for `to_iob2`.
+    Reads the sequences once and keeps none. `to_iob2` checks that the tags are valid.
 
     Args:
         sequences (`Iterable[list[str]]`): a tag per word, of every row: a few rows may hold too few
@@ -53,7 +53,7 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
         ValueError: some tags have a prefix and some have none.
     """
     letters: set[str] = set()
-    examples: dict[bool, str] = {}  # of a tag with a prefix and of one without
+    examples: dict[bool, str] = {}  # a tag with a prefix, and a tag without
     b_is_iob1 = True
     for tags in sequences:
         for left, tag in pairwise(["O", *tags]):
@@ -93,7 +93,7 @@ def to_iob2(tags: list[str], scheme: str) -> tuple[list[str], int]:
         `(iob2, repaired)`: as many tags, and a number from 0 to as many.
 
     Raises:
-        ValueError: a tag that is none of the scheme's, or an unknown scheme.
+        ValueError: a tag that is not in the scheme, or an unknown scheme.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"the scheme should be one of {', '.join(SCHEMES)}. Found {scheme!r}.")
@@ -125,11 +125,11 @@ def _has_prefix(tag: Any) -> bool:
 
 
 def _role_and_type(tag: Any, scheme: str) -> tuple[str, str]:
-    """O, B, I, L or U and the type; a ValueError for a tag that is none of the scheme's."""
+    """The role (O, B, I, L or U) and the type; ValueError for a tag that is not in the scheme."""
     if tag == "O":
         return _OUTSIDE
     if scheme == "io":
-        # `I-PER` is often called IO too; it is `iob1` here, and no type of that name.
+        # `I-PER` is often called IO too; here it is `iob1`, not a type.
         if isinstance(tag, str) and tag not in _NOT_TYPES and not tag.startswith("I-"):
             return "I", tag
     elif _has_prefix(tag) and (scheme == "bilou" or tag[0] in "BI"):
@@ -138,7 +138,7 @@ def _role_and_type(tag: Any, scheme: str) -> tuple[str, str]:
 
 
 def resolve_overlaps(spans: list[dict], policy: str) -> tuple[list[dict], int]:
-    """Spans that don't overlap, in order of start, and how many were dropped for that.
+    """Drop overlapping spans. Returns the rest in order of start, and the number dropped.
 
     A span that repeats another one exactly overlaps it, whatever its label. Spans that touch don't
     overlap. A span is dropped for one that is kept, never for one that is dropped itself.
@@ -161,11 +161,11 @@ def resolve_overlaps(spans: list[dict], policy: str) -> tuple[list[dict], int]:
     }[policy]
     kept: list[dict] = []  # in order of start: only a span's neighbours here can overlap it
     for span in sorted(spans, key=rank):
-        at = bisect_left(kept, span["start"], key=lambda one: one["start"])
+        at = bisect_left(kept, span["start"], key=lambda other: other["start"])
         overlapping = [
-            one
-            for one in kept[max(at - 1, 0) : at + 1]
-            if one["start"] < span["end"] and span["start"] < one["end"]
+            other
+            for other in kept[max(at - 1, 0) : at + 1]
+            if other["start"] < span["end"] and span["start"] < other["end"]
         ]
         if not overlapping:
             kept.insert(at, span)

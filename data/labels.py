@@ -1,4 +1,4 @@
-"""The labels of loaded rows: in one scheme, under the names that the run gives, and collected."""
+"""Labels of loaded rows: unified to one tag scheme, renamed, and collected."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -17,15 +17,15 @@ from .task_kinds import kind_of
 def unify_labels(
     splits: dict[str, Dataset], tasks: dict[str, dict]
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Tags in IOB2, and labels by the names of `label_map`, in all splits of one data set.
+    """Convert tags to IOB2 and rename labels by `label_map`, in all splits of one data set.
 
     Args:
         splits (`dict[str, Dataset]`): loaded rows.
-        tasks (`dict[str, dict]`): name to `type` and, where they are set, `tag_scheme`,
+        tasks (`dict[str, dict]`): name to `type` and, if set, `tag_scheme`,
             `on_broken_tags`, `label_map` and `column`.
 
     Returns:
-        `tuple[dict[str, Dataset], list[str]]`: the same rows, and what was done, a line each.
+        `tuple[dict[str, Dataset], list[str]]`: the same rows, and a note for each change.
 
     Raises:
         ValueError: tags of several schemes.
@@ -57,7 +57,7 @@ def unify_labels(
 
 
 def scheme_of(name: str, task: dict, tags: Iterable[list[str]]) -> str:
-    """The scheme that a task's tags are in: as told, or found out."""
+    """The tag scheme of a task: as set, or detected."""
     scheme = task.get("tag_scheme") or "auto"
     if scheme != "auto":
         return scheme
@@ -72,11 +72,11 @@ def _tag_rows(rows: Dataset, name: str) -> Iterator[list[str]]:
 
 
 def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
-    """Refuse a `label_map` that names what none of the rows has, before labels are unified.
+    """Refuse a `label_map` that names a label absent from all rows. Call before unifying labels.
 
     Args:
         parts (`Iterable[Dataset]`): loaded rows of all splits and data sets.
-        tasks (`dict[str, dict]`): name to `type` and, where it is set, `label_map`.
+        tasks (`dict[str, dict]`): name to `type` and, if set, `label_map`.
     """
     parts = list(parts)
     for name, task in tasks.items():
@@ -99,7 +99,7 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
 def unify_row(
     row: dict, schemes: dict[str, str], renamed: list[str], tasks: dict[str, dict]
 ) -> dict:
-    """A loaded row with its tags in IOB2 and its labels renamed, or with its problem."""
+    """A loaded row with IOB2 tags and renamed labels, or with its problem."""
     if row["problem"] is not None:
         return row
     changed: dict[str, Any] = {}
@@ -129,8 +129,9 @@ def _renamed(label: Any, task: dict) -> Any:
 
 
 def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str, list[str] | None]:
-    """Per task the labels of loaded rows, sorted; of a token task `O` and then `B-` and `I-` of
-    each type. None for tasks that have none to collect. Given `labels` are kept as they are.
+    """Collect the sorted labels of each task; for a token task `O`, then `B-`, `I-` of each type.
+
+    None for tasks without labels to collect. `labels` that are set stay as they are.
 
     Raises:
         ValueError: a task has no label in any row.
@@ -167,6 +168,6 @@ def _distinct(rows: Dataset, name: str) -> set[str]:
 
 
 def _entity_types(rows: Dataset, name: str) -> set[str]:
-    """Of IOB2 tags, or of spans, whose types may look like tags."""
+    """The entity types of IOB2 tags or of spans, whose types may look like tags."""
     labels = _distinct(rows, name)
     return {tag[2:] for tag in labels - {"O"}} if "tokens" in rows.column_names else labels

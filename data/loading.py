@@ -1,4 +1,4 @@
-"""From files, Hub ids or the generator to loaded rows (see normalization.py)."""
+"""Loads rows from files, the Hub or the generator (see normalization.py)."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,12 +26,12 @@ RESERVED_COLUMNS = (
     "cut_tokens", "cut_entities",
 )  # fmt: skip
 
-ROWS_THAT_TELL = 1000  # of streamed data, about the rest
+ROWS_THAT_TELL = 1000  # streamed rows that are read to learn columns and tag schemes
 
 
 class RawRows(NamedTuple):
-    """A split before it is loaded: its name for messages, what starts reading it, and what its
-    fingerprint is made of."""
+    """A split before loading: its name for messages, a function that starts reading it, and the
+    state that goes into its fingerprint."""
 
     name: str
     rows: Callable[[], Iterable[tuple[str, dict | ValueError]]]
@@ -43,22 +43,22 @@ def load_splits(
 ) -> tuple[dict[str, Dataset], list[str]]:
     """Load every split of the run's one data set, good rows and bad ones, and unify their labels.
 
-    Of several data sets, `read_splits`, `check_label_maps` and `unify_labels` do it.
+    For several data sets, call `read_splits`, `check_label_maps` and `unify_labels`.
 
     Args:
-        tasks (`dict[str, dict]`): the tasks it labels: name to `type`, and where they are set
+        tasks (`dict[str, dict]`): the tasks that it labels: name to `type` and, if set,
             `problem_type`, `column` (default: the name), `tag_scheme`, `on_broken_tags`, `overlap`
             and `label_map`.
-        source (`DatasetArguments`): where it is.
+        source (`DatasetArguments`): the location of the data set.
         seed (`int`): of `synthetic`.
         streaming (`bool`): leave the training split to `stream_rows`.
 
     Returns:
-        `tuple[dict[str, Dataset], list[str]]`: split to loaded rows, and what was done to their
-        labels, a line for each thing worth saying. `good_rows` is the next step.
+        `tuple[dict[str, Dataset], list[str]]`: split to loaded rows, and a note for each change
+        to their labels. `good_rows` is the next step.
 
     Raises:
-        FileNotFoundError: a file or data set is not there.
+        FileNotFoundError: a file or data set does not exist.
         ValueError: settings that contradict each other, a file that can't be read, a column that no
             row has, tags of several schemes, a `label_map` that names what no row has.
     """
@@ -71,7 +71,7 @@ def load_splits(
 def read_splits(
     tasks: dict[str, dict], source: DatasetArguments, seed: int = 0, streaming: bool = False
 ) -> dict[str, Dataset]:
-    """What `load_splits` does before it comes to the labels."""
+    """Load every split of one data set, leaving its labels as they are."""
     for name in tasks:
         if name in RESERVED_COLUMNS:
             raise ValueError(
@@ -85,16 +85,16 @@ def read_splits(
     raw = _raw_splits(source, seed, streaming)
     if streaming:
         raw.pop("train", None)
-    return {split: _load(one, split, tasks, source) for split, one in raw.items()}
+    return {split: _load(rows, split, tasks, source) for split, rows in raw.items()}
 
 
 def stream_rows(
     tasks: dict[str, dict], source: DatasetArguments, seed: int = 0
 ) -> Callable[[], Iterator[dict]]:
-    """What reads the training rows once through: loaded rows, bad ones too, one by one.
+    """A function that reads the training rows once: loaded rows, bad ones included, one by one.
 
-    A tag scheme that is not told is found out from the first 1,000 rows, in which each column
-    should be.
+    A tag scheme that is not set is detected from the first 1,000 rows, which should contain every
+    column.
 
     Raises:
         FileNotFoundError, ValueError: as `load_splits`; also where there are no training rows.
@@ -109,7 +109,7 @@ def stream_rows(
         limited = islice(raw.rows(), source.train_size)
         return normalized_rows(limited, raw.name, tasks, columns, form)
 
-    # A column that none of them has is none: else its task would train on nothing, for good.
+    # A column missing from all of them is an error: its task would never train on anything.
     first = islice(raw.rows(), min(source.train_size or ROWS_THAT_TELL, ROWS_THAT_TELL))
     deque(normalized_rows(first, raw.name, tasks, columns, form), maxlen=0)
     schemes = {}
@@ -123,7 +123,7 @@ def stream_rows(
         try:
             for row in rows():
                 yield unify_row(row, schemes, renamed, tasks)
-        except (ValueError, OSError) as error:  # of a whole file, and met while training
+        except (ValueError, OSError) as error:  # an error of a whole file, met during training
             raise BadRows([str(error)]) from None
 
     return unified
@@ -155,7 +155,7 @@ def _raw_splits(source: DatasetArguments, seed: int, streaming: bool = False) ->
 
 
 def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
-    """The splits there are; of them only `train` is streamed."""
+    """The splits of a Hub data set; only `train` is streamed."""
     where = (source.dataset, source.dataset_config)
     try:
         loaded = dict(
@@ -188,7 +188,7 @@ def _dataset_rows(name: str, dataset: Dataset | IterableDataset) -> RawRows:
             except ValueError as error:
                 yield f"{name}, row {number}", error
 
-    # What is streamed is never cached.
+    # Streamed rows are never cached.
     return RawRows(name, rows, getattr(dataset, "_fingerprint", None))
 
 
@@ -206,14 +206,14 @@ def _file_rows(paths: list[Path], source: DatasetArguments) -> RawRows:
 
 
 def _form(raw: RawRows, source: DatasetArguments, tasks: dict[str, dict]) -> tuple[list[str], str]:
-    """The columns of the text, the words or the texts, and which of `FORMS` that is."""
+    """The source columns of the text, words or texts, and the matching entry of `FORMS`."""
     if source.tokens_column is not None:
         return [source.tokens_column], "tokens"
     if source.text_column is not None:
         columns, form = source.text_column, "text" if len(source.text_column) == 1 else "texts"
     else:
         first = next((row for _, row in raw.rows() if isinstance(row, dict)), {})
-        form = next((one for one in ("tokens", "texts") if one in first), "text")
+        form = next((name for name in ("tokens", "texts") if name in first), "text")
         columns = [form]
     for name, task in tasks.items():
         if form == "texts" and form not in kind_of(task).forms:
@@ -244,7 +244,7 @@ def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArgum
 
 @contextmanager
 def _quiet_datasets() -> Iterator[None]:
-    """Without the log lines of errors that we report ourselves."""
+    """Silence log lines for errors that we report ourselves."""
     before = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
@@ -255,7 +255,7 @@ def _quiet_datasets() -> Iterator[None]:
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Errors that `datasets` wraps come out as what they were."""
+    """Raise the original of an error that `datasets` wraps."""
     try:
         yield
     except datasets.exceptions.DatasetGenerationError as error:
@@ -266,7 +266,7 @@ def _clear_errors() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what went wrong at the bottom of a chain of errors."""
+    """The first line of the root cause of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().split("\n")[0] or type(error).__name__

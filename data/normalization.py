@@ -1,4 +1,4 @@
-"""Rows of any source in one form, checked one by one.
+"""Normalizes rows of any source to one form, checking each.
 
 A loaded row has `source` (its file and line, for messages), and `text`, `tokens` (words) or `texts`
 (a pair, a triplet or more), which is its form. There is one column per task:
@@ -14,9 +14,8 @@ A loaded row has `source` (its file and line, for messages), and `text`, `tokens
 
 The other tasks have no labels for `texts`.
 
-A label that is absent is None. `repairs` counts the labels that had to be changed to make sense.
-A bad row has `problem`, the line that says why, and `raw`, the row as it
-was read; nothing of it is used.
+An absent label is None. `repairs` counts the labels that had to be repaired. A bad row has
+`problem`, a line that says why, and `raw`, the row as read; it is not used.
 """
 
 import json
@@ -51,11 +50,11 @@ def normalized_rows(
     source_columns: list[str],
     form: str,
 ) -> Iterator[dict]:
-    """Loaded rows from raw ones, one for one.
+    """Yield one loaded row per raw row.
 
     Args:
-        rows (`Iterable[tuple[str, dict | ValueError]]`): where each row is, and the row or what
-            kept it from being read.
+        rows (`Iterable[tuple[str, dict | ValueError]]`): the place of each row, and the row or the
+            error met while reading it.
         name (`str`): the file or data set, for messages.
         tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap` and `column` (by
             default the name; a sentence_embedding that has none needs no score).
@@ -63,7 +62,7 @@ def normalized_rows(
             list of texts, or those of several texts; and which of `FORMS`.
 
     Raises:
-        ValueError: at the end, when there was no row, or a column was in none of them.
+        ValueError: at the end, if there was no row, or no row had one of the columns.
     """
     columns = {
         task_name: task.get("column") if form == "texts" else task.get("column") or task_name
@@ -94,7 +93,7 @@ def normalized_rows(
 def problem_row(
     place: str, tasks: dict[str, dict], problem: str, raw: dict | None, form: str
 ) -> dict:
-    """The loaded row that stands for a bad one."""
+    """The loaded row that stands for a bad row."""
     return {
         "source": place,
         "repairs": 0,
@@ -129,8 +128,8 @@ def _normalize_row(row, source_columns, form, columns, tasks) -> dict:
 
 
 def check_columns(row: dict, columns: list[str]) -> None:
-    """Raise a ValueError for the first of `columns` that a row does not have; those it has often
-    show one that is spelled otherwise."""
+    """Raise a ValueError for the first of `columns` missing from a row. The message lists the row's
+    columns, which often reveals a misspelling."""
     for column in columns:
         if column not in row:
             raise ValueError(f"has no {column!r}. Found: {', '.join(map(str, row)) or 'nothing'}.")
@@ -153,7 +152,7 @@ def _texts_of(row: dict, columns: list[str]) -> list[str]:
 
 
 def _is_unicode(value: str | list[str]) -> bool:
-    """Not so where JSON held half of a character; Arrow and tokenizers would raise."""
+    """False if JSON held half of a surrogate pair; Arrow and tokenizers would raise."""
     try:
         "".join(value).encode()
     except UnicodeEncodeError:

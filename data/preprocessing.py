@@ -133,7 +133,7 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
 
 
 def preprocess_columns(batch: dict[str, list], indices: list[int], **settings) -> dict[str, list]:
-    """As `preprocess_examples`, from columns to columns."""
+    """`preprocess_examples` for a batch of columns."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     windows = preprocess_examples(rows, indices, **settings)
     names = preprocessed_features(settings["tasks"])
@@ -154,13 +154,13 @@ def preprocess_examples(
     prompt: str = "",
     number: int = 0,
 ) -> list[dict]:
-    """The windows of some loaded rows; their column `row` holds the row's entry in `indices`.
+    """The windows of loaded rows; column `row` holds the row's entry in `indices`.
 
     Args:
         max_length, stride (`int`, *optional*): of windows, see `tokenize`.
-        long_texts (`str`): `window` reads texts that are longer in windows; `truncate` reads the
-            first window, and counts what is lost; `refuse` makes the row a bad one.
-        all_windows (`bool`): whether windows that hold no label are kept.
+        long_texts (`str`): `window` reads longer texts in windows; `truncate` reads only the first
+            window and counts the tokens lost; `refuse` makes the row a bad row.
+        all_windows (`bool`): whether to keep windows without labels.
         prompt (`str`): put before every window.
         number (`int`): the value of the column `dataset`.
     """
@@ -172,7 +172,7 @@ def preprocess_examples(
     result = []
     for index, row, (text, words), tokenized in zip(indices, rows, joined, texts, strict=True):
         same = {**empty, "source": row["source"], "dataset": number, "row": index, "others": []}
-        if "texts" in row:  # of long texts that are compared the beginnings are
+        if "texts" in row:  # compared texts are cut to their first window
             tokenized = tokenized._replace(windows=tokenized.windows[:1])
             own = islice(others, len(row["texts"]) - 1)
             same["others"] = [other.input_ids(other.windows[0]) for other in own]
@@ -190,7 +190,7 @@ def preprocess_examples(
 
 
 def text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
-    """The text whose tokens are labelled, and where it has words the range of each."""
+    """The text whose tokens are labelled, and the ranges of its words if the row has words."""
     if "tokens" in row:
         return join_words(row["tokens"])
     return row["text"] if "text" in row else row["texts"][0], None

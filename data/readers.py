@@ -165,13 +165,13 @@ def named_classes(features: Features) -> Callable[[dict], dict]:
 
 
 def _class_namer(feature: Any) -> Callable | None:
-    """From values of a feature to values with names; None where it has no class ids."""
+    """A function that names the class ids in values of a feature; None if it has none."""
     if isinstance(feature, ClassLabel):
         return partial(_class_name, feature.names)
     if isinstance(feature, List | LargeList) and (name_one := _class_namer(feature.feature)):
         return lambda values: values and [name_one(value) for value in values]
     if isinstance(feature, dict):
-        namers = {key: namer for key, one in feature.items() if (namer := _class_namer(one))}
+        namers = {key: namer for key, value in feature.items() if (namer := _class_namer(value))}
         if namers:
             return lambda value: value and value | {key: namers[key](value[key]) for key in namers}
     return None
@@ -191,20 +191,20 @@ def _is_data(path: Path) -> bool:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """What is wrong with a whole file, as one line that begins with its name."""
+    """Turn an error of a whole file into one line that begins with the file's name."""
     try:
         yield
     except (ValueError, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # it names its file; pyarrow's own, of damaged files, have no number
+            raise  # it names its file; pyarrow's errors for damaged files have no errno
         reason, *_ = str(error).split("\n")
         raise ValueError(f"{path}: {reason}") from None
 
 
 def _check_utf8(text: str) -> None:
     if not text.isascii() and ESCAPED_BYTE.search(text):
-        found = text.encode("utf-8", "surrogateescape")
-        raise ValueError(f"should be UTF-8. Found {shown(found)}.")
+        raw = text.encode("utf-8", "surrogateescape")
+        raise ValueError(f"should be UTF-8. Found {shown(raw)}.")
 
 
 def _check_distinct(names: list[str]) -> None:
@@ -213,7 +213,7 @@ def _check_distinct(names: list[str]) -> None:
 
 
 def _each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> Records:
-    """Converted records. What was or becomes an error stays in its place as one."""
+    """Convert records. An error stands in for a record that can't be read or converted."""
     for place, record in records:
         if not isinstance(record, ValueError):
             try:
@@ -224,7 +224,7 @@ def _each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> 
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Physical lines. Only a line feed ends one: other separators belong to the text."""
+    """Physical lines. Only a line feed ends a line; other separators are part of the text."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             yield f"line {number}", line.removesuffix("\n").removesuffix("\r")
@@ -255,14 +255,14 @@ def _read_json_lines(path: Path) -> Records:
 
 
 def _read_json_values(path: Path) -> Records:
-    """The values of an array or, where the file is no array, of each line."""
+    """The values of a JSON array or, if the file is not an array, of each line."""
     if path.suffix.lower() == ".jsonl" or _is_json_lines(path):
         return _read_json_lines(path)
     return _read_json_array(path)
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether the first line is a record, if a broken one, and not the beginning of an array."""
+    """Whether the first line is a record (maybe a broken one), not the start of an array."""
     first = next((line.strip() for _, line in _read_lines(path) if line.strip()), "")
     try:
         value = _parse_json(first)
@@ -304,7 +304,7 @@ def _parse_json(line: str) -> Any:
 
 
 def _check_surrogates(value: Any) -> Any:
-    """JSON can escape half of a surrogate pair, which is no text: nobody could write it again."""
+    """Refuse half of a surrogate pair: JSON can escape it, but it can't be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -323,14 +323,14 @@ def _read_spacy(path: Path, _) -> Rows:
 
 
 def _read_label_studio(path: Path, _) -> Rows:
-    span_columns: dict[str, None] = {}  # in the order of their appearance
+    span_columns: dict[str, None] = {}  # in order of appearance
     rows = list(_each(_read_json_values(path), partial(label_studio_row, span_columns)))
     for place, row in rows:
         if isinstance(row, ValueError):
             yield place, row
         else:
             columns, is_annotated = row
-            # An annotator who found nothing leaves no result to read.
+            # An annotator who marked nothing leaves no result.
             yield place, ({name: [] for name in span_columns} if is_annotated else {}) | columns
 
 
@@ -338,8 +338,10 @@ def _read_label_studio(path: Path, _) -> Rows:
 
 
 def _read_table(path: Path, _, delimiter: str) -> Rows:
-    """Texts as they are written: "NA" is a word, "007" no number. Between commas fields may be in
-    quotes, which may hold commas and line breaks; between tabs quotes are text."""
+    """Read a CSV or TSV file without guessing types: "NA" and "007" stay text.
+
+    In CSV, quoted fields may contain commas and line breaks; in TSV, quotes are text.
+    """
     records = _read_records(path, delimiter)
     _, header = next(records, ("", []))
     _check_utf8("".join(header))
@@ -384,7 +386,7 @@ def _read_arrow(path: Path, _) -> Rows:
     if path.is_dir():
         try:
             dataset = datasets.load_from_disk(str(path)).with_format("arrow")
-        except IndexError:  # what `datasets` saves of no rows, it can't load
+        except IndexError:  # `datasets` can't load what it saves for zero rows
             return
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -406,7 +408,7 @@ def _read_arrow(path: Path, _) -> Rows:
 
 
 def _read_batches(schema: pa.Schema, batches: Iterable) -> Rows:
-    """Rows of record batches or tables, whose schema may hold the names of classes."""
+    """Rows of record batches or tables, whose schema may hold class names."""
     _check_distinct(schema.names)
     described = b"huggingface" in (schema.metadata or {})
     features = Features.from_arrow_schema(schema) if described else Features()
@@ -424,7 +426,8 @@ def _read_batches(schema: pa.Schema, batches: Iterable) -> Rows:
 
 
 def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
-    """Sentences. A line that begins with `#` is a comment unless it has the columns of a token."""
+    """Sentences of a CoNLL file. A line that begins with `#` is a comment unless it has the columns
+    of a token."""
     place, first = _first_token_line(path)
     if not first:
         return
@@ -456,7 +459,7 @@ def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
 
 
 def _first_token_line(path: Path) -> tuple[str, str]:
-    """The first one that is surely no comment, or else the first that may be none."""
+    """The first line that can't be a comment, or else the first that may be a token."""
     first = ("", "")
     for numbered in _read_lines(path):
         if not _is_between_sentences(numbered):
@@ -498,7 +501,7 @@ def _read_intent_slots(path: Path, _) -> Rows:
         )
     lines = zip_longest(*map(_read_lines, files))
     numbered = ((same[0][0], [line for _, line in same]) for same in lines)
-    return _each((one for one in numbered if any(map(str.strip, one[1]))), _intent_row)
+    return _each((row for row in numbered if any(map(str.strip, row[1]))), _intent_row)
 
 
 def _intent_row(lines: list[str]) -> dict:

@@ -1,5 +1,5 @@
-"""Which rows make up each optimizer step: seeded, mixed from the data sets, grouped by length,
-however the step is split."""
+"""Samplers: seeded, mixed across data sets and grouped by length. The rows of an optimizer step
+don't depend on how the step is split."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ def rows_per_epoch(
     temperature: float = 1.0,
     weights: Sequence[float] | None = None,
 ) -> list[int]:
-    """How many rows of each data set make up an epoch: together as many as all of them have.
+    """The number of rows per data set in an epoch; they sum to the total number of rows.
 
     Args:
         sizes (`Sequence[int]`): rows of each data set.
@@ -48,7 +48,7 @@ def rows_per_epoch(
         raise ValueError(f"A data set with rows should have a weight. Found {weights} for {sizes}.")
     exact = shares / shares.sum() * sum(sizes)
     counts = np.floor(exact).astype(int)
-    # The rows that rounding left over go to those that it took most from.
+    # Rows lost to rounding go to the data sets that lost most.
     left_over = sum(sizes) - counts.sum()
     counts[np.argsort(counts - exact, kind="stable")[:left_over]] += 1
     return counts.tolist()

@@ -1,4 +1,4 @@
-"""A validation or test split cut off the training rows."""
+"""Cuts a validation or test split off the training rows."""
 
 from collections import defaultdict
 
@@ -13,10 +13,10 @@ from .task_kinds import SINGLE_LABEL, kind_of
 def cut_splits(
     splits: dict[str, Dataset], tasks: dict[str, dict], source: DatasetArguments, seed: int
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Cut missing splits off the training rows, as `source` asks; and say so, a line for each.
+    """Cut missing splits off the training rows, as `source` asks. Returns a note for each cut.
 
     Raises:
-        ValueError: there is such a split already, or nothing to cut it from.
+        ValueError: the split exists already, or there are no training rows.
     """
     notes = []
     main = next((name for name, task in tasks.items() if kind_of(task) is SINGLE_LABEL), None)
@@ -36,7 +36,7 @@ def cut_splits(
             raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
         if not 0 < fraction < 1:
             raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
-        # Of all rows, whatever was cut off before.
+        # A fraction of all rows, including those already cut off.
         share = fraction * total / len(splits["train"])
         splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
         by = f", stratified by {main}" if main else ""
@@ -50,7 +50,7 @@ def cut_splits(
 def split_off(
     rows: Dataset, fraction: float, stratify_by: str | None, seed: int
 ) -> tuple[Dataset, Dataset]:
-    """Divide loaded rows into those that stay and those that are held out.
+    """Divide loaded rows into rows to train on and held-out rows.
 
     Rows of the same text stay together, so that no held-out text is trained on. Each label of the
     task `stratify_by` (that of a text's first row) gives its share of texts, at least none and at
@@ -63,7 +63,7 @@ def split_off(
         seed (`int`): decides which.
 
     Raises:
-        ValueError: a fraction outside (0, 1), or one that leaves one side without a row.
+        ValueError: the fraction is outside (0, 1), or leaves no held-out row.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"A fraction of the training rows should be in (0, 1). Found {fraction}.")
@@ -96,5 +96,5 @@ def split_off(
 
 
 def hash_of(text: str | list[str]) -> int:
-    """What stands for a row's text where texts are compared; 8 bytes, whatever its length."""
+    """A hash of a row's text, 8 bytes, for comparing texts."""
     return hash(text if isinstance(text, str) else " ".join(text))

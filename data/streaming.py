@@ -73,12 +73,12 @@ class StreamedWindows(IterableDataset):
 
 
 class StreamedBatches(IterableDataset):
-    """Lists of rows of similar length, dealt out to micro-batches and ranks as
-    `LengthGroupedBatchSampler` does it: the rows of a step depend only on its size.
+    """Batches of rows of similar length, split among micro-batches and ranks like those of
+    `LengthGroupedBatchSampler`: the rows of a step depend only on its size.
 
-    Every rank reads all rows, and takes its own. So does every worker of a `DataLoader`; there,
-    `{"problems": [...]}` of a `BadRows` comes in place of batches, for an exception in a worker
-    comes out of the `DataLoader` as another one.
+    Every rank reads all rows and takes its own, and so does every worker of a `DataLoader`. A
+    worker yields `{"problems": [...]}` instead of raising `BadRows`, because the `DataLoader` would
+    turn the exception into another type.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class StreamedBatches(IterableDataset):
         try:
             yield from self._batches()
         except BadRows as error:
-            while True:  # a resumed run passes over the first batches unseen
+            while True:  # a resumed run skips the first batches unseen
                 yield {"problems": error.problems}
 
     def _batches(self) -> Iterator[list[dict]]:

@@ -1,6 +1,6 @@
 """Synthetic English sentences with a topic, a sentiment and entities on the same text.
 
-The corpus is for tests, demonstrations and smoke runs. It is made so that counting words does not
+The corpus is for tests, demonstrations and smoke runs. Counting words does not
 solve it: sentiment hangs on negation and on the main clause, entity types on the context, and the
 names of the validation and test splits never occur in training (`AMBIGUOUS` ones apart). It does
 not replace real data: whoever solves it has understood these patterns, not English.
@@ -47,7 +47,7 @@ ENTITY = re.compile(r"<(\w+):([^>]+)>")
 SENTENCE_START = re.compile(r'(^"?|[.?!] |: ")([a-z])')
 A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=(?:<\w+:)?(?!one|use|uni|eur)[aeiou])", re.IGNORECASE)
 
-# Written out, as the patterns have them, and as people often shorten them.
+# The full form used in the patterns -> the common contraction.
 CONTRACTIONS = (
     (re.compile(r"\b(is|was|did|does|would|could|do) not\b"), r"\1n't"),
     (re.compile(r"\bI would\b"), "I'd"),
@@ -150,7 +150,7 @@ def _row(rng: Random, split: str) -> dict:
 
 
 def _pick(rng: Random, options: Sequence[T]) -> T:
-    """`rng.choice(options)` at a third of its time, which is most of what a row takes."""
+    """Faster `rng.choice(options)`: a third of the time, and most of a row's cost."""
     return options[int(rng.random() * len(options))]
 
 
@@ -161,7 +161,7 @@ def _domains(topic: str) -> tuple[str, ...]:
 
 @cache
 def _grammar(domain: str, sentiment: int) -> dict[str, tuple[str, ...]]:
-    """What each slot may hold in a sentence of this domain and sentiment."""
+    """The options for each slot in a sentence of this domain and sentiment."""
     source = lexicon.DOMAINS[domain]
     events = [event.partition(" ") for event in source["events"][sentiment]]
     return {

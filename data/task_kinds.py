@@ -1,7 +1,7 @@
-"""What the data side asks about a task, answered by one class for each kind of task.
+"""Task kinds: one class per kind of task holds everything the data side needs to know about it.
 
 A kind says how a raw cell is read, renamed, collected, encoded and batched. `TASK_KINDS` maps each
-task type and problem type to its kind; a new one is a class and a line there.
+task type and problem type to its kind; a new kind is a class and a line there.
 """
 
 import json
@@ -26,9 +26,9 @@ from .label_schemes import resolve_overlaps
 
 
 class SingleLabel:
-    """One class of a text. The other kinds differ from it where they say so."""
+    """One class per text. The other kinds override what differs."""
 
-    forms: tuple[str, ...] = ("text", "tokens")  # of rows that have its labels
+    forms: tuple[str, ...] = ("text", "tokens")  # forms of rows that can have its labels
     by_token = False
     numeric = False
 
@@ -85,7 +85,7 @@ class SingleLabel:
 
 
 class MultiLabel(SingleLabel):
-    """Any number of classes of a text."""
+    """Any number of classes per text."""
 
     def loaded_feature(self, form):
         return List(Value("string"))
@@ -120,7 +120,7 @@ class MultiLabel(SingleLabel):
 
 
 class Regression(MultiLabel):
-    """One or more numbers of a text."""
+    """One or more numbers per text."""
 
     numeric = True
 
@@ -335,7 +335,7 @@ class UnitLabels:
         return {name: tokens, f"{name}.tags": tags, f"{name}.positions": positions}
 
     def entities_behind(self, cut: int) -> int:
-        """How many entities end at a token that is not before `cut`."""
+        """The number of entities that end at token `cut` or later."""
         return sum(
             ends and position >= cut
             for ends, position in zip(self.ends, self.positions, strict=True)
@@ -361,7 +361,7 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
     lost: list[dict] = []
     if spans is not None:
         tags, widened, lost = spans_to_tags(spans, words)
-        # An entity with no token of its own can't be found, and must count as missed.
+        # An entity without a token of its own can't be predicted, and must count as missed.
         tags += [f"B-{span['label']}" for span in lost]
         positions += [-1] * len(lost)
     ids = [label_id(tag, labels) for tag in tags]

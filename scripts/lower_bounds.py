@@ -2,8 +2,8 @@
 
     python scripts/lower_bounds.py > lower_bounds.txt
 
-It stands in for a resolver's `--resolution lowest-direct`, which pip lacks: dependencies of
-dependencies stay as pip chooses them.
+It stands in for a resolver's `--resolution lowest-direct`, which pip lacks: pip still
+chooses the indirect dependencies.
 """
 
 import re
@@ -16,19 +16,19 @@ LOWEST = re.compile(r"([\w-]+)(?:\[[\w,]+\])?(?:>=|==)([\w.]+)")
 
 
 def lower_bounds(content: dict) -> list[str]:
-    """`name==version` for every bound.
+    """A line `name==version` for every lower bound.
 
     Args:
-        content (`dict`): of pyproject.toml.
+        content (`dict`): the parsed pyproject.toml.
     """
     project, groups = content["project"], content["dependency-groups"]
     listed = chain(
         project["dependencies"],
         *project["optional-dependencies"].values(),
-        *([one for one in group if isinstance(one, str)] for group in groups.values()),
+        *([entry for entry in group if isinstance(entry, str)] for group in groups.values()),
     )
-    found = [match.groups() for one in listed if (match := LOWEST.match(one))]
-    return sorted({f"{name}=={version}" for name, version in found})
+    bounds = [match.groups() for entry in listed if (match := LOWEST.match(entry))]
+    return sorted({f"{name}=={version}" for name, version in bounds})
 
 
 if __name__ == "__main__":

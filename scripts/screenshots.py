@@ -1,4 +1,4 @@
-"""Take the pictures of the demo page in docs/pictures/, from one that is running.
+"""Take the screenshots in docs/pictures/ from a running demo page.
 
     python app.py --model runs/quickstart &
     python scripts/screenshots.py http://127.0.0.1:7860
@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-# What each is called, and the browser that sees it.
+# File name -> options of the browser page.
 BROWSERS: dict[str, dict[str, Any]] = {
     "demo.png": {"viewport": {"width": 1280, "height": 720}},
     "demo_phone.png": {
