@@ -28,7 +28,7 @@ PREDICT_WITHOUT = ("embedding", "scores")
 
 @dataclass
 class ModelArguments:
-    """Which encoder the run starts from, and what is built on it."""
+    """The encoder or finished model that the run starts from, and its settings."""
 
     encoder: str = field(
         default="backbones/minilm",
@@ -46,20 +46,25 @@ class ModelArguments:
     backend: str = field(
         default="torch",
         metadata={
-            "help": "What runs a finished model to predict; onnx and openvino take a folder that "
-            "was exported for them.",
+            "help": "Library that runs a finished model in prediction; onnx and openvino need a "
+            "folder exported for them.",
             "choices": list(BACKENDS),
         },
     )
     pooling: str = field(
         default="mean",
-        metadata={"help": "How token vectors become the sentence vector: cls, mean or max."},
+        metadata={
+            "help": "Pooling of token vectors into the sentence embedding: cls, mean or max."
+        },
     )
     normalize: bool = field(
-        default=False, metadata={"help": "Whether sentence embeddings are scaled to length 1."}
+        default=False, metadata={"help": "Scale sentence embeddings to length 1."}
     )
     prompt: str | None = field(
-        default=None, metadata={"help": "Text before every input, for encoders that want one."}
+        default=None,
+        metadata={
+            "help": "Text put before every input, for encoders that expect one. Default: none."
+        },
     )
     head_dropout: float = field(
         default=0.1, metadata={"help": "Dropout before each head, in [0, 1)."}
@@ -69,62 +74,69 @@ class ModelArguments:
         metadata={"help": "Dropout inside the encoder, in [0, 1). Default: the encoder's own."},
     )
     attn_implementation: str | None = field(
-        default=None, metadata={"help": "eager, sdpa, ...; by default what the encoder prefers."}
+        default=None,
+        metadata={
+            "help": "Attention implementation: eager, sdpa, ... Default: the encoder's preferred "
+            "one."
+        },
     )
     only_task: str | None = field(
         default=None,
         metadata={
-            "help": "One of `tasks`, for a model of it alone; rows are read, checked and cut into "
-            "splits as for all of them, and its weight is 1."
+            "help": "Train a model of this task alone, one of `tasks`, with weight 1; rows are "
+            "read, checked and split as for all tasks. Default: all tasks."
         },
     )
 
 
 @dataclass
 class DataArguments(DatasetArguments):
-    """The run's one data set, or what all of its `datasets` have in common."""
+    """The run's one data set, or the keys shared by all of its `datasets`."""
 
     predict_file: list[str] | None = field(
-        default=None, metadata={"help": "Files of texts to answer, by do_predict."}
+        default=None, metadata={"help": "Files of texts to predict, with do_predict."}
     )
     predict_output: str | None = field(
         default=None,
-        metadata={"help": "Folder for the answers. Default: `predictions` in output_dir."},
+        metadata={"help": "Folder for the predictions. Default: `predictions` in output_dir."},
     )
     predict_format: str = field(
         default="jsonl",
-        metadata={"help": "Of the files of answers.", "choices": list(PREDICT_FORMATS)},
+        metadata={"help": "Format of the prediction files.", "choices": list(PREDICT_FORMATS)},
     )
     predict_shard_size: int = field(
         default=10_000,
-        metadata={"help": "Rows in a file of answers, which is what a run that broke off repeats."},
+        metadata={"help": "Rows per prediction file; an interrupted run repeats at most one file."},
     )
     predict_columns: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Columns of predict_file that go along with the answers. Default: id, where "
-            "there is one."
+            "help": "Columns of predict_file to copy into the predictions. Default: id, if present."
         },
     )
     predict_without: list[str] | None = field(
         default=None,
         metadata={
-            "help": "What the answers leave out: the embedding, or the scores of all labels, or "
-            "both.",
+            "help": "Outputs to leave out: the embedding, the scores of all labels, or both. "
+            "Default: none.",
             "choices": list(PREDICT_WITHOUT),
         },
     )
     mixing: str = field(
         default="proportional",
         metadata={
-            "help": "Share of each of several data sets in an epoch, which has as many rows as all "
-            "of them together: as they are, all alike, size ** (1 / mixing_temperature), or by "
-            "their `weight`.",
+            "help": "Share of each data set in an epoch, which has as many rows as all data sets "
+            "together. proportional: by size. uniform: equal. temperature: by size ** (1 / "
+            "mixing_temperature). weights: by `weight`.",
             "choices": list(MIXINGS),
         },
     )
     mixing_temperature: float = field(
-        default=2.0, metadata={"help": "Of `mixing: temperature`; more is more alike."}
+        default=2.0,
+        metadata={
+            "help": "Temperature of `mixing: temperature`, above 0; 1 is proportional, higher is "
+            "more uniform."
+        },
     )
     on_bad_row: str = field(
         default="refuse",
@@ -137,50 +149,53 @@ class DataArguments(DatasetArguments):
     labelling: str | None = field(
         default=None,
         metadata={
-            "help": "first: label words, at their first token. all: label every token; entities "
-            "then begin and end at any token. Default: first.",
+            "help": "Tokens that carry a label. first: the first token of each word. all: every "
+            "token, so entities can begin and end inside a word. Default: first.",
             "choices": list(LABELLINGS),
         },
     )
     max_length: int | None = field(
         default=None,
-        metadata={"help": "Tokens read at once. Default: as many as the encoder takes."},
+        metadata={"help": "Tokens per window, at most. Default: the encoder's maximum."},
     )
     long_texts: str = field(
         default="window",
         metadata={
-            "help": "Read longer texts in windows, truncate them, or refuse them.",
+            "help": "Handling of texts above max_length: split into windows, truncate, or refuse.",
             "choices": list(LONG_TEXTS),
         },
     )
     stride: int | None = field(
         default=None,
-        metadata={"help": "Tokens that a window shares with the next. Default: a quarter."},
+        metadata={"help": "Tokens shared by neighbouring windows. Default: a quarter of a window."},
     )
     sentence_windows: str | None = field(
         default=None,
         metadata={
-            "help": "Which windows answer sentence tasks: the first, or the mean of all. In "
-            "training it is the first. Default: first.",
+            "help": "Windows that predict sentence tasks: the first, or the mean of all. "
+            "Training uses the first. Default: first.",
             "choices": list(SENTENCE_WINDOWS),
         },
     )
     streaming: bool = field(
         default=False,
         metadata={
-            "help": "Read the training rows while training, for max_steps; all `labels` are given."
+            "help": "Read the training rows while training; needs max_steps, and `labels` in the "
+            "config or in `model`."
         },
     )
-    num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
+    num_proc: int | None = field(
+        default=None, metadata={"help": "Processes for tokenization. Default: 1."}
+    )
     examples: list[str] | None = field(
-        default=None, metadata={"help": "Texts whose answers are shown at the end."}
+        default=None, metadata={"help": "Texts to predict and show at the end of the run."}
     )
 
 
 @dataclass
 class DataSource:
-    """One data set of the run: where it is, which tasks it labels, in which columns, and its weight
-    in `mixing: weights`."""
+    """One data set of the run: its location, the column of each task it labels, and its weight in
+    `mixing: weights`."""
 
     arguments: DatasetArguments
     columns: dict[str, str | None]
@@ -191,125 +206,150 @@ class DataSource:
 class MultiTaskTrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with the defaults of multi-task training."""
 
-    do_train: bool = field(default=True, metadata={"help": "Whether to train."})
+    do_train: bool = field(default=True, metadata={"help": "Train the model."})
     do_eval: bool | None = field(
         default=None,
         metadata={
-            "help": "Whether to evaluate on the validation split. Default: unless the run is to "
-            "predict and not to train."
+            "help": "Evaluate on the validation split. Default: true, unless do_predict is set "
+            "and do_train is not."
         },
     )
     do_test: bool | None = field(
         default=None,
-        metadata={"help": "Whether to evaluate on the test split. Default: as do_eval."},
+        metadata={
+            "help": "Evaluate on the test split. Default: true, unless do_predict is set and "
+            "do_train is not."
+        },
     )
     do_inspect: bool = field(
-        default=False, metadata={"help": "Show what is in the data, and do nothing else."}
+        default=False, metadata={"help": "Print an inspection of the data, and stop."}
     )
-    do_predict: bool = field(default=False, metadata={"help": "Whether to answer predict_file."})
+    do_predict: bool = field(default=False, metadata={"help": "Predict the texts of predict_file."})
     compare_single_task: bool = field(
         default=False,
         metadata={
-            "help": "Train this model and one of each task alone, in subfolders, and write "
-            "report.md about them. Starting it again goes on."
+            "help": "Train this model and one model per task, in subfolders, and write report.md "
+            "to compare them. Running it again resumes it."
         },
     )
     compare_seeds: list[int] | None = field(
-        default=None, metadata={"help": "Seeds of compare_single_task. Default: `seed` alone."}
+        default=None, metadata={"help": "Seeds for compare_single_task. Default: `seed` alone."}
     )
     report: bool = field(
         default=True,
         metadata={
-            "help": "Whether the run folder gets report.html: curves, mistakes with their "
-            "sentences, embeddings. It needs the extra `report`."
+            "help": "Write report.html to the run folder: curves, mistakes with their sentences, "
+            "embeddings. Needs the extra `report`."
         },
     )
     bf16: bool | None = field(
         default=None,
-        metadata={"help": "bfloat16 autocast. Default: where the processor multiplies it fast."},
+        metadata={"help": "Use bfloat16 autocast. Default: true on processors with fast bfloat16."},
     )
     overwrite_output_dir: bool = field(
         default=False,
-        metadata={"help": "Whether a new run may replace an earlier run's checkpoints."},
+        metadata={"help": "Let a new run replace an earlier run's checkpoints."},
     )
     run_name: str | None = field(
         default=None,
-        metadata={"help": "Of the run in trackers. Default: its folder's name and the time."},
+        metadata={
+            "help": "Name of the run in trackers. Default: the folder's name and the start time."
+        },
     )
     logging_steps: float = field(
         default=10,
-        metadata={"help": "Steps between two losses in the log; below 1, a share of all steps."},
+        metadata={"help": "Steps between logged losses; below 1, a fraction of all steps."},
     )
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    eval_strategy: str = field(
+        default="epoch", metadata={"help": "Interval of evaluation: no, steps or epoch."}
+    )
+    save_strategy: str = field(
+        default="epoch", metadata={"help": "Interval of checkpoints: no, steps, epoch or best."}
+    )
     save_total_limit: int | None = field(
         default=1, metadata={"help": "Checkpoints to keep, besides the best one."}
     )
     load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Whether the run ends with its best checkpoint."}
+        default=True, metadata={"help": "Load the best checkpoint at the end of training."}
     )
     metric_for_best_model: str | None = field(
-        default="score", metadata={"help": "What `best` means; score is the mean over tasks."}
+        default="score",
+        metadata={
+            "help": "Metric that selects the best checkpoint; score is the weighted mean over "
+            "tasks."
+        },
     )
     greater_is_better: bool | None = field(
         default=None,
-        metadata={"help": "Whether more of it is better. Default: unless it is a loss."},
+        metadata={
+            "help": "Whether a higher metric_for_best_model is better. Default: true, unless it "
+            "is a loss."
+        },
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Stop after so many evaluations without a new best."}
+        default=None,
+        metadata={
+            "help": "Evaluations without a new best after which training stops. Default: no "
+            "early stopping."
+        },
     )
     freeze: list[str] | None = field(
         default=None,
         metadata={
-            "help": "What is not trained: encoder, embeddings, heads.<task>, or everything, which "
-            "leaves only the evaluation."
+            "help": "Parts to freeze: encoder, embeddings, heads.<task>, or everything, which "
+            "only evaluates. Default: none."
         },
     )
     freeze_layers: int | None = field(
         default=None,
-        metadata={"help": "The embeddings and so many of the lowest layers are not trained."},
+        metadata={
+            "help": "Number of lowest layers to freeze, together with the embeddings. Default: "
+            "none."
+        },
     )
     unfreeze_layers_per_epoch: float | None = field(
         default=None,
         metadata={
-            "help": "Train only the heads in the first epoch, then so many more layers with each "
-            "epoch, from the highest to the lowest; the embeddings come last."
+            "help": "Layers to unfreeze per epoch, from the highest to the lowest, then the "
+            "embeddings; the first epoch trains only the heads. Default: no gradual "
+            "unfreezing."
         },
     )
     cache_frozen_layers: bool = field(
         default=False,
         metadata={
-            "help": "Run frozen lower layers once over the training rows and keep what they answer "
-            "on the disk."
+            "help": "Run frozen lower layers once over the training rows, and keep their outputs "
+            "on disk."
         },
     )
     layer_learning_rate_decay: float = field(
         default=1.0,
         metadata={
-            "help": "Each layer's learning rate as a share of that of the one above, in (0, 1]; "
-            "the highest layer has learning_rate, the embeddings the lowest one."
+            "help": "Factor by which the learning rate falls from each layer to the one below, "
+            "in (0, 1]; the highest layer has learning_rate, the embeddings the lowest "
+            "rate."
         },
     )
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the heads. Default: learning_rate."}
     )
-    # All heads run in every step, so no parameter is ever without a gradient.
+    # All heads run in every step, so every parameter gets a gradient.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
     )
-    # Encoders have no running statistics, and constants need not be sent round in every step.
+    # Encoders have no running statistics, and constants need no broadcast in every step.
     ddp_broadcast_buffers: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
     )
-    # Looking for NaN makes the host wait for the device in every step, and hides it in the log.
+    # The NaN filter makes the host wait for the device in every step, and hides NaN in the log.
     logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Whether a loss that is NaN is left out of the log."}
+        default=False, metadata={"help": "Leave NaN and infinite losses out of the log."}
     )
     max_batch_tokens: int = field(
         default=16384,
         metadata={
-            "help": "A batch of more tokens, with padding, is trained in several passes: the same "
-            "step in less memory."
+            "help": "Tokens per forward pass, at most, with padding; a larger batch is trained "
+            "in several passes: the same step in less memory."
         },
     )
     # The collator needs columns that are not arguments of the model.
@@ -320,7 +360,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
             if getattr(self, key) is None:
                 setattr(self, key, self.do_train or not self.do_predict)
         if not torch.accelerator.is_available():
-            self.use_cpu = True  # unsaid, bf16 would be refused
+            self.use_cpu = True  # otherwise bf16 would be refused
         if self.bf16 is None:
             self.bf16 = has_fast_bf16(self.use_cpu)
         if self.use_cpu or not torch.cuda.is_available():
@@ -337,7 +377,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
                 raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
         self._check_freezing()
         if self.unfreeze_layers_per_epoch is not None:
-            # Ranks then wait for no gradient of a layer that is not trained yet.
+            # Otherwise ranks would wait for gradients of layers that are not trained yet.
             self.ddp_find_unused_parameters = True
         if not self.do_eval and self.early_stopping_patience is not None:
             raise ValueError("early_stopping_patience needs do_eval.")
@@ -347,12 +387,12 @@ class MultiTaskTrainingArguments(TrainingArguments):
         if self.greater_is_better is None and (self.metric_for_best_model or "").removeprefix(
             "eval_"
         ).startswith("loss_"):
-            self.greater_is_better = False  # transformers knows losses by their last letters
+            self.greater_is_better = False  # transformers recognizes losses by their suffix
         super().__post_init__()
 
     @property
     def only_predicts(self) -> bool:
-        """Whether a finished model and files of texts are all that the run needs."""
+        """Whether the run needs only a finished model and files of texts."""
         others = (self.do_train, self.do_eval, self.do_test, self.do_inspect, self.push_to_hub)
         return self.do_predict and not any(others)
 
@@ -375,7 +415,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
             )
 
 
-# Keys of TrainingArguments that would change losses or metrics unnoticed, or end in a defect.
+# Keys of TrainingArguments that would silently change losses or metrics, or fail.
 NOT_SUPPORTED = {
     "auto_find_batch_size": False,
     "batch_eval_metrics": False,
@@ -388,7 +428,7 @@ NOT_SUPPORTED = {
 
 @dataclass
 class RunArguments:
-    """All keys of a run, and the mapping they were read from."""
+    """All keys of a run, and the mapping they were read from (`given`)."""
 
     model: ModelArguments
     data: DataArguments
@@ -398,11 +438,11 @@ class RunArguments:
     given: dict[str, Any]
 
     def set_keys(self) -> dict[str, Any]:
-        """The keys that start the run again: those that were set, and what it starts from."""
+        """The keys that start the run again: those that were set, and its encoder."""
         start = {} if self.model.model else {"encoder": self.model.encoder}
         keys = start | self.given
         for key in ("hub_token", "resume_from_checkpoint", "overwrite_output_dir"):
-            keys.pop(key, None)  # a secret, and what belongs to one start only
+            keys.pop(key, None)  # a secret, and keys of a single start
         return {key: value for key, value in keys.items() if value is not None}
 
     def save(self, path: Path) -> None:

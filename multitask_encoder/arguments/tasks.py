@@ -29,7 +29,7 @@ def _key(
 class TaskArguments:
     """One task: where its labels are, how they are read, and what the model learns from them."""
 
-    type: str = field(metadata=_key("What it labels.", choices=TASK_TYPES, in_model=True))
+    type: str = field(metadata=_key("Kind of answer.", choices=TASK_TYPES, in_model=True))
     column: str | None = field(
         default=None,
         metadata=_key("Column of the labels, or of pairs' scores. Default: the task's name."),
@@ -80,7 +80,7 @@ class TaskArguments:
     loss: str | None = field(
         default=None,
         metadata=_key(
-            "What the embedding learns. Default: retention.",
+            "Loss of the embedding. Default: retention.",
             choices=EMBEDDING_LOSSES,
             of_type=EMBEDDING,
             in_model=True,

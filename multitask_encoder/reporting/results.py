@@ -1,4 +1,4 @@
-"""How a run ends on the terminal: its metrics as a table, the files it wrote, the next command."""
+"""Terminal output at the end of a run: metrics table, written files, next command."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from multitask_encoder.files import write_json
 def results_rows(
     results: dict[str, float], tasks: dict[str, dict]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The titles of the splits that have results; then a row per metric, tasks first: its name and
-    its value in each split, in percent, empty where there is none."""
+    """Titles of the splits with results, and one row per metric, tasks first: its name and its
+    value in each split, in percent; missing values are empty."""
     splits = [split for split in ("eval", "test") if f"{split}_score" in results]
     titles = {"eval": "validation", "test": "test"}
     keys: list[str] = []
@@ -47,8 +47,8 @@ def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
 
 
 def print_written(folder: Path, names: list[str], next_command: str = "") -> None:
-    """Print which of the named files a run left in its folder, and the next command. `model` stands
-    for the model's files together and is always listed."""
+    """Print the named files that exist in the run's folder, and the next command. `model` stands
+    for all files of the model and is always listed."""
     there = [name for name in names if name == "model" or (folder / name).is_file()]
     if there:
         print(f"\nWrote {folder}: {', '.join(there)}.")
@@ -67,7 +67,7 @@ def print_inspection(report: dict, path: Path) -> None:
 
 
 def training_results(run: RunArguments) -> dict[str, Any]:
-    """The `train_` results that an evaluation in the model's own folder must keep; else none."""
+    """The `train_` results to keep when a model is evaluated in its own folder; otherwise empty."""
     path = Path(run.training.output_dir) / "all_results.json"
     if run.training.do_train or run.model.model is None or not path.is_file():
         return {}

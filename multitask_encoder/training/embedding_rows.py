@@ -1,10 +1,10 @@
-"""Which rows of the token embedding are trained: those of the tokens in the training data.
+"""Training of only those rows of the token embedding whose tokens occur in the training data.
 
-Most encoders hold more weights in this table than data sets have use for (a third to two thirds of
-all weights; a small data set meets a tenth of the tokens). A row that no batch reads never gets a
-gradient, and without weight decay AdamW never moves it: its moments stay zero. So a table of the
-other rows alone is trained to the same weights, and the unused rows cost no gradient, no moments,
-no clipping, no step and nothing in the exchange between ranks.
+In most encoders this table is far larger than a data set needs: it holds a third to two thirds of
+all weights, and a small data set uses a tenth of the tokens. A row that no batch reads gets no
+gradient, and without weight decay AdamW never moves it: its moments stay zero. So training a table
+of the used rows gives the same weights, and the unused rows cost no gradient, no moments, no
+clipping, no step and no exchange between ranks.
 """
 
 from collections.abc import Iterator
@@ -19,23 +19,23 @@ from torch import nn
 
 
 class EmbeddingRows(nn.Module):
-    """Stands in for an embedding, of which only some rows are parameters.
+    """Replaces an embedding by one with only some rows as parameters.
 
-    In evaluation, in what is saved and in what is loaded it is the whole table.
+    Evaluation, saving and loading use the whole table.
 
     Args:
-        embedding (`nn.Embedding`): the whole table; its rows follow when the module is set to
-            evaluate, is saved, and at `write_back`.
-        rows (`torch.LongTensor` of shape `(num_rows,)`): indices of the rows that are trained.
+        embedding (`nn.Embedding`): the whole table, updated when the module is set to evaluation or
+            saved, and by `write_back`.
+        rows (`torch.LongTensor` of shape `(num_rows,)`): indices of the rows to train.
     """
 
     def __init__(self, embedding: nn.Embedding, rows: torch.Tensor):
         super().__init__()
         whole = embedding.weight.detach()
-        self._whole = whole  # no buffer: distributed training would send it round
+        self._whole = whole  # no buffer: distributed training would broadcast it
         self._padding_idx = embedding.padding_idx
         self.weight = nn.Parameter(whole[rows])
-        # A token that is not among them is out of range, and an error.
+        # Other tokens get an index that is out of range, and so an error.
         places = torch.full((len(whole),), len(rows), device=whole.device)
         places[rows] = torch.arange(len(rows), device=whole.device)
         self.register_buffer("rows", rows.to(whole.device), persistent=False)
@@ -43,14 +43,14 @@ class EmbeddingRows(nn.Module):
         self._padding_place = None if self._padding_idx is None else int(places[self._padding_idx])
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """As `nn.Embedding`: ids of any shape to vectors, shape `(..., hidden_size)`."""
+        """Like `nn.Embedding`: ids of any shape to vectors of shape `(..., hidden_size)`."""
         if self.training:
             return F.embedding(self.places[input_ids], self.weight, self._padding_place)
         return F.embedding(input_ids, self._whole, self._padding_idx)
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Bring the whole table up to date."""
+        """Copy the trained rows into the whole table."""
         self._whole[self.rows] = self.weight.to(self._whole.dtype)
 
     def train(self, mode: bool = True) -> "EmbeddingRows":
@@ -74,15 +74,15 @@ class EmbeddingRows(nn.Module):
 
 @contextmanager
 def only_used_rows(encoder: nn.Module, dataset: Dataset, padding_id: int) -> Iterator[bool]:
-    """Within this context the encoder trains only the token embeddings that `dataset` uses.
+    """Context in which the encoder trains only the token embeddings that `dataset` uses.
 
     Args:
-        encoder (`nn.Module`): any `PreTrainedModel`; one whose token embedding is frozen, shared
-            or of a kind of its own is left as it is.
+        encoder (`nn.Module`): any `PreTrainedModel`; unchanged if its token embedding is frozen,
+            shared or not a plain `nn.Embedding`.
         dataset (`Dataset`): rows with `input_ids`.
-        padding_id (`int`): what the collator puts between them.
+        padding_id (`int`): the collator's padding token.
 
-    Yields whether there is an `EmbeddingRows` in place.
+    Yields whether an `EmbeddingRows` replaces the embedding.
     """
     embedding = encoder.get_input_embeddings()
     names = [name for name, module in encoder.named_modules() if module is embedding]
@@ -112,7 +112,7 @@ def only_used_rows(encoder: nn.Module, dataset: Dataset, padding_id: int) -> Ite
 
 
 def used_ids(dataset: Dataset, vocab_size: int) -> np.ndarray:
-    """`np.ndarray` of shape `(vocab_size,)`: whether any text of any row holds each token."""
+    """Whether each token occurs in the rows: `np.ndarray` of bool of shape `(vocab_size,)`."""
     used = np.zeros(vocab_size, dtype=bool)
     names = [name for name in ("input_ids", "others") if name in dataset.column_names]
     for batch in dataset.select_columns(names).with_format("arrow").iter(batch_size=10_000):

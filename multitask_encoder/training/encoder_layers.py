@@ -1,9 +1,9 @@
-"""Where in its encoder a parameter is: in the embeddings, or in which layer.
+"""The place of each parameter in its encoder: the embeddings, or a layer.
 
-Encoders of all families are read in one way: the layers are the list of as many modules as the
-config counts layers; what is outside of it belongs to the embeddings, or to the last layer where it
-is read after that (a final norm). Tables that every layer reads, as the relative positions of MPNet
-and DeBERTa, are embeddings as well.
+One rule serves all encoder families: the layers are the module list whose length is the config's
+number of layers. Modules outside it belong to the embeddings, or to the last layer if they run
+after it (a final norm). Tables that every layer reads, like the relative positions of MPNet and
+DeBERTa, count as embeddings.
 """
 
 import torch
@@ -14,10 +14,10 @@ def layer_stack(encoder: nn.Module) -> nn.ModuleList:
     """The layers of an encoder, from the lowest to the highest.
 
     Args:
-        encoder (`nn.Module`): any `PreTrainedModel` that reads tokens.
+        encoder (`nn.Module`): any `PreTrainedModel` with token inputs.
 
     Raises:
-        ValueError: there is no such list, as in ALBERT, whose layers share their weights.
+        ValueError: no list has that length, as in ALBERT, whose layers share their weights.
     """
     stack, expected = _longest_list(encoder), encoder.config.num_hidden_layers
     if len(stack) != expected:
@@ -30,13 +30,13 @@ def layer_stack(encoder: nn.Module) -> nn.ModuleList:
 
 
 def parameter_depths(encoder: nn.Module) -> dict[str, int]:
-    """Name of each parameter -> 0 in the embeddings, 1 in the lowest layer, and so on.
+    """Depth of each parameter, by name: 0 in the embeddings, 1 in the lowest layer, and so on.
 
-    Encodes two tokens, to see what is read after the last layer. Layers that share their weights
-    all have depth 1.
+    Encodes two tokens, to find the modules that run after the last layer. Layers that share their
+    weights all have depth 1.
 
     Raises:
-        ValueError: the encoder has no list of modules at all.
+        ValueError: the encoder has no module list.
     """
     stack = _longest_list(encoder) or layer_stack(encoder)
     places = {
@@ -52,15 +52,17 @@ def parameter_depths(encoder: nn.Module) -> dict[str, int]:
 
 
 def _longest_list(encoder: nn.Module) -> nn.ModuleList:
-    """The list that is as long as the config says, or else the longest one."""
+    """The module list with as many entries as the config has layers, or else the longest list."""
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     expected = encoder.config.num_hidden_layers
-    return max(lists, key=lambda one: (len(one) == expected, len(one)), default=nn.ModuleList())
+    return max(
+        lists, key=lambda stack: (len(stack) == expected, len(stack)), default=nn.ModuleList()
+    )
 
 
 @torch.no_grad()
 def _first_read_after(last: nn.Module, encoder: nn.Module) -> list[nn.Module]:
-    """The modules that are called for the first time after `last` was, its own ones included."""
+    """The modules first called after `last`, including `last` and its submodules."""
     calls: list[nn.Module] = []
     hooks = [
         module.register_forward_pre_hook(lambda module, _: calls.append(module))

@@ -1,8 +1,8 @@
 """Which parameters are trained, and from which epoch on.
 
-What is frozen gets no gradient, no optimizer state and, below everything that is trained, no
-backward pass. It is also set to evaluate: with dropout, what is trained would have to fit noise
-that is not there in use.
+Frozen parameters get no gradient, no optimizer state and, below all trained ones, no backward pass.
+Frozen modules are also set to evaluation: with dropout, the trained part would have to fit noise
+that is absent in use.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ KEYS = (
 
 
 def freezing_keys(args: MultiTaskTrainingArguments) -> list[str]:
-    """The keys that are not as by default: what is frozen, and learning rates of parts."""
+    """Keys of freezing and of partial learning rates that differ from their defaults."""
     return [key for key in KEYS if getattr(args, key) != getattr(type(args), key)]
 
 
@@ -53,10 +53,10 @@ def frozen_parameters(model: MultiTaskModel, args: MultiTaskTrainingArguments) -
 
 
 def frozen_layers(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> int:
-    """How many layers are frozen for the whole run, counted from the lowest.
+    """Number of lowest layers frozen for the whole run.
 
     Raises:
-        ValueError: `freeze_layers` is more than there are.
+        ValueError: `freeze_layers` exceeds the number of layers.
     """
     if {"everything", "encoder"} & set(args.freeze or []):
         return len(layer_stack(model.encoder))
@@ -74,10 +74,10 @@ def frozen_layers(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> in
 def check_freezing(
     model: MultiTaskModel, args: MultiTaskTrainingArguments, streaming: bool
 ) -> None:
-    """Refuse keys that this model, or rows that are streamed, can't be trained by.
+    """Check that the freezing keys suit this model, and streaming.
 
     Raises:
-        ValueError: says which key, and why.
+        ValueError: a key does not suit them; names the key and the reason.
     """
     frozen = frozen_parameters(model, args)
     if args.unfreeze_layers_per_epoch is not None:
@@ -105,33 +105,37 @@ def check_freezing(
 def parameter_counts(
     model: MultiTaskModel, args: MultiTaskTrainingArguments | None = None
 ) -> tuple[int, int]:
-    """How many parameters are trained, if only from a later epoch on, and how many there are.
+    """Number of trained parameters, gradually unfrozen ones included, and of all parameters.
 
     Args:
-        model (`MultiTaskModel`): the one to be trained.
-        args (`MultiTaskTrainingArguments`, *optional*): of the training. By default those count as
-            trained that require a gradient now.
+        model (`MultiTaskModel`): the model to train.
+        args (`MultiTaskTrainingArguments`, *optional*): the training arguments. By default,
+            parameters that currently require a gradient count as trained.
     """
     frozen = frozen_parameters(model, args) if args is not None else set()
-    sizes = {name: one.numel() for name, one in model.named_parameters()}
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     trained = sum(
         sizes[name]
-        for name, one in model.named_parameters()
-        if one.requires_grad and name not in frozen
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and name not in frozen
     )
     return trained, sum(sizes.values())
 
 
 @contextmanager
 def frozen(model: nn.Module, names: set[str]) -> Iterator[None]:
-    """Within this context those parameters require no gradient, and modules that have only such
-    ones evaluate, whatever `model.train()` says."""
+    """Context in which the named parameters require no gradient, and modules whose parameters are
+    all frozen stay in evaluation mode, even after `model.train()`."""
     parameters = [
-        one for name, one in model.named_parameters() if name in names and one.requires_grad
+        parameter
+        for name, parameter in model.named_parameters()
+        if name in names and parameter.requires_grad
     ]
     for parameter in parameters:
         parameter.requires_grad_(False)
-    modules = [one for one in _wholly_frozen(model) if "train" not in vars(one)] if names else []
+    modules: list[nn.Module] = []
+    if names:
+        modules = [module for module in _wholly_frozen(model) if "train" not in vars(module)]
     modes = [module.training for module in modules]
     for module in modules:
         module.eval()
@@ -147,10 +151,10 @@ def frozen(model: nn.Module, names: set[str]) -> Iterator[None]:
 
 
 class GradualUnfreezing(TrainerCallback):
-    """Begins with the heads; each epoch trains `unfreeze_layers_per_epoch` more layers, from the
-    highest to the lowest, and the embeddings as the last (Howard & Ruder 2018, ULMFiT).
+    """Trains only the heads in the first epoch; each further epoch adds `unfreeze_layers_per_epoch`
+    layers, from the highest to the lowest, then the embeddings (Howard & Ruder 2018, ULMFiT).
 
-    What is trained depends on the epoch alone, so that a resumed run goes on as it was.
+    The trained part depends only on the epoch, so a resumed run continues unchanged.
     """
 
     def __init__(self):
@@ -159,26 +163,26 @@ class GradualUnfreezing(TrainerCallback):
     def on_epoch_begin(self, args, state, control, model=None, **kwargs):
         self.close()
         epoch = int(state.epoch or 0)
-        # The small number makes up for rounding: 100 times 0.29 is 28.999999999999996.
+        # The small number compensates for rounding: 100 times 0.29 is 28.999999999999996.
         layers = int(args.unfreeze_layers_per_epoch * epoch + 1e-6)
         names = _up_to(len(layer_stack(model.encoder)) - layers, model)
         self._not_yet.enter_context(frozen(model, names))
 
     def close(self) -> None:
-        """Let everything be trained that this callback froze."""
+        """Unfreeze everything that this callback froze."""
         self._not_yet.close()
 
 
 def _up_to(depth: int, model: MultiTaskModel) -> set[str]:
     """Names of the parameters of the embeddings and the lowest `depth` layers."""
     depths = parameter_depths(model.encoder)
-    return {f"encoder.{name}" for name, found in depths.items() if found <= depth}
+    return {f"encoder.{name}" for name, place in depths.items() if place <= depth}
 
 
 def _wholly_frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules that have parameters, and none that requires a gradient."""
+    """The largest modules that have parameters, all of them frozen."""
     parameters = list(module.parameters())
-    if parameters and not any(one.requires_grad for one in parameters):
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
         yield module
         return
     for child in module.children():

@@ -1,4 +1,4 @@
-"""The learning rate of each parameter: by layer, and of the heads."""
+"""Learning rates by layer, and of the heads."""
 
 import torch
 
@@ -9,11 +9,11 @@ from .encoder_layers import layer_stack, parameter_depths
 
 
 def learning_rates(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> dict[str, float]:
-    """Name of each parameter -> its learning rate, before the schedule.
+    """Learning rate of each parameter, by name, before the schedule.
 
-    The highest layer has `learning_rate`, each one below `layer_learning_rate_decay` times that of
-    the one above, the embeddings the lowest (Sun et al. 2019, "How to Fine-Tune BERT for Text
-    Classification?", section 5.3.3); the heads have `head_learning_rate`.
+    The highest layer has `learning_rate`, each layer below has `layer_learning_rate_decay` times
+    the rate of the one above, and the embeddings have the lowest (Sun et al. 2019, "How to
+    Fine-Tune BERT for Text Classification?", section 5.3.3); the heads have `head_learning_rate`.
     """
     heads = args.head_learning_rate if args.head_learning_rate is not None else args.learning_rate
     rates = {name: heads for name, _ in model.named_parameters()}
@@ -30,8 +30,9 @@ def learning_rates(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> d
 def split_by_learning_rate(
     optimizer: torch.optim.Optimizer, model: MultiTaskModel, args: MultiTaskTrainingArguments
 ) -> None:
-    """Split the groups of a new optimizer so that each parameter has its learning rate. Everything
-    else of a group, such as its weight decay, stays; so does the optimizer where all is alike."""
+    """Split the groups of a new optimizer so that each parameter has its learning rate.
+
+    Other settings of a group, like its weight decay, stay. With a single rate nothing changes."""
     if args.layer_learning_rate_decay == 1 and args.head_learning_rate is None:
         return
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -41,7 +42,7 @@ def split_by_learning_rate(
         by_rate: dict[float, list] = {}
         for parameter in group["params"]:
             by_rate.setdefault(rates[names[id(parameter)]], []).append(parameter)
-        groups += [{**group, "params": one, "lr": rate} for rate, one in by_rate.items()]
-    # The Trainer logs the first group's: that of the highest layer, where it is trained.
+        groups += [{**group, "params": params, "lr": rate} for rate, params in by_rate.items()]
+    # The Trainer logs the first group's rate: the highest layer's, if it is trained.
     groups.sort(key=lambda group: group["lr"] != args.learning_rate)
     optimizer.param_groups[:] = groups

@@ -1,4 +1,4 @@
-"""How good the answers are: one `evaluate.Metric` per kind of task, computed offline.
+"""Metrics of predictions: one `evaluate.Metric` per kind of task, computed offline.
 
 All values are fractions in 0..1 (Spearman: -1..1).
 """
@@ -57,8 +57,8 @@ class MultiLabelMetric(ClassificationMetric):
 
 
 class SpearmanMetric(_OfflineMetric):
-    """Rank correlation, by scipy; 0 where either side is constant. Of several values per row the
-    mean of theirs."""
+    """Rank correlation, by scipy; 0 if either side is constant. With several values per row, the
+    mean over the values."""
 
     value = List(Value("float64"))
     names = ("spearman",)
@@ -89,7 +89,7 @@ class EntityMetric(_OfflineMetric):
         }
 
 
-# Task type and problem type -> metric, and which of its values counts in `score`.
+# Task type and problem type -> metric, and the value of it that counts in `score`.
 METRICS: dict[str, dict[str | None, tuple[type[_OfflineMetric], str]]] = {
     "sequence_classification": {
         "single_label_classification": (ClassificationMetric, "accuracy"),
@@ -97,35 +97,35 @@ METRICS: dict[str, dict[str | None, tuple[type[_OfflineMetric], str]]] = {
         "regression": (SpearmanMetric, "spearman"),
     },
     "token_classification": {"single_label_classification": (EntityMetric, "f1")},
-    # Of pairs of texts: the cosines of their embeddings beside their scores.
+    # For pairs of texts: the cosines of their embeddings against their scores.
     "sentence_embedding": {None: (SpearmanMetric, "spearman")},
 }
 
 
 def is_ranked(task: dict) -> bool:
-    """Whether a task's answers are judged by their order, and so are neither right nor wrong."""
+    """Whether a task's predictions are ranked, and so are neither right nor wrong."""
     metric, _ = METRICS[task["type"]][task.get("problem_type")]
     return metric is SpearmanMetric
 
 
 def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list[str]:
-    """What an evaluation of all tasks gives, without the prefix of the split.
+    """Names of the metrics of an evaluation of all tasks, without the prefix of the split.
 
     Args:
         tasks (`dict[str, dict]`): as in the model's config.
-        datasets (`dict[str, list[str]]`): data set to the tasks it labels.
+        datasets (`dict[str, list[str]]`): the tasks that each data set labels.
     """
     names = ["score", "exact_match", "loss"]
     of_task: dict[str, list[str]] = {}
     for name, task in tasks.items():
         metric, _ = METRICS[task["type"]][task.get("problem_type")]
-        of_task[name] = [f"{name}_{one}" for one in metric.names]
+        of_task[name] = [f"{name}_{value}" for value in metric.names]
         names += [f"loss_{name}", *of_task[name]]
     for dataset in datasets if len(datasets) > 1 else ():
         names += [f"{dataset}_score", f"{dataset}_exact_match"]
         for shared in datasets[dataset]:
             if _is_shared(shared, datasets):
-                names += [f"{dataset}_{one}" for one in of_task.get(shared, ())]
+                names += [f"{dataset}_{metric_name}" for metric_name in of_task.get(shared, ())]
     return names
 
 
@@ -144,25 +144,25 @@ def compute_metrics(
             order of `windows`.
         windows (`Dataset`): preprocessed rows, in any order.
         tasks (`dict[str, dict]`): as in the model's config.
-        sentence_windows (`str`): which windows answer sentence tasks: `first`, or the `mean` of
+        sentence_windows (`str`): windows that predict sentence tasks: `first`, or the `mean` of
             all.
-        datasets (`dict[str, list[str]]`, *optional*): the data sets behind the column `dataset`, in
-            order, and the tasks that each labels.
+        datasets (`dict[str, list[str]]`, *optional*): the data sets that the column `dataset`
+            numbers, in order, and the tasks that each labels.
 
     Returns:
-        `dict[str, float]`: `<task>_<metric>` for tasks that have labels here; `exact_match`: the
-        share of rows with every labelled task right, regression and embeddings left out; `score`:
-        the mean of each task's main metric, weighted as the losses are. With several data sets also
+        `dict[str, float]`: `<task>_<metric>` for tasks with labels in this split; `exact_match`:
+        the share of rows with every labelled task right, except regression and embeddings; `score`:
+        the mean of the tasks' main metrics, weighted like the losses. With several data sets, also
         `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
-        several of them label.
+        several data sets label.
     """
     answers = row_answers(predictions, windows, tasks, sentence_windows)
     return metrics_of(answers, tasks, datasets)
 
 
 class Answers(NamedTuple):
-    """Of one task: the labelled rows, and for each what was predicted and what was expected: a
-    class id, a list of 0 and 1 or of numbers, or the tags of its units."""
+    """The labelled rows of one task, and the predicted and expected value of each: a class id, a
+    list of 0 and 1 or of numbers, or the tags of its units."""
 
     rows: np.ndarray
     predicted: list
@@ -170,8 +170,8 @@ class Answers(NamedTuple):
 
 
 class RowAnswers(NamedTuple):
-    """Of a split: data set and number of each row, `np.ndarray` of shape `(num_rows,)`, as in the
-    columns `dataset` and `row`; and the answers of each task, whose rows are places in those."""
+    """The answers of a split: data set and number of each row, `np.ndarray` of shape `(num_rows,)`,
+    as in the columns `dataset` and `row`; and each task's answers, whose rows index these."""
 
     datasets: np.ndarray
     rows: np.ndarray
@@ -184,7 +184,7 @@ def row_answers(
     tasks: dict[str, dict],
     sentence_windows: str = "first",
 ) -> RowAnswers:
-    """From predictions for windows to those for rows; arguments are those of `compute_metrics`."""
+    """Combine predictions for windows into answers for rows; arguments as in `compute_metrics`."""
     keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
     order = np.lexsort(keys)
     windows = windows.select(order)
@@ -202,7 +202,7 @@ def row_answers(
 def metrics_of(
     answers: RowAnswers, tasks: dict[str, dict], datasets: dict[str, list[str]] | None = None
 ) -> dict[str, float]:
-    """As `compute_metrics`, of what `row_answers` gives."""
+    """Like `compute_metrics`, from the result of `row_answers`."""
     results = _results(answers.by_task, tasks, np.ones(len(answers.rows), dtype=bool))
     datasets = datasets or {}
     known = metric_names(tasks, datasets)
@@ -218,7 +218,7 @@ def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
 
 
 def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.ndarray) -> dict:
-    """The metrics of the rows that are `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
+    """Metrics of the rows selected by `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
     right, judged = np.ones(len(counted), dtype=bool), np.zeros(len(counted), dtype=bool)
@@ -235,13 +235,13 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
         if not is_ranked(task):
             judged[rows[chosen]] = True
             right[rows[chosen]] &= [
-                one == other for one, other in zip(predicted, expected, strict=True)
+                value == label for value, label in zip(predicted, expected, strict=True)
             ]
     if judged.any():
         results["exact_match"] = float(right[judged].mean())
-    weight = sum(one for _, one in main)
-    if weight > 0:
-        results["score"] = sum(value * one for value, one in main) / weight
+    total = sum(weight for _, weight in main)
+    if total > 0:
+        results["score"] = sum(value * weight for value, weight in main) / total
     return results
 
 
@@ -253,7 +253,7 @@ def _answers(
     task: dict,
     sentence_windows: str,
 ) -> Answers:
-    """Of a task's predictions for windows, those for the rows that begin at `starts`."""
+    """Combine a task's predictions for windows into answers for the rows starting at `starts`."""
     if task["type"] == "token_classification":
         return _token_answers(predicted, windows, starts, name, task["labels"])
     if task["type"] == "sentence_embedding":
@@ -281,7 +281,7 @@ def _answers(
 def _pair_answers(
     predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str
 ) -> Answers:
-    """The cosines of scored pairs; none, where all have the same score, as positive pairs have."""
+    """The cosines of scored pairs; empty if all scores are equal, as for positive pairs."""
     scores = np.asarray(windows[name][:], dtype=float)[starts]
     rows = np.flatnonzero(~np.isnan(scores))
     if len(set(scores[rows])) < 2:
@@ -292,22 +292,22 @@ def _pair_answers(
 def _token_answers(
     predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str, names: list[str]
 ) -> Answers:
-    """The tags of the units of all windows of a row, one after the other."""
+    """The tags of each row's units, from all of its windows in order."""
     tags, positions = windows[f"{name}.tags"][:], windows[f"{name}.positions"][:]
     ends = [*starts[1:], len(windows)]
-    rows, found, expected = [], [], []
+    rows, predicted_tags, expected = [], [], []
     for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
         ids = [tag for window in range(start, end) for tag in tags[window]]
         if not ids or ids[0] < 0:
             continue
         rows.append(row)
         expected.append([names[tag] for tag in ids])
-        # A word that yields no token is predicted `O`, and stays in the metric.
-        found.append(
+        # A word without tokens is predicted as `O`, and stays in the metric.
+        predicted_tags.append(
             [
-                names[predicted[window][at]] if at >= 0 else "O"
+                names[predicted[window][position]] if position >= 0 else "O"
                 for window in range(start, end)
-                for at in positions[window]
+                for position in positions[window]
             ]
         )
-    return Answers(np.asarray(rows, dtype=int), found, expected)
+    return Answers(np.asarray(rows, dtype=int), predicted_tags, expected)

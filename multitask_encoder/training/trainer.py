@@ -1,4 +1,4 @@
-"""The Trainer whose combined loss does not depend on how a step is split."""
+"""A Trainer whose combined loss does not depend on how a step is split."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -49,19 +49,19 @@ class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
 
     The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
-    number of labels, both over the whole optimizer step: every micro-batch of every rank. So 32
-    rows are the same step as 8 x 4 accumulated or 2 ranks x 16.
+    number of labels, both over the whole optimizer step: every micro-batch of every rank. So a
+    batch of 32 rows is the same step as 8 x 4 accumulated or 2 ranks x 16.
 
-    Evaluation scores every row once, on words and not on tokens, adds each task's exact loss and
-    the weighted mean `score`, and logs them like any metric. Checkpoints carry a marker once they
-    are whole.
+    Evaluation scores every row once, by words instead of tokens, adds each task's exact loss and
+    the weighted mean `score`, and logs them like any metric. Complete checkpoints carry a marker.
 
     Args (besides those of `transformers.Trainer`; data sets come from
     `data.preprocessing.preprocess`, or are `data.streaming.StreamedWindows` for training):
-        datasets (`dict[str, list[str]]`, *optional*): the data sets behind the rows' column
-            `dataset`, in order, and the tasks that each labels. Of several each has its metrics.
-        draws (`list[int]`, *optional*): how many training rows of each make up an epoch. By default
-            every row once.
+        datasets (`dict[str, list[str]]`, *optional*): the data sets that the rows' column
+            `dataset` numbers, in order, and the tasks that each labels. With several, each gets its
+            own metrics.
+        draws (`list[int]`, *optional*): training rows per data set in an epoch. By default, every
+            row once.
 
     Attributes:
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
@@ -70,7 +70,7 @@ class MultiTaskTrainer(Trainer):
         ValueError: several GPUs in one process (use `accelerate launch`).
     """
 
-    data_collator: Any  # a MultiTaskCollator; wrapped while loaders for evaluation are made
+    data_collator: Any  # a MultiTaskCollator; wrapped while evaluation loaders are created
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class MultiTaskTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         if self.args.run_name is None:
-            # A tracker is told twice, by training and by the evaluation after it: without a name
-            # each would be a run of its own. With the same name, two starts would be one.
+            # Training and the evaluation after it both report to trackers: without a name, each
+            # would be a separate run. The time keeps two starts apart.
             started = time.strftime("%Y%m%d-%H%M%S")
             self.args.run_name = f"{Path(self.args.output_dir).name}-{started}"
         self.datasets, self.draws = datasets, draws
@@ -101,9 +101,9 @@ class MultiTaskTrainer(Trainer):
         self.add_callback(_EpochOrder(self))
 
     def train(self, *args, **kwargs):
-        """As in `Trainer`, also after `evaluate`, and without a cost for token embeddings that no
-        training row uses (see embedding_rows.py), nor for what is frozen (see freezing.py). With
-        everything frozen there is nothing to do."""
+        """Like `Trainer.train`, also after `evaluate`; unused token embeddings (see
+        embedding_rows.py) and frozen parts (see freezing.py) cost nothing. With everything frozen,
+        returns at once."""
         with self._freezing():
             if not any(parameter.requires_grad for parameter in self.model.parameters()):
                 return TrainOutput(0, 0.0, {})
@@ -111,7 +111,7 @@ class MultiTaskTrainer(Trainer):
 
     @contextmanager
     def _freezing(self) -> Iterator[None]:
-        """Freezes what the arguments say, for as long as it is trained."""
+        """Context of training, in which the parts chosen by the arguments are frozen."""
         keys = freezing_keys(self.args)
         if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
@@ -132,20 +132,20 @@ class MultiTaskTrainer(Trainer):
             yield
 
     def _train_used_rows(self, *args, **kwargs):
-        # Evaluation marks the model as prepared, if only for evaluation: it would be trained
-        # without DistributedDataParallel, each rank on its own, unnoticed.
+        # Evaluation marks the model as prepared, although only for evaluation. Training would then
+        # silently skip DistributedDataParallel, and each rank would train alone.
         self.model.__dict__.pop("_is_accelerate_prepared", None)
         if not self._may_leave_out_rows():
             return super().train(*args, **kwargs)
         padding_id = self.data_collator.tokenizer.pad_token_id
         with only_used_rows(self.model.encoder, self.train_dataset, padding_id) as replaced:
             output = super().train(*args, **kwargs)
-        if replaced:  # they know the parameter that stood in
+        if replaced:  # they hold the replaced parameter
             self.optimizer = self.lr_scheduler = None
         return output
 
     def _may_leave_out_rows(self) -> bool:
-        """Whether nothing but the model holds its parameters, and the rows are known."""
+        """Whether only the model holds its parameters, and the training rows are known."""
         return (
             isinstance(self.train_dataset, Dataset)
             and hasattr(self.data_collator, "tokenizer")
@@ -157,8 +157,8 @@ class MultiTaskTrainer(Trainer):
     # The optimizer
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """As in `Trainer`, without embeddings: decay would wear away the vectors of all words that
-        the training data lacks."""
+        """Like `Trainer`, without embeddings: decay would shrink the vectors of words that the
+        training data lacks."""
         embeddings = {
             f"{name}.weight"
             for name, module in model.named_modules()
@@ -167,7 +167,7 @@ class MultiTaskTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """As in `Trainer`, with the learning rates of layers and heads."""
+        """Like `Trainer`, with the learning rates of layers and heads."""
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new:
@@ -175,8 +175,8 @@ class MultiTaskTrainer(Trainer):
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
-        """As in `Trainer`; where the optimizer's kernel can scale the gradients that it reads, they
-        are not read and written once more for that."""
+        """Like `Trainer`, but a fused optimizer scales the gradients in its own kernel, which saves
+        one pass over them."""
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         alone = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
         if (
@@ -186,9 +186,11 @@ class MultiTaskTrainer(Trainer):
             or self.accelerator.scaler is not None
         ):
             return super()._clip_grad_norm(model)
-        gradients = [one.grad for one in model.parameters() if one.grad is not None]
+        gradients = [
+            parameter.grad for parameter in model.parameters() if parameter.grad is not None
+        ]
         norm = torch.nn.utils.get_total_norm(gradients)
-        # What `torch.nn.utils.clip_grad_norm_` multiplies by, as a divisor in the kernel's type.
+        # The inverse of the factor of `torch.nn.utils.clip_grad_norm_`, in the kernel's type.
         optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1).float()
         return norm
 
@@ -197,8 +199,8 @@ class MultiTaskTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, dict[str, torch.Tensor]]:
-        """The micro-batches of one optimizer step, and how many labels of each task they and those
-        of all other ranks hold."""
+        """The micro-batches of one optimizer step, and the number of labels per task in the step,
+        summed over all ranks."""
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return [], {}
@@ -214,8 +216,8 @@ class MultiTaskTrainer(Trainer):
         return batches, dict(zip(names, counts, strict=True))
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """As in `Trainer`, in passes of at most `max_batch_tokens` tokens: the loss is a sum, so
-        that they add up to the same step."""
+        """Like `Trainer`, in passes of at most `max_batch_tokens` tokens. The loss is a sum, so the
+        passes add up to the same step."""
         *parts, last = split_batch(inputs, self.args.max_batch_tokens)
         loss = 0.0
         for part in parts:
@@ -236,7 +238,7 @@ class MultiTaskTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds `loss_<task>`, the mean over the steps since the last log, to each training log."""
+        """Add `loss_<task>`, the mean over the steps since the last log, to each training log."""
         if "loss" in logs and self._task_loss_sums:
             sums = torch.stack(list(self._task_loss_sums.values()))
             means = (self.accelerator.reduce(sums, reduction="sum") / self._unlogged_steps).tolist()
@@ -248,7 +250,7 @@ class MultiTaskTrainer(Trainer):
     # Data
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of similar length; each rank is already given its share."""
+        """Batches of rows of similar length, already split between ranks."""
         if self.train_dataset is None:
             raise ValueError("Training needs a train_dataset.")
         dealing = {
@@ -273,7 +275,7 @@ class MultiTaskTrainer(Trainer):
                 **dealing,
             )
             source = {
-                # The columns that only metrics need would be read with every row.
+                # Columns for metrics alone are left out, so they are not read with every row.
                 "dataset": self.train_dataset.select_columns(
                     self.data_collator.columns(self.train_dataset)
                 ),
@@ -289,14 +291,14 @@ class MultiTaskTrainer(Trainer):
         )
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
-        """The rows from the longest to the shortest: little padding, and memory runs out at once or
-        never."""
+        """Rows from the longest to the shortest: little padding, and memory runs out in the first
+        batch or never."""
         if eval_dataset is None or isinstance(eval_dataset, str):
             dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
         else:
             dataset = eval_dataset
         lengths = np.asarray(dataset["length"][:])
-        # With persistent workers the base class would give out the loader of another split.
+        # With persistent workers the base class would return the loader of another split.
         self.__dict__.pop("_eval_dataloaders", None)
         with self._telling_windows():
             return super().get_eval_dataloader(dataset.select(np.argsort(-lengths, kind="stable")))
@@ -307,8 +309,10 @@ class MultiTaskTrainer(Trainer):
 
     @contextmanager
     def _telling_windows(self) -> Iterator[None]:
-        """Loaders that are made inside also say which texts go on where a window ended. (Once a
-        loader is prepared, its collator can't be exchanged.)"""
+        """Context in which new loaders also mark the texts that continue an earlier window.
+
+        A prepared loader can't change its collator.
+        """
         collate = self.data_collator
         self.data_collator = partial(_evaluated, collate)
         try:
@@ -319,12 +323,12 @@ class MultiTaskTrainer(Trainer):
     # Evaluation
 
     def evaluation_loop(self, dataloader, *args, metric_key_prefix="eval", **kwargs):
-        """As in `Trainer`, with our metrics and with losses that are means over all labels."""
+        """Like `Trainer`, with our metrics, and losses averaged over all labels."""
         self._evaluated_rows = dataloader.dataset
         output = super().evaluation_loop(
             dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
         )
-        # The base class puts the mean of the batches' means there, which depends on the batches.
+        # The base class averages the batches' means, which depends on the batch size.
         output.metrics[f"{metric_key_prefix}_loss"] = sum(
             task["weight"] * output.metrics.get(f"{metric_key_prefix}_loss_{name}", 0.0)
             for name, task in self.model.config.tasks.items()
@@ -332,8 +336,9 @@ class MultiTaskTrainer(Trainer):
         return output
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """What evaluation gathers, one line per row of the data: logits of sentences, label ids in
-        place of those of tokens, cosines of pairs, and each task's losses and counts."""
+        """The values that evaluation gathers, one entry per preprocessed row: logits of
+        sentence tasks, label ids of token tasks, cosines of pairs, and each task's loss sum and
+        label count."""
         inputs = self._prepare_inputs(inputs)
         continues = inputs.pop("continues", None)
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -353,7 +358,7 @@ class MultiTaskTrainer(Trainer):
             if name in self.model.heads:
                 head, logits = self.model.heads[name], outputs.logits[name]
                 if head.reads_tokens:
-                    # Those that are labelled are those that stand for a unit.
+                    # Each unit is represented by its labelled token.
                     units = present_labels(labels[name])
                     answers[name] = likeliest_labels(logits, units, task["labels"], continues)
                 else:
@@ -363,7 +368,7 @@ class MultiTaskTrainer(Trainer):
                 answers[name] = pair_cosines(outputs.sentence_embedding, groups)
                 if name not in (outputs.losses or {}):
                     continue
-                # The batch's mean: its texts may have been compared with each other.
+                # The batch's mean: the loss may compare its texts with each other.
                 losses = outputs.losses[name] * present_labels(labels[name])
             answers[f"{name} loss"] = losses.view(texts, -1).sum(1)
             answers[f"{name} count"] = present_labels(labels[name]).view(texts, -1).sum(1)
@@ -400,8 +405,8 @@ class MultiTaskTrainer(Trainer):
         super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model, trial) -> None:
-        """As in `Trainer`; then, when every rank has written its part, the marker; and only then
-        are older checkpoints deleted."""
+        """Like `Trainer`, but write the marker after every rank has written its part, and delete
+        older checkpoints only then."""
         folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
         if self.args.should_save:
             unmark(folder)
@@ -422,12 +427,12 @@ class MultiTaskTrainer(Trainer):
 
 
 def _collated(collate: Callable, rows: list[dict] | dict) -> dict:
-    """A streamed batch, or what `StreamedBatches` gives in place of one."""
+    """A collated streamed batch, or the dict that `StreamedBatches` yields instead of rows."""
     return collate(rows) if isinstance(rows, list) else rows
 
 
 def _evaluated(collate: Callable, rows: list[dict]) -> dict:
-    """A batch, and which of its texts go on where an earlier window ended."""
+    """A batch with `continues`: whether each text continues an earlier window."""
     batch = collate(rows)
     continues = torch.tensor([row["window"] > 0 for row in rows])
     groups = batch.get("groups")
@@ -435,7 +440,7 @@ def _evaluated(collate: Callable, rows: list[dict]) -> dict:
 
 
 class _EpochOrder(TrainerCallback):
-    """Tells the sampler the epoch: on resuming, neither `Trainer` nor `accelerate` reaches it."""
+    """Sets the sampler's epoch: on resuming, neither `Trainer` nor `accelerate` does."""
 
     def __init__(self, trainer: MultiTaskTrainer):
         self.trainer = trainer
@@ -446,7 +451,7 @@ class _EpochOrder(TrainerCallback):
 
 
 class _CachedLayers(TrainerCallback):
-    """Fills the cache of frozen layers when the weights are those that the run goes on from."""
+    """Fills the cache of frozen layers once the weights to start or resume from are loaded."""
 
     def __init__(self, trainer: MultiTaskTrainer):
         self.trainer = trainer
