@@ -216,28 +216,28 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
         colour (`bool`): whether to colour entities with ANSI codes.
     """
     lines = []
-    for name, found in report["splits"].items():
-        shares = " ".join(f"{p}%: {n}" for p, n in found["length_percentiles"].items())
+    for name, split in report["splits"].items():
+        shares = " ".join(f"{p}%: {n}" for p, n in split["length_percentiles"].items())
         lines += [
-            f"\n{name}: {found['rows']:,} rows, {found['tokens']:,} tokens, "
-            f"{found['windows']:,} windows",
+            f"\n{name}: {split['rows']:,} rows, {split['tokens']:,} tokens, "
+            f"{split['windows']:,} windows",
             f"  tokens of a row   {shares}",
         ]
-        for task, labels in found["tasks"].items():
+        for task, labels in split["tasks"].items():
             counts = ", ".join(
                 f"{_visible(label)} {_number(n)}" for label, n in labels["labels"].items()
             )
             lines.append(f"  {task}: {100 * labels['labelled_share']:.1f}% of rows labelled")
             lines += _wrapped(counts or "no labels", "    ")
         for key in ("repaired_labels", "widened_spans", "lost_spans", "cut_tokens", "cut_entities"):
-            if found[key]:
-                lines.append(f"  {key.replace('_', ' ')}: {found[key]:,}")
-        lines.append(f"  rows whose text came before: {found['repeated_rows']:,}")
-        lines.append(f"  bad rows: {len(found['bad_rows']):,}")
-        lines += [_visible(f"    {problem}") for problem in found["bad_rows"][:SHOWN_LINES]]
-        if len(found["bad_rows"]) > SHOWN_LINES:
-            lines.append(f"    and {len(found['bad_rows']) - SHOWN_LINES:,} more")
-        for example in found["first_rows"]:
+            if split[key]:
+                lines.append(f"  {key.replace('_', ' ')}: {split[key]:,}")
+        lines.append(f"  rows whose text came before: {split['repeated_rows']:,}")
+        lines.append(f"  bad rows: {len(split['bad_rows']):,}")
+        lines += [_visible(f"    {problem}") for problem in split["bad_rows"][:SHOWN_LINES]]
+        if len(split["bad_rows"]) > SHOWN_LINES:
+            lines.append(f"    and {len(split['bad_rows']) - SHOWN_LINES:,} more")
+        for example in split["first_rows"]:
             lines += _example_lines(example, colour)
     lines.append("")
     once = report["labels_met_once"]

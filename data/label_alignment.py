@@ -78,9 +78,9 @@ def spans_to_tags(
         words (`list[tuple[int, int]]`): the words' ranges.
 
     Returns:
-        `(tags, widened, lost)`: the tags; the spans whose borders are not borders of words, which
-        the tags give back as the smallest range of words that covers them; and the spans that have
-        no word of their own.
+        `(tags, widened, lost)`: the tags; the spans whose borders are not word borders, which the
+        tags widen to the smallest range of words that covers them; and the spans that have no word
+        of their own.
     """
     tags, widened, lost = ["O"] * len(words), [], []
     starts, ends = [start for start, _ in words], [end for _, end in words]
@@ -101,7 +101,7 @@ def spans_to_tags(
 
 
 def label_id(label: str, labels: list[str]) -> int:
-    """The index of `label`; a ValueError that lists the known ones where there is none."""
+    """The index of `label`; a ValueError that lists the known labels if it is not one of them."""
     try:
         return labels.index(label)
     except ValueError:
@@ -125,14 +125,14 @@ def token_labels(
         word_ids (`list[int | None]`): per token the index of its word, None for special tokens.
         labels (`list[str]`): the task's tags, `O`, `B-...`, `I-...`.
         labelling (`str`): `first` labels the first token of each word and of each of `unit_ids`,
-            and ignores the others; `all` labels every token. Those after the first of a `B-` word
-            have the `I-` of its type.
-        unit_ids (`list[int | None]`, *optional*): per token the word that would be found in the
-            text alone: it may be a part of one that is given, as each piece of "U.S." is, and will
-            be asked for its label when the model reads texts.
+            and ignores the others; `all` labels every token. Tokens after the first of a `B-` word
+            get the `I-` of its type.
+        unit_ids (`list[int | None]`, *optional*): per token the index of the word found from the
+            text alone. It may be part of a given word, like each piece of "U.S.", and the model
+            predicts its label when it reads texts.
 
     Returns:
-        `list[int]`: indices into `labels`, -100 where the loss is to ignore the token.
+        `list[int]`: indices into `labels`, -100 where the loss ignores the token.
     """
     token_ids, previous, previous_unit = [], None, None
     for word, unit in zip(word_ids, unit_ids or word_ids, strict=True):

@@ -1,22 +1,22 @@
-"""From loaded rows to model inputs: token ids and, per task, labels the collator can pad.
+"""Turns loaded rows into model inputs: token ids and, per task, labels the collator can pad.
 
 A loaded row has `source`, `text` or `tokens`, and one column per task (see normalization.py). A
-preprocessed row is one window of it, the whole row where the encoder takes that many tokens:
+preprocessed row is one window of it, or the whole row if it fits the encoder:
 
-| column | what |
+| column | content |
 |---|---|
-| `dataset`, `row`, `window` | of which data set, which loaded row, and which window of it |
-| `input_ids`, `others` | token ids; of a row of several texts those of the further ones |
-| `length` | how many token ids, of the longest text |
+| `dataset`, `row`, `window` | the indices of the data set, the loaded row, and the window |
+| `input_ids`, `others` | token ids; `others` has those of the further texts of a row |
+| `length` | the number of token ids, of the longest text |
 | `<task>` | a class id, floats, or one label per token; -100 or NaN where absent |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
 | `widened`, `lost`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first):
   spans whose borders are inside a unit, and spans with no unit of their own; tokens and
   entities behind a cut |
 
-Each label stands in one window only, so that losses and metrics count it once: a token's in the
-one that answers for it, a sentence's in the first. A unit is a word or a token, see `labelling`;
-one that has no token is at position -1. Evaluation scores units, and loses none.
+Each label is in one window only, so that losses and metrics count it once: a token's label in the
+window that predicts it, a sentence's label in the first. A unit is a word or a token, see
+`labelling`; a unit without a token is at position -1. Evaluation scores every unit.
 """
 
 import json
@@ -32,7 +32,7 @@ from .label_alignment import join_words
 from .normalization import FORMS
 from .task_kinds import UnitLabels, kind_of
 
-ROWS_AT_ONCE = 200  # that many documents of thousands of tokens still fit in memory
+ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
 LONG_TEXTS = ("window", "truncate", "refuse")
 FINDINGS = ("widened", "lost", "cut_tokens", "cut_entities")
 
@@ -51,7 +51,7 @@ def preprocess(
 
     Args:
         dataset (`Dataset`): loaded rows.
-        tokenizer (`PreTrainedTokenizerBase`): a fast one: alignment needs its offsets.
+        tokenizer (`PreTrainedTokenizerBase`): a fast tokenizer: alignment needs offsets.
         tasks (`dict[str, dict]`): as in the model's config, with `type`, `labels` and `labelling`.
         tokenize, units: how the model reads texts (modeling/windows.py) and finds units in them
             (modeling/decoding.py), so that training and prediction agree.
@@ -91,9 +91,9 @@ def preprocess(
 def row_preprocessor(
     tokenizer: PreTrainedTokenizerBase, tokenize: Callable, units: dict[str, Callable], **settings
 ) -> Callable[[list[dict]], list[dict]]:
-    """What turns some loaded rows into preprocessed ones, for data that is streamed.
+    """A function that preprocesses a list of loaded rows, for streamed data.
 
-    Takes and raises what `preprocess` does.
+    Takes the same settings and raises the same errors as `preprocess`.
     """
     _check(tokenizer, tokenize, settings)
 

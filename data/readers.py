@@ -1,22 +1,22 @@
-"""Files of every known format to raw rows.
+"""Reads files of every supported format into raw rows.
 
-| format | what is read |
+| format | content |
 |---|---|
-| json | an array of objects, or one object a line |
-| jsonl | one object a line |
-| csv, tsv | a table with a header; every value is a text, exactly as it is written |
+| json | an array of objects, or one object per line |
+| jsonl | one object per line |
+| csv, tsv | a table with a header; every value is text, exactly as written |
 | parquet | a table; class ids become names |
 | arrow | an Arrow file, or a folder written by `Dataset.save_to_disk`; class ids become names |
-| conll | a token a line, its tags in further columns, a blank line after each sentence |
-| intent_slots | a folder of `seq.in`, `seq.out` and `label`: a sentence a line |
+| conll | one token per line, its tags in further columns, a blank line after each sentence |
+| intent_slots | a folder of `seq.in`, `seq.out` and `label`: one sentence per line |
 | doccano | its JSON or JSON lines: labels of texts, spans, or spans with relations |
 | label_studio | its exports JSON and JSON_MIN |
 | spacy | pairs `["text", {"entities": ..., "cats": ...}]`, or objects with a text and the same |
-| text | one text a line |
+| text | one text per line |
 
-Spans of the annotation tools come out as `{"start", "end", "label"}`. Whether they fit the text,
-and whatever else a row should be, is checked later: see normalization.py. Only JSON arrays and
-Label Studio's exports are held in memory as a whole.
+Spans of annotation tools become `{"start", "end", "label"}`. They are checked against the text
+later, as is the rest of the row: see normalization.py. Only JSON arrays and Label Studio exports
+are held in memory as a whole.
 """
 
 import csv
@@ -46,7 +46,7 @@ from .annotation_exports import (
 )
 from .bad_rows import shown
 
-Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row or what is wrong
+Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row or its error
 Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
 
 ENDINGS = {
@@ -61,19 +61,19 @@ ENDINGS = {
 }
 FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> the folder's format
 BATCH = 1000
-LONGEST_FIELD = 10_000_000  # the csv module's own limit is shorter than a long document
-ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps what is no UTF-8
+LONGEST_FIELD = 10_000_000  # the csv module's default is too short for long documents
+ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps invalid UTF-8
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 WORDS = re.compile(r"[^ \t]+")  # not str.split(): a word may hold a no-break space
 
 
 def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
-    """The files, and folders that are themselves a data file, that names and globs stand for.
+    """Expand names and globs to files, and to folders that are themselves a data file.
 
-    Each is there once, however many patterns it fits; those of one glob are sorted.
+    Each path appears once, even if several patterns match; matches of one glob are sorted.
 
     Raises:
-        FileNotFoundError: a name or a glob that stands for none.
+        FileNotFoundError: a name or glob without a match.
     """
     found: list[Path] = []
     for pattern in patterns:
@@ -94,7 +94,7 @@ def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
 
 
 def detect_format(path: Path) -> str:
-    """The format of a file or folder: by its ending, and of JSON by what is in it.
+    """Detect the format of a file or folder from its ending, for JSON from its content.
 
     Raises:
         ValueError: an ending that is unknown or stands for several formats, or JSON that could be
@@ -126,22 +126,21 @@ def detect_format(path: Path) -> str:
 
 
 def read_file(path: Path, format: str, column_names: list[str] | None = None) -> Rows:
-    """Rows of a file, read as they are asked for.
+    """Lazily read the rows of a file.
 
     Args:
-        path (`Path`): the file, or the folder that is one.
+        path (`Path`): the file, or a folder that is a data file.
         format (`str`): one of `FORMATS`.
         column_names (`list[str]`, *optional*): of a CoNLL file. By default `tokens`, `column_2`
             and so on, and `tags` for the last.
 
     Yields:
-        `tuple[str, dict | ValueError]`: a place such as `line 7` (of formats made of lines: the
-        first line of the record) or `row 7`, and the row, or an error that says what is wrong with
-        it, without file and place.
+        `tuple[str, dict | ValueError]`: a place like `line 7` (in line-based formats: the first
+        line of the record) or `row 7`, and the row, or its error without file and place.
 
     Raises:
         ValueError: an unknown format, or a file that can't be read as a whole or has no rows.
-        OSError: a file that is not there or can't be opened.
+        OSError: a file that does not exist or can't be opened.
     """
     if format not in FORMATS:
         raise ValueError(f"`format` should be one of {', '.join(FORMATS)}. Found {format!r}.")

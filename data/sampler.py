@@ -61,19 +61,19 @@ class LengthGroupedBatchSampler:
     optimizer steps of `batch_size * accumulation_steps * num_ranks` rows; each step is then dealt
     out to micro-batches and ranks. So the rows of a step depend only on that product: 32 = 8 x 4 =
     2 ranks x 16.
-    Every epoch has every row exactly once, or as many rows of each data set as `draws` says: taken
-    in turn from an endless sequence of shuffles of that data set, so that no row comes up again
-    before all others have. The last step is smaller; rows too few to give each rank one join the
-    step before.
+    Every epoch has every row exactly once, or the number of rows per data set that `draws` gives,
+    taken in turn from an endless sequence of shuffles of that data set, so that no row repeats
+    before all others have come up. The last step is smaller; if it has fewer rows than ranks, they
+    join the step before.
 
     Args:
         lengths (`Sequence[int]`): the number of tokens of each row.
         batch_size (`int`): rows per micro-batch and rank.
         accumulation_steps (`int`): micro-batches per optimizer step.
-        num_ranks (`int`), rank (`int`): how many processes there are, and which this is.
-        seed (`int`): decides, with the epoch, the order.
-        groups (`Sequence[int]`, *optional*): the data set of each row, 0 up to their number.
-        draws (`Sequence[int]`, *optional*): how many rows of each data set make up an epoch.
+        num_ranks (`int`), rank (`int`): the number of processes, and the index of this one.
+        seed (`int`): decides the order, together with the epoch.
+        groups (`Sequence[int]`, *optional*): the index of each row's data set.
+        draws (`Sequence[int]`, *optional*): the number of rows per data set in an epoch.
 
     Raises:
         ValueError: there are fewer rows than ranks.
@@ -107,7 +107,7 @@ class LengthGroupedBatchSampler:
         self.drop_last = False
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
+        """Set the epoch, which decides the order of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class LengthGroupedBatchSampler:
     def __iter__(self) -> Iterator[list[int]]:
         bounds = self._step_bounds()
         order = self._order()
-        # The last step has another size, so only the others change places.
+        # The last step has a different size, so only the others are shuffled.
         places = np.random.default_rng([self.seed, self.epoch, 1]).permutation(len(bounds) - 1)
         for place in [*places, len(bounds) - 1]:
             start, end = bounds[place]
@@ -159,6 +159,6 @@ class LengthGroupedBatchSampler:
         return list(zip(starts, [*starts[1:], self.total], strict=True))
 
     def _micro_batches(self, rows: int) -> int:
-        """Per rank, for a step of so many rows; each gets at least one row."""
+        """Micro-batches per rank in a step of `rows` rows; each gets at least one row."""
         needed = -(-rows // (self.batch_size * self.num_ranks))
         return min(needed, self.accumulation_steps, rows // self.num_ranks)

@@ -1,4 +1,4 @@
-"""Training rows that are read as they are needed: data of any size, and no cache."""
+"""Streams training rows as needed: data of any size, without a cache."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,16 +14,16 @@ ROWS_AT_ONCE = 256  # rows that are tokenized together
 
 
 class StreamedWindows(IterableDataset):
-    """Preprocessed rows without end: each data set begins anew when it has come to its end.
+    """An endless stream of preprocessed rows: each data set restarts when it ends.
 
     Args:
-        sources (`Sequence[Callable]`): per data set, what starts reading its loaded rows.
-        preprocess (`Sequence[Callable]`): per data set, from a list of loaded rows to preprocessed
-            ones.
-        weights (`Sequence[float]`): per data set, how often the next row is one of its.
+        sources (`Sequence[Callable]`): per data set, starts reading its loaded rows.
+        preprocess (`Sequence[Callable]`): per data set, a function from a list of loaded rows to
+            preprocessed rows.
+        weights (`Sequence[float]`): per data set, the relative chance that the next row is from it.
         seed (`int`): decides the order of the data sets.
-        on_bad_row (`Callable`, *optional*): called once with each row that has a `problem`, which
-            is then left out. By default a bad row ends the training.
+        on_bad_row (`Callable`, *optional*): called once for each row that has a `problem`, which
+            is then skipped. By default a bad row ends the training.
 
     Raises (while iterating):
         BadRows: an invalid row, or a data set without a valid one.

@@ -327,7 +327,7 @@ class _Writer:
 
 
 def _strip_markup(markup: str) -> tuple[str, list[dict]]:
-    """The plain text, and the entities that were marked up in it, by their place there."""
+    """The plain text, and the entities marked up in it, with their offsets."""
     text, entities, position = "", [], 0
     for match in ENTITY.finditer(markup):
         text += markup[position : match.start()]
@@ -338,7 +338,7 @@ def _strip_markup(markup: str) -> tuple[str, list[dict]]:
 
 
 def _restyle(rng: Random, text: str) -> str:
-    """Casing and apostrophes as people type them. It keeps the length, and so every span."""
+    """Casing and apostrophes as people type them. Keeps the length, and so all spans."""
     if rng.random() < 0.12:
         text = text.replace("'", "’")
     style = rng.random()

@@ -142,7 +142,7 @@ class Regression(MultiLabel):
 
 
 class TokenLabels(SingleLabel):
-    """Entities of a text, as tags of its words or as spans."""
+    """Entities in a text, as tags of its words or as spans."""
 
     by_token = True
 
@@ -182,7 +182,7 @@ class TokenLabels(SingleLabel):
 
 
 class PairScore(SingleLabel):
-    """The similarity of a pair of texts; 1 where in-batch negatives need none."""
+    """Similarity of a pair of texts; 1 where in-batch negatives need no score."""
 
     forms = ("texts",)
     numeric = True
@@ -217,7 +217,7 @@ class PairScore(SingleLabel):
 
 
 def padded(sequences: list[list[int]], longest: int, value: int) -> torch.Tensor:
-    """Sequences filled up with `value` on the right, shape `(len(sequences), longest)`."""
+    """Pad sequences with `value` on the right to shape `(len(sequences), longest)`."""
     filled = torch.full((len(sequences), longest), value, dtype=torch.long)
     for index, sequence in enumerate(sequences):
         filled[index, : len(sequence)] = torch.tensor(sequence)
@@ -231,7 +231,7 @@ def _numbers(label: Any) -> list[float]:
     if isinstance(label, str) and label.lstrip().startswith("["):
         label = parsed(label)
     try:
-        numbers = [float(one) for one in (label if isinstance(label, list) else [label])]
+        numbers = [float(value) for value in (label if isinstance(label, list) else [label])]
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"should be a number. Found {shown(label)}.") from None
     if any(number - number != 0 for number in numbers):  # not finite
@@ -240,7 +240,7 @@ def _numbers(label: Any) -> list[float]:
 
 
 def parsed(label: Any) -> Any:
-    """Lists stand in CSV cells as JSON or, of plain words, with spaces between them."""
+    """Parse a list in a CSV cell: JSON, or words separated by spaces."""
     if not isinstance(label, str):
         return label
     if not label.lstrip().startswith("["):
@@ -263,7 +263,7 @@ def _tags(label: Any, words: list[str]) -> list[str]:
 
 
 def _spans(label: Any, text: str) -> list[dict]:
-    """In order of their start."""
+    """The checked spans of a cell, in order of start."""
     spans = parsed(label)
     if not isinstance(spans, list):
         raise ValueError(f"should be a list of spans. Found {shown(label)}.")
@@ -306,10 +306,10 @@ class UnitLabels:
         tags (`list[int]`): per unit an index into the task's labels, -100 where the task has no
             labels for this text.
         positions (`list[int]`): per unit its first token, -1 where it has none.
-        tokens (`list[int]`): per token a label, -100 where the loss is to ignore it.
+        tokens (`list[int]`): per token a label, -100 where the loss ignores it.
         ends (`list[bool]`): per unit whether an entity ends there.
-        widened (`int`): how many spans the units give back wider than they were given.
-        lost (`int`): how many spans have no unit of their own.
+        widened (`int`): the number of spans that the units widen.
+        lost (`int`): the number of spans without a unit of their own.
     """
 
     def __init__(self, tags, positions, tokens, ends, widened=0, lost=0):
@@ -318,8 +318,8 @@ class UnitLabels:
         self.known = IGNORE_INDEX not in tags
 
     def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
-        """The columns of one window: the labels of the tokens that it answers for, and the units
-        that begin there. Units without a token go with the one before them."""
+        """The columns of one window: the labels of the tokens that it predicts, and the units that
+        begin there. Units without a token go with the unit before them."""
         shift = len(tokenized.prefix)
         tokens = [IGNORE_INDEX] * len(tokenized.input_ids(window))
         start, end = (shift + index - window.start for index in (window.first, window.last))

@@ -1,4 +1,4 @@
-"""Texts to be answered, from files of any known format."""
+"""Reads texts to predict on, from files of any supported format."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from .readers import detect_format, find_files, read_file
 
 @dataclass(slots=True)
 class TextRow:
-    """A row to be answered: its file and its place there, counted from 0, and the same for
-    messages; its text, or what is wrong with it; and the row as it was read."""
+    """A row to predict on: its file, its index there from 0, both in one for messages, its text or
+    its problem, and the row as read."""
 
     file: str
     index: int
@@ -24,13 +24,13 @@ class TextRow:
 
 
 def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
-    """The rows of files to be answered, read as they are asked for; empty texts too.
+    """Lazily read the rows of files to predict on, empty texts included.
 
-    Words are joined by spaces. Of several columns in `text_column` the first is the text.
+    Words are joined by spaces. If `text_column` has several columns, the first is the text.
 
     Args:
-        names (`list[str]`): files as in `DatasetArguments`. A `.txt` is one text a line, whatever
-            format other files have, but for conll.
+        names (`list[str]`): files as in `DatasetArguments`. A `.txt` file has one text per line,
+            whatever the `format` of other files, unless that is conll.
         source (`DatasetArguments`): their folder, format and columns.
 
     Raises (while iterating):
