@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,11 @@ print(json.dumps({"answer": answer, "installed": installed, "path": sys.path}))
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
-    """Of a new environment, with what requirements.txt says of `NEEDED` and what they ask for."""
+    """Of a new environment, with `NEEDED` and their dependencies."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=600)
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    wanted = [line.partition("#")[0].strip() for line in lines if line.startswith(NEEDED)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [line for line in project["dependencies"] if line.startswith(NEEDED)]
     assert len(wanted) == len(NEEDED)
     command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
