@@ -47,8 +47,7 @@ def inspect_split(
 
     Args:
         rows (`Dataset`): the good loaded rows.
-        windows (`Dataset`): the same rows preprocessed, with all windows, without rows that
-            turned out bad.
+        windows (`Dataset`): all windows of those rows, without rows that turned out bad.
         bad (`list[dict]`): the bad rows, see `bad_rows.as_skipped`.
         tasks (`dict[str, dict]`): the tasks that the data set labels, as in the model's config.
         tokenizer (`PreTrainedTokenizerBase`): provides the names of tokens.
