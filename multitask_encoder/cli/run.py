@@ -28,7 +28,6 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_see
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.comparison.report import PREFIXES
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.files import write_json
@@ -37,6 +36,7 @@ from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE, PICTURES
 from multitask_encoder.reporting.results import (
+    PREFIXES,
     print_inspection,
     print_results,
     print_written,

@@ -12,14 +12,12 @@ from multitask_encoder.reporting.figures import (
     draw_differences,
     save_png,
 )
+from multitask_encoder.reporting.results import PREFIXES
 from multitask_encoder.training.metrics import METRICS
 
 from .differences import compared, paired
 from .markdown import report_text
 from .wording import summarize
-
-# Split -> the prefix of its metrics.
-PREFIXES = {"test": "test", "validation": "eval"}
 
 Values = Callable[[str, str], list[float] | None]
 

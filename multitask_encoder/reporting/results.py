@@ -10,22 +10,24 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.inspection import inspection_text
 from multitask_encoder.files import write_json
 
+# Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
+PREFIXES = {"validation": "eval", "test": "test"}
+
 
 def results_rows(
     results: dict[str, float], tasks: dict[str, dict]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Titles of the splits with results, and one row per metric, tasks first: its name and its
     value in each split, in percent; missing values are empty."""
-    splits = [split for split in ("eval", "test") if f"{split}_score" in results]
-    titles = {"eval": "validation", "test": "test"}
+    splits = [split for split, prefix in PREFIXES.items() if f"{prefix}_score" in results]
     keys: list[str] = []
     for name in [*tasks, "exact_match", "score"]:
         for key in results:
             metric = key.partition("_")[2]
             if (metric == name or metric.startswith(f"{name}_")) and metric not in keys:
                 keys.append(metric)
-    by_key = {key: [results.get(f"{split}_{key}") for split in splits] for key in keys}
-    return [titles[split] for split in splits], [
+    by_key = {key: [results.get(f"{PREFIXES[split]}_{key}") for split in splits] for key in keys}
+    return splits, [
         (key, ["" if value is None else f"{100 * value:.2f}" for value in values])
         for key, values in by_key.items()
     ]

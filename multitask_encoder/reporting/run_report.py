@@ -23,12 +23,9 @@ from .entity_examples import entity_section
 from .examples import Examples
 from .maps import map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
-from .results import results_rows
+from .results import PREFIXES, results_rows
 
 logger = logging.getLogger("multitask_encoder.report")
-
-# Split -> the prefix of its metrics. The first one evaluated is shown.
-PREFIXES = {"validation": "eval", "test": "test"}
 
 
 def _never_fatal(method: Callable) -> Callable:
