@@ -14,6 +14,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import copy
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -81,6 +82,16 @@ ROWS = [{"text": text, "topic": "x" if "a" in text else "y"} for text in ("a", "
 def seeded() -> None:
     """Every test starts from the same random state."""
     set_seed(0)
+
+
+@pytest.fixture(scope="module")
+def no_progress_bars() -> Iterator[None]:
+    """Data sets that are made, or cached by a test before, print the same: nothing."""
+    from datasets import disable_progress_bars, enable_progress_bars
+
+    disable_progress_bars()
+    yield
+    enable_progress_bars()
 
 
 def encoder_config(family: str) -> PreTrainedConfig:

@@ -1,12 +1,11 @@
 """Spans and tags to token labels and back, over any text and six kinds of tokenizer."""
 
 import re
-from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import pytest
-from datasets import Dataset, Features, List, Value, disable_progress_bars, enable_progress_bars
+from datasets import Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -104,11 +103,7 @@ MAKERS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_progress_bars() -> Iterator[None]:
-    disable_progress_bars()
-    yield
-    enable_progress_bars()
+pytestmark = pytest.mark.usefixtures("no_progress_bars")
 
 
 @pytest.fixture(scope="module", params=MAKERS)

@@ -19,6 +19,7 @@ from multitask_encoder.training.checkpoints import find_checkpoint, mark_complet
 from multitask_encoder.training.prepare_data import keep_only_task, load_rows
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("no_progress_bars")  # one line of errors is one line
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 TASKS: dict[str, dict] = {
