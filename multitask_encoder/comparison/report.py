@@ -13,7 +13,7 @@ from multitask_encoder.reporting.figures import (
     save_png,
 )
 from multitask_encoder.reporting.results import PREFIXES
-from multitask_encoder.training.metrics import METRICS
+from multitask_encoder.training.metrics import metric_of
 
 from .differences import compared, paired
 from .markdown import report_text
@@ -79,14 +79,14 @@ def _values(
 
 
 def _compare_task(name: str, task: dict, values: Values) -> dict[str, Any] | None:
-    metric, main = METRICS[task["type"]][task["problem_type"]]
+    metric = metric_of(task)
     sides = {
         key: (values("multi", f"{name}_{key}"), values(name, f"{name}_{key}"))
         for key in metric.names
     }
-    if None in sides[main]:
+    if None in sides[metric.main]:
         return None
-    return {"main": main, "metrics": {key: paired(*both) for key, both in sides.items()}}
+    return {"main": metric.main, "metrics": {key: paired(*both) for key, both in sides.items()}}
 
 
 def _compare_embeddings(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.training.metrics import Answers
 
@@ -28,7 +29,7 @@ def entity_section(
     return [
         _entity_errors(config, name, by_task[name], examples)
         for name, task in config.tasks.items()
-        if task["type"] == "token_classification" and name in by_task
+        if kind_of(task).by_token and name in by_task
     ]
 
 

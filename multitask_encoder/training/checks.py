@@ -6,7 +6,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
 
 from .freezing import check_freezing
-from .metrics import is_ranked, metric_names
+from .metrics import metric_names, metric_of
 from .prepare_data import Rows, labelled_tasks
 
 
@@ -56,7 +56,7 @@ def evaluated_metrics(
     of_tasks = metric_names(tasks, {})
     absent = [f"{name}_" for name in labelled if not found.get(name)]
     # Values in an order are never just right; and without labels nothing is.
-    judged = {name for name, task in tasks.items() if not is_ranked(task)}
+    judged = {name for name, task in tasks.items() if not metric_of(task).ranked}
     absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
     without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
     return [
