@@ -25,9 +25,10 @@ def fingerprint(*parts: Any, functions: tuple[Callable, ...] = ()) -> str:
 
 
 def unweighted(tasks: dict[str, dict]) -> dict[str, dict]:
-    """Tasks without their loss weights, which don't affect cached data."""
+    """Tasks without the weights of losses and scores, which don't affect cached data."""
+    weights = ("weight", "score_weight", "class_weights")
     return {
-        name: {key: value for key, value in task.items() if key != "weight"}
+        name: {key: value for key, value in task.items() if key not in weights}
         for name, task in tasks.items()
     }
 

@@ -1,6 +1,7 @@
 """The configuration of a `MultiTaskModel`: an encoder's config, pooling, and the tasks."""
 
 import json
+import math
 import re
 from dataclasses import fields
 from typing import Any
@@ -25,7 +26,9 @@ KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "labelling": ("token_classification", "first", LABELLINGS),
     "pooling": ("sequence_classification", None, POOLING_NAMES),
 }
-TASK_KEYS = ("type", "labels", "problem_type", "weight", *KEYS_OF_ONE_TYPE)
+# Factors of a task, at least 0 and by default 1: of its loss, and of its share of `score`.
+WEIGHTS = ("weight", "score_weight")
+TASK_KEYS = ("type", "labels", "problem_type", *WEIGHTS, "class_weights", *KEYS_OF_ONE_TYPE)
 # The problem types of those task types that do not take all; none means no labels either.
 PROBLEM_TYPES_OF = {"sentence_embedding": (), "token_classification": PROBLEM_TYPES[:1]}
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
@@ -59,6 +62,11 @@ class MultiTaskConfig(PreTrainedConfig):
             - `type`: `sequence_classification`, `token_classification` or `sentence_embedding`.
             - `labels`: an ordered list of texts; a `regression` task names its values.
             - `weight`: multiplies the task's loss; at least 0, 1.0 by default.
+            - `score_weight`: the task's weight in evaluation's `score`, a mean over tasks; at least
+              0, 1.0 by default.
+            - `class_weights`: a mapping of labels to factors above 0 of their losses; labels left
+              out have 1. With `multi_label_classification` the factor is of the loss of texts that
+              have the label (torch's `pos_weight`). Not for regression and embeddings.
             - `problem_type`, for sequence_classification: `single_label_classification` (default),
               `multi_label_classification` or `regression`.
             - `pooling`, for sequence_classification: of the vector that the head reads; by default
@@ -239,12 +247,46 @@ def _complete_task(name: str, task: dict) -> dict:
         _check_choice(f"a key of task {name!r}", key, TASK_KEYS)
     _check_choice(f"`type` of task {name!r}", task.get("type"), TASK_TYPES)
 
-    weight = task.get("weight", 1.0)
-    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < 1e9:
-        raise ValueError(f"`weight` of task {name!r} should be at least 0. Found {weight!r}.")
-    complete = {"type": task["type"], "weight": float(weight), **_keys_of_type(name, task)}
+    complete = {"type": task["type"], **_weights(name, task), **_keys_of_type(name, task)}
     problem_types = PROBLEM_TYPES_OF.get(task["type"], PROBLEM_TYPES)
-    return {**complete, **_labels(name, task, problem_types)} if problem_types else complete
+    if problem_types:
+        complete |= _labels(name, task, problem_types)
+    if task.get("class_weights"):
+        complete["class_weights"] = _class_weights(name, task["class_weights"], complete)
+    return complete
+
+
+def _weights(name: str, task: dict) -> dict[str, float]:
+    """The checked factors of the task."""
+    weights = {key: task.get(key, 1.0) for key in WEIGHTS}
+    for key, weight in weights.items():
+        if not _is_number(weight) or not 0 <= weight < 1e9:
+            raise ValueError(f"`{key}` of task {name!r} should be at least 0. Found {weight!r}.")
+    return {key: float(weight) for key, weight in weights.items()}
+
+
+def _class_weights(name: str, weights: Any, task: dict) -> dict[str, float]:
+    """The checked weights of a complete task's labels, all of them, in the labels' order."""
+    known = task.get("labels", ())
+    if not known or task["problem_type"] == "regression":
+        kind = task["type"] if not known else "regression"
+        raise ValueError(f"`class_weights` of task {name!r} is for labels. Found a {kind} task.")
+    if not isinstance(weights, dict):
+        raise ValueError(
+            f"`class_weights` of task {name!r} should map labels to numbers. Found {weights!r}."
+        )
+    for label, weight in weights.items():
+        _check_choice(f"A label in `class_weights` of task {name!r}", label, known)
+        if not _is_number(weight) or not 0 < weight < math.inf:
+            raise ValueError(
+                f"`class_weights` of task {name!r} should be above 0, and finite. Found "
+                f"{weight!r} for {label!r}."
+            )
+    return {label: float(weights.get(label, 1.0)) for label in known}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _keys_of_type(name: str, task: dict) -> dict:

@@ -44,7 +44,13 @@ class ClassificationHead(nn.Module):
         dropout (`float`): probability in [0, 1).
         problem_type (`str`): `single_label_classification`, `multi_label_classification` or
             `regression`; decides the loss.
+
+    Attributes:
+        class_weights (`list[float]`, *optional*): the factor of each label's loss, in the order of
+            the labels; by default all are 1.
     """
+
+    class_weights: list[float] | None = None
 
     def __init__(self, hidden_size: int, num_labels: int, dropout: float, problem_type: str):
         super().__init__()
@@ -57,7 +63,11 @@ class ClassificationHead(nn.Module):
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One loss per label, of the labels' shape; 0 where a label is absent (see losses.py)."""
-        return LOSSES[self.problem_type](logits, labels)
+        loss = LOSSES[self.problem_type]
+        if self.class_weights is None:
+            return loss(logits, labels)
+        weights = torch.tensor(self.class_weights).to(logits.device, non_blocking=True)
+        return loss(logits, labels, weights)
 
 
 class SequenceClassificationHead(ClassificationHead):

@@ -27,10 +27,18 @@ def _wide(logits: torch.Tensor) -> torch.Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _like(logits: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor | None:
+    """The weights in the type of the widened logits, as torch wants them."""
+    return None if weights is None else weights.to(_wide(logits).dtype)
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of class ids, for `single_label_classification` and for tokens.
 
-    `-log(softmax(logits)[label])`, as `torch.nn.functional.cross_entropy` without a reduction.
+    `-weights[label] log(softmax(logits)[label])`, as `torch.nn.functional.cross_entropy` without a
+    reduction.
 
     Inputs:
 
@@ -42,6 +50,8 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     Args:
         logits (`torch.Tensor` of shape `(..., num_labels)`): from a head.
         labels (`torch.LongTensor` of shape `(...)`): class ids, -100 where absent.
+        weights (`torch.FloatTensor` of shape `(num_labels,)`, *optional*): of the classes; by
+            default 1.
 
     Returns:
         `torch.FloatTensor` of shape `(...)`: at least 0.
@@ -60,17 +70,21 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
         labels.flatten(),
+        weight=_like(logits, weights),
         ignore_index=IGNORE_INDEX,
         reduction="none",
     )
     return losses.view(labels.shape)
 
 
-def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def binary_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of independent yes-or-no labels, for `multi_label_classification`.
 
-    `-y log(sigmoid(x)) - (1 - y) log(1 - sigmoid(x))` for the logit `x` and the label `y`, as
-    `torch.nn.functional.binary_cross_entropy_with_logits` without a reduction.
+    `-w y log(sigmoid(x)) - (1 - y) log(1 - sigmoid(x))` for the logit `x`, the label `y` and its
+    weight `w`, as `torch.nn.functional.binary_cross_entropy_with_logits` with a `pos_weight` and
+    without a reduction.
 
     Inputs:
 
@@ -81,6 +95,8 @@ def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     Args:
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`): from a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): 0 to 1, NaN where absent.
+        weights (`torch.FloatTensor` of shape `(num_labels,)`, *optional*): of the labels where they
+            are 1; by default 1.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_labels)`: at least 0.
@@ -99,7 +115,10 @@ def binary_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     """
     present = present_labels(labels)
     losses = F.binary_cross_entropy_with_logits(
-        _wide(logits), labels.nan_to_num().to(_wide(logits).dtype), reduction="none"
+        _wide(logits),
+        labels.nan_to_num().to(_wide(logits).dtype),
+        pos_weight=_like(logits, weights),
+        reduction="none",
     )
     return losses * present
 
@@ -139,7 +158,7 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (_wide(logits) - labels.nan_to_num()).square() * present
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "single_label_classification": cross_entropy,
     "multi_label_classification": binary_cross_entropy,
     "regression": squared_error,

@@ -162,6 +162,7 @@ class MultiTaskModel(PreTrainedModel):
                 if HEADS[task["type"]] is not None
             }
         )
+        self._weigh_classes()
         self.post_init()
 
     @classmethod
@@ -354,6 +355,27 @@ class MultiTaskModel(PreTrainedModel):
                 ]
                 losses[name] = torch.stack(sums).mean()
         return losses
+
+    def set_class_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Weight the losses of these tasks by label from now on, and keep the weights in the
+        config. Answers don't change.
+
+        Args:
+            weights (`dict[str, dict[str, float]]`): by task, see `class_weights` in
+                `MultiTaskConfig`.
+
+        Raises:
+            ValueError: a label that the task lacks, or a weight that is not above 0.
+        """
+        for name, of_labels in weights.items():
+            self.config.tasks[name]["class_weights"] = of_labels
+        self.config.check()
+        self._weigh_classes()
+
+    def _weigh_classes(self) -> None:
+        for name, head in self.heads.items():
+            weights = self.config.tasks[name].get("class_weights")
+            head.class_weights = list(weights.values()) if weights else None
 
     def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         return sum(self.config.tasks[name]["weight"] * loss for name, loss in losses.items())

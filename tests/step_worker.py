@@ -45,6 +45,7 @@ def make_trainer(backbone: str, folder: Path, split: str, dtype: str) -> MultiTa
     rows["train"] = rows["train"].map(drop_labels, with_indices=True)
     labels = collect_labels([rows["train"]], tasks)
     tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+    tasks["entities"]["class_weights"] = {"O": 0.2}
     model = MultiTaskModel.from_backbone(backbone, tasks, head_dropout=0.0).to(
         getattr(torch, dtype)
     )

@@ -137,6 +137,16 @@ def test_rows_are_tokenized_once(tmp_path, tokenizer, times_tokenized):
     assert times_tokenized == [2]
 
 
+def test_weights_are_not_read_or_tokenized_anew(tmp_path, tokenizer, times_read, times_tokenized):
+    write(tmp_path / "rows.jsonl", "x", "y")
+    source = DatasetArguments(train_file=[str(tmp_path / "rows.jsonl")])
+    weights = {"weight": 2.0, "score_weight": 0.0, "class_weights": {"x": 3.0, "y": 1.0}}
+    for of_task in ({}, weights):
+        rows = load_splits({"topic": {**TOPIC["topic"], **of_task}}, source)[0]
+        preprocess(rows["train"], tokenizer, {"topic": {**TASK, **of_task}}, tokenize, UNITS)
+    assert (len(times_read), times_tokenized) == (1, [2])
+
+
 def test_other_settings_are_tokenized_anew(tokenizer):
     rows = Dataset.from_dict(
         {"source": ["row 1"], "text": ["a b c"], "topic": ["x"]},

@@ -1,5 +1,7 @@
 """The config: what it fills in, and what it refuses."""
 
+import math
+
 import pytest
 from conftest import TASKS, encoder_config
 
@@ -10,11 +12,19 @@ KIND = {"type": "sequence_classification", "labels": ["a", "b"]}
 
 def test_defaults_are_filled_in():
     config = MultiTaskConfig(tasks={"kind": KIND, "vector": {"type": "sentence_embedding"}})
+    weights = {"weight": 1.0, "score_weight": 1.0}
     assert config.tasks == {
-        "kind": {**KIND, "problem_type": "single_label_classification", "weight": 1.0},
-        "vector": {"type": "sentence_embedding", "weight": 1.0, "loss": "retention"},
+        "kind": {**KIND, **weights, "problem_type": "single_label_classification"},
+        "vector": {"type": "sentence_embedding", **weights, "loss": "retention"},
     }
     assert (config.pooling, config.normalize, config.prompts) == ("mean", False, None)
+
+
+def test_class_weights_are_of_all_labels_in_order(tmp_path):
+    tasks = {"kind": {**KIND, "labels": ["b", "a"], "class_weights": {"a": 2}}}
+    MultiTaskConfig(tasks=tasks).save_pretrained(tmp_path)
+    weights = MultiTaskConfig.from_pretrained(tmp_path).tasks["kind"]["class_weights"]
+    assert list(weights.items()) == [("b", 1.0), ("a", 2.0)]
 
 
 def test_round_trip_keeps_everything_in_order(tmp_path):
@@ -75,6 +85,43 @@ def test_nested_config_asks_for_no_code():
         (
             {"tasks": {"kind": {**KIND, "weight": -1}}},
             "`weight` of task 'kind' should be at least 0.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "score_weight": True}}},
+            "`score_weight` of task 'kind' should be at least 0. Found True.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "class_weights": {"c": 2}}}},
+            "A label in `class_weights` of task 'kind' should be one of a, b. Found 'c'.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "class_weights": {"a": 0}}}},
+            "`class_weights` of task 'kind' should be above 0, and finite. Found 0 for 'a'.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "class_weights": {"a": math.inf}}}},
+            "`class_weights` of task 'kind' should be above 0, and finite. Found inf for 'a'.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "class_weights": "balanced"}}},
+            "`class_weights` of task 'kind' should map labels to numbers. Found 'balanced'.",
+        ),
+        (
+            {
+                "tasks": {
+                    "kind": {
+                        **KIND,
+                        "labels": ["a"],
+                        "problem_type": "regression",
+                        "class_weights": {"a": 2},
+                    }
+                }
+            },
+            "`class_weights` of task 'kind' is for labels. Found a regression task.",
+        ),
+        (
+            {"tasks": {"kind": {"type": "sentence_embedding", "class_weights": {"a": 2}}}},
+            "`class_weights` of task 'kind' is for labels. Found a sentence_embedding task.",
         ),
         (
             {"tasks": {"kind": {**KIND, "problem_type": "ranking"}}},

@@ -6,7 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multitask_encoder.modeling.losses import LOSSES, count_labels, cross_entropy, present_labels
+from multitask_encoder.modeling.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    count_labels,
+    cross_entropy,
+    present_labels,
+)
 
 NAN = math.nan
 CASES = {
@@ -46,6 +52,44 @@ def test_sum_over_count_is_torchs_mean(problem_type):
         "regression": lambda: F.mse_loss(logits[present], labels[present]),
     }[problem_type]()
     torch.testing.assert_close(mean, expected)
+
+
+def test_class_weights_are_torchs():
+    logits, labels = CASES["single_label_classification"]
+    weights = torch.tensor([0.5, 3.0, 1.0])
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, weights).sum(),
+        F.cross_entropy(logits, labels, weight=weights, reduction="sum"),
+    )
+    tokens, tags = torch.randn(2, 5, 3), torch.tensor([[0, 1, -100, 2, 0], [-100] * 5])
+    torch.testing.assert_close(
+        cross_entropy(tokens, tags, weights).sum(),
+        F.cross_entropy(tokens.transpose(1, 2), tags, weight=weights, reduction="sum"),
+    )
+    logits, labels = CASES["multi_label_classification"]
+    losses = F.binary_cross_entropy_with_logits(
+        logits, labels.nan_to_num(), pos_weight=weights[:2], reduction="none"
+    )
+    torch.testing.assert_close(
+        binary_cross_entropy(logits, labels, weights[:2]).sum(),
+        losses[present_labels(labels)].sum(),
+    )
+
+
+def test_weights_of_1_change_nothing():
+    for problem_type in ("single_label_classification", "multi_label_classification"):
+        logits, labels = CASES[problem_type]
+        loss = LOSSES[problem_type]
+        assert torch.equal(loss(logits, labels, torch.ones(logits.shape[-1])), loss(logits, labels))
+
+
+def test_class_weights_are_of_the_logits_type():
+    labels, weights = torch.tensor([0, 1, 2, 0]), torch.tensor([0.5, 3.0, 1.0])
+    for dtype in (torch.bfloat16, torch.float64):
+        logits = torch.randn(4, 3, dtype=dtype)
+        assert cross_entropy(logits, labels, weights).isfinite().all()
+        several = F.one_hot(labels).float()
+        assert binary_cross_entropy(logits, several, weights).isfinite().all()
 
 
 def test_token_labels_keep_their_shape():

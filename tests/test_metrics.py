@@ -19,8 +19,8 @@ NAN = math.nan
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
 
-def task(kind: str, labels: list[str], problem: str = "single_label_classification", weight=1.0):
-    return {"type": kind, "labels": labels, "problem_type": problem, "weight": weight}
+def task(kind: str, labels: list[str], problem: str = "single_label_classification"):
+    return {"type": kind, "labels": labels, "problem_type": problem, "score_weight": 1.0}
 
 
 TOPIC = task("sequence_classification", ["a", "b"])
@@ -36,7 +36,7 @@ def windows_of(dataset=0, row=None, window=0, **columns) -> Dataset:
 
 
 def test_all_tasks_on_literal_rows():
-    tasks = {"topic": TOPIC, "entities": {**ENTITIES, "weight": 3.0}}
+    tasks = {"topic": TOPIC, "entities": {**ENTITIES, "score_weight": 3.0}}
     rows = windows_of(
         **{
             "topic": [0, 1, -100, 1],
@@ -102,7 +102,7 @@ def test_tasks_without_labels_here_are_left_out():
 
 
 def test_an_embedding_without_scored_pairs_has_no_metric():
-    tasks = {"topic": TOPIC, "vector": {"type": "sentence_embedding", "weight": 1.0}}
+    tasks = {"topic": TOPIC, "vector": {"type": "sentence_embedding", "score_weight": 1.0}}
     results = compute_metrics({"topic": np.array([[1.0, 0.0]])}, windows_of(topic=[0]), tasks)
     # The class that no row has counts for nothing in the macro F1.
     assert results == {
@@ -113,8 +113,8 @@ def test_an_embedding_without_scored_pairs_has_no_metric():
     }
 
 
-def test_tasks_of_weight_0_are_reported_and_do_not_score():
-    tasks = {"topic": {**TOPIC, "weight": 0.0}, "mood": TOPIC}
+def test_tasks_of_score_weight_0_are_reported_and_do_not_score():
+    tasks = {"topic": {**TOPIC, "score_weight": 0.0}, "mood": TOPIC}
     logits = np.array([[1.0, 0.0], [1.0, 0.0]])
     rows = windows_of(topic=[1, 1], mood=[0, 1])
     results = compute_metrics({"topic": logits, "mood": logits}, rows, tasks)
@@ -215,9 +215,9 @@ def test_entities_are_those_of_seqeval_on_the_words(tokenizer, data):
 
 SETS = {"first": ["topic", "mood"], "second": ["topic", "topic_of_words"]}
 SET_TASKS = {
-    "topic": {**TOPIC, "weight": 1.0},
-    "mood": {**TOPIC, "weight": 3.0},
-    "topic_of_words": {**TOPIC, "weight": 1.0},
+    "topic": {**TOPIC, "score_weight": 1.0},
+    "mood": {**TOPIC, "score_weight": 3.0},
+    "topic_of_words": {**TOPIC, "score_weight": 1.0},
 }
 
 

@@ -117,6 +117,17 @@ def test_keys_of_tasks_are_dotted(parse):
     assert run.tasks["slots"].weight == 0.5
 
 
+def test_class_weights_are_balanced_or_a_mapping(parse):
+    assert parse("", "--tasks.intent.class_weights", "balanced").tasks["intent"].class_weights == (
+        "balanced"
+    )
+    assert parse("", "--tasks.intent.class_weights.b", "2").tasks["intent"].class_weights == {
+        "b": 2.0
+    }
+    more = "  stars: {type: sequence_classification, class_weights: {1: 3}}\n"
+    assert parse(more).tasks["stars"].class_weights == {"1": 3.0}
+
+
 def test_labels_of_yaml_are_texts(parse):
     assert parse("", "--tasks.intent.labels", "yes", "no").tasks["intent"].labels == ["yes", "no"]
     more = "  stars: {type: sequence_classification, labels: [1, 2.5]}\n"

@@ -449,6 +449,11 @@ def test_bad_rows_of_a_streamed_run_are_skipped_and_written_once(arguments, conf
         (("--max_steps", "-1"), "streaming needs max_steps. Found -1."),
         (("--mixing", "proportional"), "streaming needs `mixing: uniform` or `weights`"),
         (("--datasets.tags.validation_fraction", "0.2"), "streaming can't cut off a validation"),
+        (
+            ("--tasks.topic.class_weights", "balanced"),
+            "streaming can't balance the class_weights of task 'topic', as the labels can't be "
+            "counted before: map its labels to weights.",
+        ),
         (("--tasks.topic.labels", "null"), "streaming needs the `labels` of task 'topic'"),
     ],
 )

@@ -64,6 +64,8 @@ def test_step_is_the_same_however_it_is_accumulated(
     splits, tasks = synthetic_splits
     train = partly_labelled(splits["train"].select(range(rows)))
     tasks = {**tasks, "embedding": {"type": "sentence_embedding", "loss": "retention"}}
+    for name, weight in (("topic", 3.0), ("entities", 0.2)):
+        tasks[name] = {**tasks[name], "class_weights": {tasks[name]["labels"][0]: weight}}
     model = make_model(tasks=tasks, attn_implementation="eager").to(dtype)
     expected = None
     in_passes = [(24, 1, 300), (8, 3, 1)]
@@ -132,6 +134,7 @@ def test_loss_is_the_sum_over_tasks_of_means_over_the_whole_step(
     splits, tasks = synthetic_splits
     tasks = copy.deepcopy(tasks)
     tasks["sentiment"]["weight"] = 0.5
+    tasks["topic"]["class_weights"] = {tasks["topic"]["labels"][0]: 3.0}
     train = partly_labelled(splits["train"].select(range(24)))
     model = make_model(tasks=tasks)
     trainer = make_trainer(
@@ -175,7 +178,8 @@ def test_evaluation_does_not_depend_on_the_batch_size(make_trainer, make_model, 
 
 def test_evaluation_loss_is_the_mean_over_all_labels(make_trainer, make_model, synthetic_splits):
     splits, tasks = synthetic_splits
-    model = make_model(tasks=tasks).eval()
+    entities = {**tasks["entities"], "class_weights": {"O": 0.2}}
+    model = make_model(tasks={**tasks, "entities": entities}).eval()
     trainer = make_trainer(model=model, per_device_eval_batch_size=4)
     rows = partly_labelled(splits["test"])
     metrics = trainer.evaluate(rows, metric_key_prefix="test")

@@ -12,7 +12,8 @@ import yaml
 from transformers import HfArgumentParser
 
 from multitask_encoder.data.dataset_arguments import SPLITS, DatasetArguments
-from multitask_encoder.modeling.configuration_multitask import TASK_NAME
+from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.modeling.configuration_multitask import TASK_NAME, WEIGHTS
 
 from .help import help_text
 from .run_arguments import (
@@ -22,7 +23,7 @@ from .run_arguments import (
     MultiTaskTrainingArguments,
     RunArguments,
 )
-from .tasks import CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
+from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -178,7 +179,10 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
         task = {key: value for key, value in task.items() if value is not None}
         if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
-        task["weight"] = _number(f"tasks.{name}.weight", task.get("weight", 1.0))
+        for key in WEIGHTS:
+            task[key] = _number(f"tasks.{name}.{key}", task.get(key, 1.0))
+        if "class_weights" in task:
+            task["class_weights"] = _class_weights(f"tasks.{name}.class_weights", task)
         if task.get("dimensions") is not None:
             task["dimensions"] = _whole_numbers(f"tasks.{name}.dimensions", task["dimensions"])
         if task.get("labels") is not None:
@@ -204,6 +208,21 @@ def _check_label_map(name: str, label_map: Any) -> None:
             f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
             f"Found {label_map!r}."
         )
+
+
+def _class_weights(key: str, task: dict) -> str | dict[str, float]:
+    weights = task["class_weights"]
+    if kind_of(task).numeric:
+        found = task.get("problem_type") or task["type"]
+        raise ValueError(f"{key} is for labels. Found a {found} task.")
+    if weights == BALANCED:
+        return BALANCED
+    if not isinstance(weights, dict) or any(isinstance(label, bool | None) for label in weights):
+        raise ValueError(
+            f"{key} should be {BALANCED}, or map labels to numbers; YAML reads yes, no, true and "
+            f"false as booleans, and null as none, unless they are in quotes. Found {weights!r}."
+        )
+    return {str(label): _number(f"{key}.{label}", weight) for label, weight in weights.items()}
 
 
 def _number(key: str, value: Any) -> float:

@@ -83,7 +83,7 @@ class ModelArguments:
     only_task: str | None = field(
         default=None,
         metadata={
-            "help": "Train a model of this task alone, one of `tasks`, with weight 1; rows are "
+            "help": "Train a model of this task alone, one of `tasks`, with weights of 1; rows are "
             "read, checked and split as for all tasks. Default: all tasks."
         },
     )
@@ -275,8 +275,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
     metric_for_best_model: str | None = field(
         default="score",
         metadata={
-            "help": "Metric that selects the best checkpoint; score is the weighted mean over "
-            "tasks."
+            "help": "Metric that selects the best checkpoint; score is the mean over tasks, by "
+            "`score_weight`."
         },
     )
     greater_is_better: bool | None = field(

@@ -12,6 +12,7 @@ from multitask_encoder.modeling.configuration_multitask import (
 )
 
 SENTENCES, TOKENS, EMBEDDING, *_ = TASK_TYPES
+BALANCED = "balanced"  # class weights by the counts of the labels
 
 
 def _key(
@@ -57,6 +58,17 @@ class TaskArguments:
     )
     weight: float = field(
         default=1.0, metadata=_key("Factor of the task's loss, at least 0.", in_model=True)
+    )
+    score_weight: float = field(
+        default=1.0, metadata=_key("Weight of the task in `score`, at least 0.", in_model=True)
+    )
+    class_weights: str | dict[str, float] | None = field(
+        default=None,
+        metadata=_key(
+            "Factors of the labels' losses, above 0: a mapping, or balanced, by their counts in "
+            "the training rows. Default: 1 for each.",
+            in_model=True,
+        ),
     )
     tag_scheme: str = field(
         default="auto",

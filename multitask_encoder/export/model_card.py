@@ -23,7 +23,7 @@ METRIC_TYPES = {"macro_f1": "f1", "strict_f1": "f1", "spearman": "spearmanr"}
 # Metrics of all tasks together, and their meaning.
 OF_ALL_TASKS = {
     "exact_match": "rows with every task right",
-    "score": "the mean of each task's main metric, by weight",
+    "score": "the mean of each task's main metric, by `score_weight`",
 }
 SPLITS = {"test": "test", "eval": "validation"}
 # Characters that are never markup, wherever they stand.

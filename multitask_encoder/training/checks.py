@@ -58,7 +58,9 @@ def evaluated_metrics(
     # Values in an order are never just right; and without labels nothing is.
     judged = {name for name, task in tasks.items() if not metric_of(task).ranked}
     absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
-    without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
+    scored = {name for name, task in tasks.items() if task["score_weight"]}
+    absent += [f"{name}_score" for name in labelled if scored.isdisjoint(found.get(name, ()))]
+    without = (["exact_match"] if not judged else []) + (["score"] if not scored else [])
     return [
         name
         for name in metric_names(tasks, labelled)

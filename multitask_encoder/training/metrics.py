@@ -244,7 +244,7 @@ def compute_metrics(
     Returns:
         `dict[str, float]`: `<task>_<metric>` for tasks with labels in this split; `exact_match`:
         the share of rows with every labelled task right, except regression and embeddings; `score`:
-        the mean of the tasks' main metrics, weighted like the losses. With several data sets, also
+        the mean of the tasks' main metrics, by `score_weight`. With several data sets, also
         `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
         several data sets label.
     """
@@ -314,7 +314,7 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
         metric = metric_of(tasks[name])
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
-        main.append((values[metric.main], tasks[name]["weight"]))
+        main.append((values[metric.main], tasks[name]["score_weight"]))
         if not metric.ranked:
             judged[rows[chosen]] = True
             right[rows[chosen]] &= [

@@ -11,10 +11,11 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
+from multitask_encoder.arguments.tasks import BALANCED, MODEL_KEYS, TaskArguments
 from multitask_encoder.data.labels import collect_labels
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
+from multitask_encoder.modeling.configuration_multitask import WEIGHTS
 
 
 def load_model(
@@ -34,7 +35,7 @@ def load_model(
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
-        for key in ("labels", "labelling", "pooling"):
+        for key in ("labels", "labelling", "pooling", "class_weights"):
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
@@ -88,7 +89,10 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
         given["labelling"] = run.data.labelling
     if task.problem_type == "regression":
         given["labels"] = task.labels or [name]
-    return {**{key: value for key, value in given.items() if value}, "weight": task.weight}
+    if task.class_weights == BALANCED:  # until the rows are tokenized
+        given["class_weights"] = None
+    weights = {key: given[key] for key in WEIGHTS}  # which may be 0
+    return {**{key: value for key, value in given.items() if value}, **weights}
 
 
 def _load_finished_config(name_or_path: str) -> MultiTaskConfig:

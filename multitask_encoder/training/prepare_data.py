@@ -13,7 +13,9 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
+from multitask_encoder.arguments.tasks import BALANCED
 from multitask_encoder.data.bad_rows import as_skipped, good_rows
+from multitask_encoder.data.class_weights import balanced_weights
 from multitask_encoder.data.dataset_arguments import SPLITS
 from multitask_encoder.data.inspection import find_leaks, inspect_split, labels_met_once
 from multitask_encoder.data.labels import check_label_maps, unify_labels
@@ -65,11 +67,20 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
 def tokenize_data(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> None:
-    """Add model inputs to the data; raises what `preprocess_rows` and `epoch_draws` do."""
+    """Add model inputs to the data, and give the model the class weights that are `balanced`;
+    raises what `preprocess_rows` and `epoch_draws` do."""
     data.windows, bad = preprocess_rows(run, data.rows, tokenizer, model)
     data.bad = data.bad + bad
     data.splits = join_datasets(run, data.windows, tokenizer, model)
     data.draws = epoch_draws(run, data.splits)
+    if run.training.do_train:  # else a finished model's stay
+        model.set_class_weights(
+            {
+                name: balanced_weights(data.splits["train"], name, model.config.tasks[name])
+                for name, task in run.tasks.items()
+                if task.class_weights == BALANCED
+            }
+        )
 
 
 def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
@@ -141,8 +152,9 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
         for name, source in run.datasets.items()
         if task in source.columns
     }
-    # A weight says how much a task counts beside others.
-    run = replace(run, tasks={task: replace(run.tasks[task], weight=1.0)}, datasets=datasets)
+    # Weights say how much a task counts beside others.
+    alone = replace(run.tasks[task], weight=1.0, score_weight=1.0)
+    run = replace(run, tasks={task: alone}, datasets=datasets)
     rows = {
         split: {name: part for name, part in parts.items() if name in datasets}
         for split, parts in rows.items()
@@ -337,6 +349,11 @@ def check_streaming(run: RunArguments) -> None:
             raise ValueError(
                 f"The retention loss of task {name!r} needs all rows before training: set its loss "
                 "to none, or streaming to false."
+            )
+        if task.class_weights == BALANCED:
+            raise ValueError(
+                f"streaming can't balance the class_weights of task {name!r}, as the labels can't "
+                "be counted before: map its labels to weights."
             )
         known = task.is_embedding or task.problem_type == "regression"
         if not known and task.labels is None and run.model.model is None:
