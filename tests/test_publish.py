@@ -547,7 +547,7 @@ def test_card_shows_intervals_beside_their_results():
     found = {"test_topic_accuracy": 0.5, "test_topic_accuracy_interval": [0.25, 0.75]}
     card = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", FinishedRun(results=found))
     assert "| topic_accuracy | 50.00 (25.00 to 75.00) |" in card.text
-    assert "In parentheses: 95 % intervals, by bootstrap over rows." in card.text
+    assert "In parentheses: 95 % bootstrap intervals over rows." in card.text
     assert [one.metric_name for one in card.data["eval_results"]] == ["topic_accuracy"]
 
 

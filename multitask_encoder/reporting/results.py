@@ -11,7 +11,7 @@ from multitask_encoder.data.inspection import inspection_text
 from multitask_encoder.files import write_json
 from multitask_encoder.training.intervals import SUFFIX
 
-INTERVALS = "In parentheses: 95 % intervals, by bootstrap over rows."
+INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
