@@ -398,9 +398,9 @@ def test_cache_says_its_size_and_needs_room(
     caplog.set_level(logging.INFO, "multitask_encoder.training")
     with cached_layers(*arguments):
         assert not list(tmp_path.iterdir())
-    assert "Keeping the answers of frozen layers: 0 MB in " in caplog.text
+    assert "Caching the outputs of frozen layers: 0 MB in " in caplog.text
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("", (), {"free": 10})())
-    with pytest.raises(ValueError, match=r"cache_frozen_layers needs 0 MB in .* of room"):
+    with pytest.raises(ValueError, match=r"cache_frozen_layers needs 0 MB in .* Found 0 MB free"):
         cached_layers(*arguments).__enter__()
     layer_stack(model.encoder)[1].register_forward_hook(lambda _, args, states: states[0])
     with pytest.raises(ValueError, match="Found others in BertModel"):
@@ -445,9 +445,9 @@ def test_values_out_of_range_are_refused(keys, message, arguments):
          "unfreeze_layers_per_epoch begins with the heads: at least one should be trained. "
          "Found freeze: heads.topic, heads.entities."),
         ({"unfreeze_layers_per_epoch": 1.0}, True,
-         "unfreeze_layers_per_epoch needs epochs, which streaming has none of."),
+         "unfreeze_layers_per_epoch needs epochs; streaming has none."),
         ({"freeze_layers": 1, "cache_frozen_layers": True}, True,
-         "cache_frozen_layers needs rows that are met again, not streaming."),
+         "cache_frozen_layers needs rows that are read again. Found streaming."),
         ({"freeze": ["embeddings"], "cache_frozen_layers": True}, False,
          "cache_frozen_layers needs freeze_layers of at least 1, or freeze: encoder. "
          "Found freeze_layers: None, freeze: ['embeddings']."),

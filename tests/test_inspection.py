@@ -115,15 +115,15 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
         "  entities: 66.7% of rows labelled",
         "    PER 2, LOC 2",
         "  repaired labels: 1",
-        "  rows whose text came before: 1",
+        "  rows that repeat a text: 1",
         "  bad rows: 1",
         f"    {problem}",
         "",
     ]
     assert lines[-5:] == [
-        "rows of validation whose text is in train too: 1",
+        "rows of validation whose text is also in train: 1",
         "",
-        "The same as JSON: run/inspection.json",
+        "As JSON: run/inspection.json",
         "To train on it: the same command without --do_inspect.",
         "Bad rows end that run, unless `on_bad_row: skip` leaves them out.",
     ]

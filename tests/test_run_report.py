@@ -164,7 +164,7 @@ def test_sentences_are_those_of_their_own_data_set(run, shown, tmp_path):
 def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, caplog, capsys):
     monkeypatch.setattr(run_report, "render", lambda content: 1 / 0)
     folder = run(report=True)
-    assert "No report.html: it could not be made." in caplog.text
+    assert "Could not make report.html;" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert "eval_topic_accuracy" in results(folder)
     said = capsys.readouterr().out
@@ -203,7 +203,7 @@ def test_a_history_that_cannot_be_read_costs_no_evaluation(run, tmp_path, caplog
     (folder / "trainer_state.json").write_text("{")
     measured = tmp_path / "measured"
     run(report=True, do_train=False, model=str(folder), output_dir=str(measured))
-    assert "No report.html" in caplog.text
+    assert "Could not make report.html" in caplog.text
     assert "eval_topic_accuracy" in results(measured)
 
 

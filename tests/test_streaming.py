@@ -188,7 +188,7 @@ def test_rows_that_only_the_model_cannot_take_are_bad_too():
 
 def test_data_without_a_good_row_is_refused():
     stream = windows(Rows(3, bad=(0, 1, 2)), on_bad_row=lambda row: None)
-    with pytest.raises(ValueError, match=r"should have rows\. Found no good one"):
+    with pytest.raises(ValueError, match=r"should have valid rows\. Found none"):
         next(iter(stream))
 
 

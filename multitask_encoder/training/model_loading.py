@@ -134,7 +134,7 @@ def _load_tokenizer(
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
-    if positions and padding is not None:  # as in RoBERTa, whose positions begin behind that one
+    if positions and padding is not None:  # as in RoBERTa, whose positions start after it
         positions -= padding + 1
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
