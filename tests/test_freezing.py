@@ -493,34 +493,36 @@ def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):
     )
 
 
+RANKS_RUN = {
+    "head_dropout": 0.0,
+    "dataset": "synthetic",
+    "train_size": 12,
+    "validation_size": 5,
+    "test_size": 5,
+    "tasks": {
+        "topic": {"type": "sequence_classification"},
+        "entities": {"type": "token_classification"},
+    },
+    "optim": "sgd",  # Adam would enlarge rounding
+    "learning_rate": 0.1,
+    "num_train_epochs": 4,
+    "gradient_accumulation_steps": 2,
+    "max_batch_tokens": 60,
+    "eval_strategy": "no",
+    "save_strategy": "no",
+    "load_best_model_at_end": False,
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "report": False,
+    "disable_tqdm": True,
+}
+
+
 @pytest.mark.slow
 def test_two_ranks_train_the_same_weights(backbone, tmp_path):
-    """Layers that join in later, and a cache that both fill; SGD, for Adam enlarges rounding."""
-    common = {
-        "encoder": str(backbone("bert")),
-        "head_dropout": 0.0,
-        "dataset": "synthetic",
-        "train_size": 12,
-        "validation_size": 5,
-        "test_size": 5,
-        "tasks": {
-            "topic": {"type": "sequence_classification"},
-            "entities": {"type": "token_classification"},
-        },
-        "optim": "sgd",
-        "learning_rate": 0.1,
-        "num_train_epochs": 4,
-        "gradient_accumulation_steps": 2,
-        "max_batch_tokens": 60,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "load_best_model_at_end": False,
-        "use_cpu": True,
-        "bf16": False,
-        "report_to": "none",
-        "report": False,
-        "disable_tqdm": True,
-    }
+    """Layers that join in later, and a cache that both ranks fill."""
+    common = {"encoder": str(backbone("bert")), **RANKS_RUN}
     cases: dict[str, dict] = {
         "gradual": {"unfreeze_layers_per_epoch": 1.0, "layer_learning_rate_decay": 0.5},
         "cached": {"freeze_layers": 1, "cache_frozen_layers": True, "freeze": ["heads.topic"]},

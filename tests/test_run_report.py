@@ -37,18 +37,38 @@ DATA = [
 
 @pytest.fixture
 def shown(monkeypatch) -> list[dict]:
-    """What each page that is written is made of."""
-    found: list[dict] = []
+    """The content of each page that is written."""
+    contents: list[dict] = []
 
     def kept(content):
-        found.append(content)
+        contents.append(content)
         return render(content)
 
     monkeypatch.setattr(run_report, "render", kept)
-    return found
+    return contents
 
 
 # Whole runs
+
+
+def assert_shows_everything(page) -> None:
+    assert page.title() == "run"
+    headings = page.locator("h2").all_inner_texts()
+    assert headings == ["Results", "Training", "Labels of sentences", "Entities", "Embeddings"]
+    assert all(page.locator("svg").evaluate_all("all => all.map(svg => svg.ariaLabel)"))
+    for details in page.locator("summary").all():
+        details.click()
+    quoted = page.locator("q").first.inner_text()
+    assert quoted.startswith(EVIL) and "<img src=x" in quoted
+    points = page.locator("#maps [data-text]")
+    assert points.count() == 2 * 12
+    hovered = points.first.locator("title").text_content()
+    assert hovered in {row["text"] for row in DATA[:12]}
+    points.first.dispatch_event("pointerenter")
+    assert page.locator(".under").inner_text() == hovered
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) == 0
+    assert page.locator("svg text", has_text="script").count() > 0
 
 
 @needs_chromium
@@ -82,25 +102,7 @@ def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
         with browser_page(width=width, dark=dark) as page:
             page.on("dialog", lambda dialog: pytest.fail("a text of the data was run"))
             page.goto((folder / "report.html").as_uri())
-            assert page.title() == "run"
-            headings = page.locator("h2").all_inner_texts()
-            assert headings == [
-                *("Results", "Training", "Labels of sentences", "Entities", "Embeddings"),
-            ]
-            assert all(page.locator("svg").evaluate_all("all => all.map(one => one.ariaLabel)"))
-            for details in page.locator("summary").all():
-                details.click()
-            quoted = page.locator("q").first.inner_text()
-            assert quoted.startswith(EVIL) and "<img src=x" in quoted
-            points = page.locator("#maps [data-text]")
-            assert points.count() == 2 * 12
-            hovered = points.first.locator("title").text_content()
-            assert hovered in {row["text"] for row in DATA[:12]}
-            points.first.dispatch_event("pointerenter")
-            assert page.locator(".under").inner_text() == hovered
-            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert page.evaluate(wide) == 0
-            assert page.locator("svg text", has_text="script").count() > 0
+            assert_shows_everything(page)
     for name in ("curves.png", "confusion.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
         assert str(folder.parent).encode() not in (folder / name).read_bytes()

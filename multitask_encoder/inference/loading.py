@@ -23,8 +23,8 @@ def load_pipeline(
         bf16 (`bool`): whether torch computes in bfloat16.
 
     Raises:
-        OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is invalid, or the backend is unknown.
+        OSError: there is no such model, or one of its files can't be read.
+        ValueError: one of its files is invalid, or the backend is unknown.
         ModuleNotFoundError: the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -63,8 +63,8 @@ def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenize
         name_or_path (`str`): a run folder or a Hub id.
 
     Raises:
-        OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is invalid.
+        OSError: there is no such model, or one of its files can't be read.
+        ValueError: one of its files is invalid.
     """
     model, tokenizer = load_finished_model(name_or_path), load_tokenizer(name_or_path)
     # As in the pipeline: every encoder counts positions from the first token.
@@ -127,8 +127,8 @@ def read_as(
     if max_length is not None:
         if max_length > tokenizer.model_max_length:
             raise ValueError(
-                f"max_length should be at most {tokenizer.model_max_length}, which is what the "
-                f"model takes. Found {max_length}."
+                f"max_length should be at most {tokenizer.model_max_length}, the model's limit. "
+                f"Found {max_length}."
             )
         tokenizer.model_max_length = max_length
     if stride is not None:

@@ -95,5 +95,5 @@ def _example(
         for entity, mark in ((pair.expected, "expected"), (pair.predicted, "predicted"))
         if (place := place_of(entity))
     ]
-    says = f"expected: {in_words(pair.expected)}; found: {in_words(pair.predicted)}"
+    says = f"expected: {in_words(pair.expected)}; predicted: {in_words(pair.predicted)}"
     return examples.example(row, marks, says)

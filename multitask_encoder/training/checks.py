@@ -11,7 +11,7 @@ from .prepare_data import Rows, labelled_tasks
 
 
 def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:
-    """Refuse what would fail only in training.
+    """Refuse a run that would fail only in training.
 
     Raises:
         ValueError: the metric or a part to freeze does not exist.
