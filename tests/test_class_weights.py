@@ -131,6 +131,16 @@ def test_a_run_balances_by_its_training_rows_and_goes_on_with_the_weights(run, t
     assert saved(tmp_path / "after")["class_weights"] == pytest.approx(expected)
 
 
+def test_a_task_alone_counts_in_the_score(run):
+    mood = {"type": "sequence_classification", "column": "topic"}
+    tasks = {"topic": {**RARE["topic"], "weight": 0, "score_weight": 0}, "mood": mood}
+    both = results(run(tasks=tasks))
+    assert both["eval_score"] == both["eval_mood_accuracy"]
+    alone = results(run("--only_task", "topic", tasks=tasks))
+    assert alone["eval_score"] == alone["eval_topic_accuracy"]
+    assert alone["eval_loss"] == alone["eval_loss_topic"] > 0
+
+
 def test_evaluation_weights_the_loss(make_trainer, make_model, synthetic_splits):
     splits, tasks = synthetic_splits
     model = make_model(tasks=tasks).eval()

@@ -126,6 +126,12 @@ def test_an_unknown_metric_costs_no_training(refused):
     assert "'topic_acuracy'" in line
 
 
+def test_a_score_of_no_task_costs_no_training(refused):
+    line = refused(tasks={"topic": {**CLASSES["topic"], "score_weight": 0}})
+    assert "metric_for_best_model should be one of exact_match, loss, loss_topic, " in line
+    assert "Found 'score'." in line
+
+
 def test_the_run_folder_must_not_be_a_file(refused, tmp_path):
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file") in refused(output_dir=str(tmp_path / "file"))
