@@ -85,6 +85,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         "configs/quickstart.yaml",
         "configs/accelerate/gpus.yaml",
         "data/readers.py",
+        "data/synthetic_lexicon.yaml",
         "modeling/heads.py",
         "export/handler.py",
         "export/endpoint_requirements.txt",
