@@ -33,6 +33,7 @@ from benchmarks import machine, training
 from benchmarks.measuring import (
     Memory,
     Spread,
+    as_argv,
     exponent,
     in_fresh_process,
     measured,
@@ -53,6 +54,7 @@ from benchmarks.workload import (
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 
+PARTS = ("heads", "labels", "length", "rows", "processes")
 HEADS = (1, 2, 4, 8, 16, 32, 64)
 LABELS = (2, 10, 100, 1000, 10_000)
 LENGTHS = (16, 64, 256, 1024, 4096, 8192)
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(work, Path(folder))
         for part in options.parts:
-            found[part] = PARTS[part](options, argv, Path(folder))
+            found[part] = growth_with(part, options, argv, Path(folder))
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     tables = [
         table
@@ -95,12 +97,7 @@ def main(argv: list[str] | None = None) -> None:
         options.output,
         "growth",
         argv,
-        {
-            "machine": machine.describe(),
-            "limits": limits,
-            "encoder_limit_tokens": limit,
-            "found": found,
-        },
+        {"limits": limits, "encoder_limit_tokens": limit, "found": found},
         tables,
         [
             f"This encoder's own limit is {limit:,} tokens. `At once`, all lengths are read with "
@@ -113,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
 def parse_options(argv: list[str]) -> argparse.Namespace:
     """Also those of the processes that are measured."""
     parser = options_parser(__file__, __doc__, rows=256, rounds=3)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--max_rows", type=int, default=10_000, help="texts to answer")
     parser.add_argument("--max_data_rows", type=int, default=1_000_000, help="rows to read")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -150,6 +147,22 @@ def prepare(work: Workload, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(folder / "long")
 
 
+def growth_with(
+    part: str, options: argparse.Namespace, argv: list[str], folder: Path
+) -> dict[str, Any]:
+    """Seconds and MiB of every series of a part at each of its sizes, by measure."""
+    if part == "rows":
+        return rows(options, argv, folder)
+    if part == "processes":
+        return processes(options, argv, folder)
+    sizes: dict[str, dict[str, Sequence[int]]] = {
+        "heads": {"sentence heads": HEADS, "token heads": HEADS},
+        "labels": {"sentence labels": LABELS, "token labels": LABELS},
+        "length": {"at once": LENGTHS, "in windows": LENGTHS},
+    }
+    return growth_of_answers(options, argv, folder, sizes[part])
+
+
 # Time and memory of answers, by size
 
 
@@ -173,7 +186,7 @@ def growth_of_answers(
         }
         grown = []
         for size in some:
-            given = ("--folder", str(folder), "--series", series, "--size", str(size))
+            given = as_argv({"folder": folder, "series": series, "size": size})
             one = in_fresh_process(__file__, *argv, *given)
             grown.append((one["peak"] - one["before"]) / MIB)
         found["MiB"][series] = {"sizes": list(some), "values": grown}
@@ -247,23 +260,6 @@ def repeated(texts: list[str], number: int) -> Iterator[str]:
     return (texts[index % len(texts)] for index in range(number))
 
 
-def heads(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the number of heads."""
-    return growth_of_answers(options, argv, folder, {"sentence heads": HEADS, "token heads": HEADS})
-
-
-def labels(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the number of labels of one head."""
-    return growth_of_answers(
-        options, argv, folder, {"sentence labels": LABELS, "token labels": LABELS}
-    )
-
-
-def length(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the tokens of one text."""
-    return growth_of_answers(options, argv, folder, {"at once": LENGTHS, "in windows": LENGTHS})
-
-
 def rows(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
     """With the number of rows that are read, and of texts that are answered."""
     found = growth_of_answers(options, argv, folder, {"answers": powers(options.max_rows)})
@@ -274,7 +270,7 @@ def rows(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str
         given = {"file": path, "encoder": options.encoder, "rows": size, "num_proc": os.cpu_count()}
         one = in_fresh_process(
             str(Path(__file__).with_name("tokenization.py")),
-            *(word for key, value in given.items() for word in (f"--{key}", str(value))),
+            *as_argv(given),
             HF_DATASETS_CACHE=str(cache),
         )
         seconds.append(sum(one["seconds"].values()))
@@ -298,12 +294,11 @@ def powers(greatest: int) -> list[int]:
 def processes(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
     """With the number of processes that share each step."""
     found: dict[int, list[float]] = {ranks: [] for ranks in PROCESSES}
-    for name, _ in turns([str(ranks) for ranks in PROCESSES], options.rounds):
-        given = ("--folder", str(folder), "--series", "processes", "--threads", "1")
-        one = in_fresh_process(
-            __file__, *argv, *given, "--size", name, ranks=int(name), OMP_NUM_THREADS="1"
-        )
-        found[int(name)].append(one["wall"])
+    for ranks, _ in turns(PROCESSES, options.rounds):
+        given = {"folder": folder, "series": "processes", "size": ranks, "threads": 1}
+        command = [*argv, *as_argv(given)]
+        one = in_fresh_process(__file__, *command, ranks=ranks, OMP_NUM_THREADS="1")
+        found[ranks].append(one["wall"])
     return {
         "wall seconds": {
             "an epoch": {
@@ -335,15 +330,6 @@ def train_in_ranks(options: argparse.Namespace) -> None:
     seconds, _ = measured(trainer.train)
     if trainer.is_world_process_zero():
         print(json.dumps(seconds._asdict()))
-
-
-PARTS = {
-    "heads": heads,
-    "labels": labels,
-    "length": length,
-    "rows": rows,
-    "processes": processes,
-}
 
 
 if __name__ == "__main__":

@@ -25,14 +25,7 @@ from benchmarks import machine
 from benchmarks.flops import inference_flops
 from benchmarks.measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
 from benchmarks.reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
-from benchmarks.workload import (
-    Workload,
-    load,
-    options_parser,
-    padded_share,
-    start,
-    stock_pipelines,
-)
+from benchmarks.workload import Workload, load, options_parser, padded_share, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
 
@@ -75,13 +68,12 @@ def main(argv: list[str] | None = None) -> None:
     shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
     plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
     shapes = [list(batch["input_ids"].shape) for batch in batches[OURS]]
-    described = {"machine": machine.describe(), "limits": limits}
     notes = [
         f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
         "the three, that is of all answers.",
         SPREAD_AND_PEAK.format("."),
     ]
-    results = {**described, "texts": len(texts), "batches": shapes, **results}
+    results = {"limits": limits, "texts": len(texts), "batches": shapes, **results}
     write(options.output, "inference", argv, results, tables, notes)
 
 

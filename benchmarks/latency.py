@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         options.output,
         "latency",
         argv,
-        {"machine": machine.describe(), "limits": limits, "calls": options.rounds, "found": found},
+        {"limits": limits, "calls": options.rounds, "found": found},
         tables(found),
         [
             f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "

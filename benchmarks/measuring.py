@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,11 @@ class Seconds(NamedTuple):
     cpu: float
 
 
+T = TypeVar("T")
 Contestants = Mapping[str, Callable[[], Any]]
 
 
-def turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, int]]:
+def turns(names: Iterable[T], rounds: int) -> Iterator[tuple[T, int]]:
     """Whose turn it is, and in which round: A B, B A, A B, ...
 
     So whatever drifts (heat, neighbours, caches) comes to all of them alike.
@@ -153,6 +154,11 @@ class Memory:
             except OSError:  # it has just ended
                 continue
         return total
+
+
+def as_argv(keys: Mapping[str, Any]) -> list[str]:
+    """A command line that sets `keys`, those that are None left out."""
+    return [f"--{key}={value}" for key, value in keys.items() if value is not None]
 
 
 def in_fresh_process(

@@ -20,7 +20,7 @@ from pathlib import Path
 from datasets import load_from_disk
 from transformers import AutoTokenizer, Pipeline, PreTrainedTokenizerBase, pipeline
 
-from benchmarks import machine, training
+from benchmarks import training
 from benchmarks.measuring import Memory, Spread, in_fresh_process, turns
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import (
@@ -70,12 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         options.output,
         "memory",
         argv,
-        {
-            "machine": machine.describe(),
-            "mebibytes": mebibytes,
-            "before_mebibytes": Spread.of(before),
-            "texts": options.rows,
-        },
+        {"mebibytes": mebibytes, "before_mebibytes": Spread.of(before), "texts": options.rows},
         [Table("MiB at most, above an idle process", ("", "MiB"), list(mebibytes.items()))],
         [
             f"{options.rows:,} texts or rows. Median (lowest to highest) of processes. All of them "

@@ -25,7 +25,6 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
-from benchmarks import machine
 from benchmarks.measuring import Spread, of_clock, rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
@@ -103,7 +102,6 @@ def main(argv: list[str] | None = None) -> None:
     wall = of_clock(times, "wall")
     speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
     results = {
-        "machine": machine.describe(),
         "texts": len(work.texts),
         "found": found,
         "times": times_as_json(times),

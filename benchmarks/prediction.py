@@ -15,7 +15,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import Memory, in_fresh_process
+from benchmarks.measuring import Memory, as_argv, in_fresh_process
 from benchmarks.tokenization import write_rows
 
 FORMATS = ("jsonl", "parquet")
@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> None:
             path = Path(folder, "rows.jsonl")
             write_rows(path, rows)
             for form in FORMATS:
-                words = ["--model", options.model, "--backend", options.backend]
-                words += ["--file", str(path), "--format", form]
-                found = in_fresh_process(__file__, *words)
+                given = {"model": options.model, "backend": options.backend}
+                given |= {"file": path, "format": form}
+                found = in_fresh_process(__file__, *as_argv(given))
                 print(
                     f"{rows:10,} {form:8}{rows / found['reading']:10,.0f}"
                     f"{rows / found['answering']:12,.0f}{found['peak'] / MIB:10,.0f}"

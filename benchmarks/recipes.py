@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig
 
-from benchmarks import machine
+from benchmarks.measuring import ROOT, as_argv
 from benchmarks.reporting import Table, write
-from benchmarks.workload import ROOT
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         str(folder),
         "recipes",
         argv,
-        {"machine": machine.describe(), "spearman_before": before, "outcomes": outcomes},
+        {"spearman_before": before, "outcomes": outcomes},
         [table(outcomes, before, options.epochs)],
         [f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."],
     )
@@ -117,17 +116,12 @@ def _common(options: argparse.Namespace, folder: Path) -> list[str]:
         "data_dir": options.data_dir,
         "train_size": options.rows,
     }
-    return [options.config, *_as_argv(keys)]
-
-
-def _as_argv(keys: dict[str, Any]) -> list[str]:
-    given = {key: value for key, value in keys.items() if value is not None}
-    return [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    return [options.config, *as_argv(keys)]
 
 
 def outcome(options: argparse.Namespace, recipe: dict[str, Any], folder: Path) -> Outcome:
     """Run one recipe."""
-    log, cpu = _run([*_common(options, folder), *_as_argv(recipe)])
+    log, cpu = _run([*_common(options, folder), *as_argv(recipe)])
     results = json.loads((folder / "all_results.json").read_text())
     found = re.search(r"([\d,]+) of [\d,]+ parameters are trained", log)
     return Outcome(
@@ -142,8 +136,8 @@ def _spearman(options: argparse.Namespace, folder: Path, model: list[str]) -> fl
     if options.sts_dir is None:
         return None
     keys = {"data_dir": options.sts_dir, "output_dir": folder / "sts", "disable_tqdm": "true"}
-    no_validation = ["--validation_file", "null", "--do_eval", "false"]
-    _run([str(ROOT / "configs/sts.yaml"), *_as_argv(keys), *no_validation, *model])
+    keys |= {"validation_file": "null", "do_eval": "false"}
+    _run([str(ROOT / "configs/sts.yaml"), *as_argv(keys), *model])
     results = json.loads((folder / "sts" / "all_results.json").read_text())
     return results["test_embedding_spearman"]
 
@@ -151,17 +145,16 @@ def _spearman(options: argparse.Namespace, folder: Path, model: list[str]) -> fl
 def _run(argv: list[str]) -> tuple[str, float]:
     """What a run of its own printed, and the seconds of the processor that it took."""
     command = [sys.executable, str(ROOT / "run_multitask.py"), *argv]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    before = sum(os.times()[2:4])  # user and system time of children that have ended
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=True,
     )
-    assert process.stdout is not None
-    with process.stdout as stream:
-        log = stream.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, log)
-    return log, usage.ru_utime + usage.ru_stime
+    return done.stdout, sum(os.times()[2:4]) - before
 
 
 def table(outcomes: dict[str, Outcome], before: float | None, epochs: int) -> Table:

@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")  # there is no screen
 from matplotlib import pyplot as plt
 
+from benchmarks import machine
 from benchmarks.measuring import Seconds, Spread, exponent, of_clock, rate
 
 # A note; it ends with what else the peak has in common with what is measured.
@@ -61,11 +62,6 @@ def as_json(value: Any) -> Any:
     return [as_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def ratios_table(ratios: dict[str, Spread]) -> Table:
-    """Ratios by name, as a section of a report."""
-    return Table("Ratios", ("", "median of the rounds"), list(ratios.items()))
-
-
 def speed_report(
     times: dict[str, list[Seconds]],
     sentences: int,
@@ -110,6 +106,11 @@ def speed_report(
     return results, [Table("Speed", header, rows), ratios_table(ratios)]
 
 
+def ratios_table(ratios: dict[str, Spread]) -> Table:
+    """Ratios by name."""
+    return Table("Ratios", ("", "median of the rounds"), list(ratios.items()))
+
+
 def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
     """Of each contestant the seconds of every round, and their medians."""
     return {
@@ -138,19 +139,21 @@ def write(
         folder (`str`): where to; plots are there already.
         title (`str`): the script's name without its ending.
         argv (`list[str]`): its command line.
-        results (`dict`): with `machine`, and `limits` where they were measured.
+        results (`dict`): with `limits` where they were measured.
         tables (`list[Table]`): of `results.md`.
         notes (`Sequence[str]`): what a reader must know about the numbers.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", f"benchmarks.{title}", *argv])
-    written = as_json({"benchmark": title, "command": command, **results, "notes": list(notes)})
+    described = machine.describe()
+    written = {"benchmark": title, "command": command, "machine": described, **results}
+    written = as_json({**written, "notes": list(notes)})
     (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     parts = [f"# {title}\n", f"```\n{command}\n```\n"]
     parts += [f"{note}\n" for note in notes]
     parts += [table.markdown() for table in tables]
-    parts.append(Table("Machine", ("what", "value"), list(results["machine"].items())).markdown())
+    parts.append(Table("Machine", ("what", "value"), list(described.items())).markdown())
     if "limits" in results:
         parts.append(_limits_table(results["limits"]).markdown())
     parts += [f"![{plot.stem}]({plot.name})\n" for plot in sorted(path.glob("*.png"))]

@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks import machine
 from benchmarks.measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
@@ -69,7 +68,6 @@ def main(argv: list[str] | None = None) -> None:
         "serving",
         argv,
         {
-            "machine": machine.describe(),
             "texts": len(work.texts),
             "replicas": options.replicas,
             "times": times_as_json(times),

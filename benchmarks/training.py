@@ -43,18 +43,10 @@ from transformers import (
 
 from benchmarks import machine
 from benchmarks.flops import training_flops
-from benchmarks.measuring import (
-    Seconds,
-    Spread,
-    in_fresh_process,
-    measured,
-    of_clock,
-    ratio,
-    turns,
-)
+from benchmarks.measuring import Seconds, Spread, in_fresh_process, measured, of_clock, ratio, turns
 from benchmarks.profiling import write_profile
 from benchmarks.reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
-from benchmarks.workload import Workload, load, options_parser, padded_share, start
+from benchmarks.workload import TOKENS, Workload, load, options_parser, padded_share, start
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.modeling import MultiTaskModel
@@ -104,9 +96,11 @@ def main(argv: list[str] | None = None) -> None:
         write_profile(make_ready(OURS, work, some, seed=0), options.output)
     speed = results["sentences_per_second"]
     plot_bars(options.output, "speed", "Training", "sentences/s", speed)
-    scores = {name: spreads(rounds) for name, rounds in quality.items()}
-    described = {"machine": machine.describe(), "limits": limits, "precision": precision}
-    results = {**described, "sentences": sentences, **results}
+    scores = {
+        name: {key: Spread.of([one[key] for one in rounds]) for key in rounds[0]}
+        for name, rounds in quality.items()
+    }
+    results = {"limits": limits, "precision": precision, "sentences": sentences, **results}
     results |= {"quality": scores, "quality_by_round": quality}
     notes = [
         f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
@@ -194,7 +188,9 @@ def make_ready(name: str, work: Workload, rows: Dataset, seed: int) -> Callable[
     def run() -> dict:
         for trainer in set(trainers.values()):
             if name == BARE:
-                train_bare(trainer.model, rows, trainer.data_collator, trainer.args)
+                # The Trainer doesn't train embedding rows that are never used, either.
+                with only_used_rows(trainer.model.encoder, rows, work.tokenizer.pad_token_id):
+                    train_bare(trainer.model, rows, trainer.data_collator, trainer.args)
             else:
                 trainer.train()
         return {task: trainer.model for task, trainer in trainers.items()}
@@ -239,13 +235,7 @@ def our_trainer(
 
 
 def train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
-    """The shortest loop that does the same arithmetic: forward, backward, clip, step, and no
-    embedding rows that are never used."""
-    with only_used_rows(model.encoder, rows, collator.tokenizer.pad_token_id):
-        _train_bare(model, rows, collator, args)
-
-
-def _train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
+    """The shortest loop that does the same arithmetic: forward, backward, clip, step."""
     epochs = int(args.num_train_epochs)
     sampler = LengthGroupedBatchSampler(
         rows["length"][:], args.per_device_train_batch_size, seed=args.seed
@@ -350,14 +340,13 @@ def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float
     predictions = {}
     for name, model in models.items():
         model.eval()
-        in_tokens = work.tasks[name]["type"] == "token_classification"
         answers = []
         for first in range(0, len(windows), EVALUATED_AT_ONCE):
             rows = [{"input_ids": ids} for ids in input_ids[first : first + EVALUATED_AT_ONCE]]
             batch = work.tokenizer.pad(rows, return_tensors="pt")
             logits = model(**batch).logits
             logits = logits[name] if isinstance(logits, dict) else logits
-            if in_tokens:
+            if work.tasks[name]["type"] == TOKENS:
                 ids = logits.argmax(-1).numpy()
                 answers.append(np.pad(ids, ((0, 0), (0, longest - ids.shape[1]))))
             else:
@@ -367,14 +356,9 @@ def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float
     main_values = {}
     for name in models:
         task = work.tasks[name]
-        _, value = METRICS[task["type"]][task["problem_type"]]
-        main_values[f"{name}_{value}"] = found[f"{name}_{value}"]
+        key = f"{name}_{METRICS[task['type']][task['problem_type']][1]}"
+        main_values[key] = found[key]
     return main_values
-
-
-def spreads(rounds: list[dict[str, float]]) -> dict[str, Spread]:
-    """Of each value over the rounds."""
-    return {key: Spread.of([one[key] for one in rounds]) for key in rounds[0]}
 
 
 if __name__ == "__main__":
