@@ -21,7 +21,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from benchmarks.measuring import (
     Spread,
     as_argv,
     exponent,
+    grown_mebibytes,
     in_fresh_process,
     measured,
     run_all,
@@ -65,7 +68,6 @@ KINDS = {"sentence": "sequence_classification", "token": TOKENS}
 LABELS_PER_HEAD = 9
 ENTITY_SHARE = 0.2  # of tokens: that untrained heads write down as much as trained ones
 LOOK_EVERY = 0.02
-MIB = 2**20
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,7 +78,9 @@ def main(argv: list[str] | None = None) -> None:
         train_in_ranks(options)
         return
     if options.series is not None:
-        print(json.dumps(memory_of(options)))
+        watch = Memory(LOOK_EVERY, files=True)
+        runner(options, options.folder, options.series, options.size)()
+        print(json.dumps({"before": watch.before, "peak": watch.look()}))
         return
     work = load(options)
     limits = machine.limits(work.model().encoder)
@@ -187,17 +191,9 @@ def growth_of_answers(
         grown = []
         for size in some:
             given = as_argv({"folder": folder, "series": series, "size": size})
-            one = in_fresh_process(__file__, *argv, *given)
-            grown.append((one["peak"] - one["before"]) / MIB)
+            grown.append(grown_mebibytes(in_fresh_process(__file__, *argv, *given)))
         found["MiB"][series] = {"sizes": list(some), "values": grown}
     return found
-
-
-def memory_of(options: argparse.Namespace) -> dict[str, int]:
-    """Bytes before, and at most while one size of a series is loaded and run."""
-    watch = Memory(LOOK_EVERY, files=True)
-    runner(options, options.folder, options.series, options.size)()
-    return {"before": watch.before, "peak": watch.look()}
 
 
 def runner(options: argparse.Namespace, folder: Path, series: str, size: int) -> Callable[[], Any]:
@@ -205,14 +201,15 @@ def runner(options: argparse.Namespace, folder: Path, series: str, size: int) ->
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     texts = json.loads((folder / "texts.json").read_text())
     if series in ("at once", "in windows"):
-        return long_runner(options, folder, tokenizer, texts, series, size)
+        return long_runner(folder, tokenizer, texts, series, size)
     if series == "answers":
         model = MultiTaskModel.from_pretrained(folder / "model")
         answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)
-        return lambda: sum(1 for _ in answers(repeated(texts, size)))
+        return lambda: sum(1 for _ in answers(islice(cycle(texts), size)))
     kind, _, what = series.partition(" ")
-    labels = size if what == "labels" else LABELS_PER_HEAD
-    task = {"type": KINDS[kind], "labels": label_names(kind, labels)}
+    number = size if what == "labels" else LABELS_PER_HEAD
+    labels = ["O", *(f"B-{index}" for index in range(number - 1))]
+    task = {"type": KINDS[kind], "labels": labels}
     tasks = {f"task_{index}": task for index in range(size if what == "heads" else 1)}
     model = MultiTaskModel.from_backbone(options.encoder, tasks, dtype="float32")
     find_entities(model, tokenizer, texts[:64], ENTITY_SHARE)
@@ -221,43 +218,19 @@ def runner(options: argparse.Namespace, folder: Path, series: str, size: int) ->
 
 
 def long_runner(
-    options: argparse.Namespace,
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    series: str,
-    size: int,
+    folder: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str], series: str, size: int
 ) -> Callable[[], Any]:
     """One text of `size` tokens: the forward pass of an encoder that takes as many, or the pipeline
     that cuts it into windows."""
     words = " ".join(texts).split()
     ids = tokenizer(" ".join(words * (1 + size // len(words))), verbose=False)["input_ids"][:size]
     if series == "at once":
-        model = AutoModel.from_pretrained(folder / "long", dtype="float32").eval()
-        inputs = torch.tensor([ids])
-
-        def forward() -> None:
-            with torch.inference_mode():
-                model(input_ids=inputs)
-
-        return forward
-    answers = MultiTaskPipeline(
-        model=MultiTaskModel.from_pretrained(folder / "model"), tokenizer=tokenizer
-    )
+        encoder = AutoModel.from_pretrained(folder / "long", dtype="float32").eval()
+        return partial(torch.inference_mode()(encoder), input_ids=torch.tensor([ids]))
+    model = MultiTaskModel.from_pretrained(folder / "model")
+    answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)
     text = tokenizer.decode(ids, skip_special_tokens=True)
     return lambda: answers(text)
-
-
-def label_names(kind: str, number: int) -> list[str]:
-    """So many; of a token task with `O`."""
-    if kind == "sentence":
-        return [f"label {index}" for index in range(number)]
-    return ["O", *(f"B-{index}" for index in range(number - 1))]
-
-
-def repeated(texts: list[str], number: int) -> Iterator[str]:
-    """So many texts, one by one."""
-    return (texts[index % len(texts)] for index in range(number))
 
 
 def rows(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
@@ -274,7 +247,7 @@ def rows(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str
             HF_DATASETS_CACHE=str(cache),
         )
         seconds.append(sum(one["seconds"].values()))
-        mebibytes.append((one["peak"] - one["before"]) / MIB)
+        mebibytes.append(grown_mebibytes(one))
     found["wall seconds"]["reading and tokenizing"] = {"sizes": sizes, "values": seconds}
     found["MiB"]["reading and tokenizing"] = {"sizes": sizes, "values": mebibytes}
     return found

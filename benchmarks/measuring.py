@@ -156,6 +156,11 @@ class Memory:
         return total
 
 
+def grown_mebibytes(found: dict[str, Any]) -> float:
+    """From the bytes `before` to those at the `peak`, in MiB."""
+    return (found["peak"] - found["before"]) / 2**20
+
+
 def as_argv(keys: Mapping[str, Any]) -> list[str]:
     """A command line that sets `keys`, those that are None left out."""
     return [f"--{key}={value}" for key, value in keys.items() if value is not None]

@@ -21,7 +21,7 @@ from datasets import load_from_disk
 from transformers import AutoTokenizer, Pipeline, PreTrainedTokenizerBase, pipeline
 
 from benchmarks import training
-from benchmarks.measuring import Memory, Spread, in_fresh_process, turns
+from benchmarks.measuring import Memory, Spread, grown_mebibytes, in_fresh_process, turns
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import (
     AUTO,
@@ -38,7 +38,6 @@ from multitask_encoder.processor import keep_freed_memory
 LOOK_EVERY = 0.02  # seconds: a step of training is some times longer
 BATCH_SIZE = 32
 KEYS = {"per_device_train_batch_size": BATCH_SIZE, "num_train_epochs": 1}
-MIB = 2**20
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,8 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         before = []
         for part, _ in turns(parts, options.rounds):
             found = in_fresh_process(__file__, *argv, "--part", part, "--folder", folder)
-            grown[part].append((found["peak"] - found["before"]) / MIB)
-            before.append(found["before"] / MIB)
+            grown[part].append(grown_mebibytes(found))
+            before.append(found["before"] / 2**20)
     stock = [values for part, values in grown.items() if part.startswith("stock training")]
     rounds = list(zip(*stock, strict=True))
     grown["stock training, peak"] = [max(one) for one in rounds]

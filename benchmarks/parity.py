@@ -25,7 +25,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
-from benchmarks.measuring import Spread, of_clock, rate, run_all
+from benchmarks.measuring import of_clock, rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
@@ -85,10 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     reference = Reference(model, tokenizer, work.texts, ours(work.texts))
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory() as folder, ExitStack() as services:
-        contestants: dict[str, Answer] = {
-            OURS: ours,
-            **compare(reference, Path(folder), found, services),
-        }
+        contestants: dict[str, Answer] = {OURS: ours}
+        contestants |= compare(reference, Path(folder), found, services)
         if options.model and "test" in work.rows:
             (test,) = work.rows["test"].values()
             for name in (OURS, TYPED, *SERVED, *GRAPHS):
@@ -109,18 +107,14 @@ def main(argv: list[str] | None = None) -> None:
     }
     refused = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
     notes = [f"{len(work.texts):,} texts of the training split. {COLUMNS}", *refused]
-    write(options.output, "parity", argv, results, [parity_table(found, speed)], notes)
-
-
-def parity_table(found: dict[str, dict[str, Any]], speed: dict[str, Spread]) -> Table:
-    """A row for each form of the model."""
     keys = ["embedding", "logits", "scores", "labels", "entities"]
     keys += [key for key in found[OURS] if key.endswith(", test")]
     rows = [
         [name, *(one.get(key) for key in keys), speed.get(name), one.get("megabytes")]
         for name, one in found.items()
     ]
-    return Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
+    table = Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
+    write(options.output, "parity", argv, results, [table], notes)
 
 
 def compare(

@@ -48,11 +48,6 @@ def shown(cell: Any) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|")
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent."""
-    return f"{100 * share:.1f} %"
-
-
 def as_json(value: Any) -> Any:
     """Named tuples as the dicts that they stand for, for the JSON module would make lists."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -91,7 +86,7 @@ def speed_report(
             Spread.of(wall[name]),
             Spread.of(cpu[name]),
             Spread(*(100 * one for one in shares[name])) if name in shares else None,
-            percent(padding[name]) if name in padding else None,
+            f"{100 * padding[name]:.1f} %" if name in padding else None,
         ]
         for name in times
     ]
