@@ -86,6 +86,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         "configs/accelerate/gpus.yaml",
         "data/readers.py",
         "data/synthetic_lexicon.yaml",
+        "demo/page.css",
+        "demo/sentences.yaml",
         "modeling/heads.py",
         "export/handler.py",
         "export/endpoint_requirements.txt",

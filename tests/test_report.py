@@ -5,10 +5,9 @@ import math
 
 import pytest
 
-from multitask_encoder.comparison.differences import paired
+from multitask_encoder.comparison.differences import in_words, paired
 from multitask_encoder.comparison.markdown import report_text
 from multitask_encoder.comparison.report import make_report, write_report
-from multitask_encoder.comparison.wording import in_words
 from multitask_encoder.reporting.figures import can_plot
 
 TASKS: dict[str, dict] = {

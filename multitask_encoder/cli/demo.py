@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.cli.errors import command_parser, fail, fail_without
 
 QUICKSTART = "runs/quickstart"
 
@@ -36,11 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; exits with code 2 for invalid ones."""
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("demo", __doc__)
     parser.add_argument(
         "--model",
         default=os.environ.get("MULTITASK_MODEL", QUICKSTART),

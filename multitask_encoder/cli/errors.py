@@ -1,7 +1,9 @@
-"""How a command ends when a user's input is wrong: one clear line and exit code 2."""
+"""A command's options, and how it ends when a user's input is wrong: one clear line and exit code
+2."""
 
+import argparse
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Package -> the extra that installs it.
 EXTRAS = {
@@ -15,6 +17,13 @@ EXTRAS = {
     "ray": "serve",
     "sentence_transformers": "export",
 }
+
+
+def command_parser(command: str, doc: str, **keys: Any) -> argparse.ArgumentParser:
+    """The parser of a command's options, whose help shows `doc` as it stands."""
+    layout = argparse.RawDescriptionHelpFormatter
+    program = f"multitask-encoder {command}"
+    return argparse.ArgumentParser(program, description=doc, formatter_class=layout, **keys)
 
 
 def fail(*lines: object) -> NoReturn:

@@ -10,7 +10,6 @@ sentence-transformers, and the folder appears only when it is whole. If the Hub 
 command isn't needed: any Hub id works in place of the folder.
 """
 
-import argparse
 import hashlib
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
-from multitask_encoder.cli.errors import fail
+from multitask_encoder.cli.errors import command_parser, fail
 
 WEIGHTS = "model.safetensors"
 MODEL_FILES = (
@@ -181,11 +180,7 @@ def get_backbone(name: str, output_dir: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder get-backbone",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("get-backbone", __doc__)
     parser.add_argument("name", help=f"one of: {', '.join(BACKBONES)}")
     parser.add_argument("--output_dir", type=Path, default=Path("backbones"))
     options = parser.parse_args(arguments)

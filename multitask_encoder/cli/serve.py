@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.cli.errors import command_parser, fail, fail_without
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -69,12 +69,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; of `ServiceOptions`, only the given ones."""
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = command_parser("serve", __doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("--model", required=True, help="a run folder, an export, or a Hub id")
     parser.add_argument("--backend", help="torch (default), or onnx or openvino for an export")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, on torch")

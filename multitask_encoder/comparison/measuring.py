@@ -48,7 +48,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
             similarity.append(similarity_to_start(multi, rows, texts))
         gc.collect()  # trainers and their models hold each other in memory
     report = make_report(
-        {name: _results(run) for name, run in comparison.runs.items()},
+        {name: _read(run) for name, run in comparison.runs.items()},
         load_finished(first)[1].config.tasks,
         comparison.seeds,
         split,
@@ -67,9 +67,8 @@ def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTask
     return load_tokenizer(folder), load_finished_model(folder)
 
 
-def _results(run: RunArguments) -> dict[str, Any]:
-    path = Path(run.training.output_dir, "all_results.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(run: RunArguments, name: str = "all_results.json") -> dict[str, Any]:
+    return json.loads(Path(run.training.output_dir, name).read_text(encoding="utf-8"))
 
 
 def _texts(parts: dict[str, Dataset]) -> list[str]:
@@ -136,22 +135,17 @@ def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
             for seed in comparison.seeds
         ]
         folder = Path(runs[0].training.output_dir)
-        results = [_results(run) for run in runs]
+        results = [_read(run) for run in runs]
+        steps = [_read(run, "trainer_state.json")["global_step"] for run in runs]
         resumed = any(result.get("train_resumed") for result in results)
+        seconds = None if resumed else statistics.mean(one["train_runtime"] for one in results)
         described[name] = {
             "parameters": load_finished(runs[0])[1].num_parameters(),
             "bytes": sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
-            "steps": statistics.mean(_steps(run) for run in runs),
-            "seconds": None
-            if resumed
-            else statistics.mean(result["train_runtime"] for result in results),
+            "steps": statistics.mean(steps),
+            "seconds": seconds,
         }
     return described
-
-
-def _steps(run: RunArguments) -> int:
-    path = Path(run.training.output_dir, "trainer_state.json")
-    return json.loads(path.read_text(encoding="utf-8"))["global_step"]
 
 
 def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The report of a comparison: its numbers (report.json), text (report.md) and plot (report.png)."""
+"""The report of a comparison: its numbers (report.json), text (report.md), plot (report.png), and
+page (report.html), beside the pages of its runs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +12,14 @@ from multitask_encoder.reporting.figures import (
     differences_size,
     draw_differences,
     save_png,
+    svg,
 )
+from multitask_encoder.reporting.report_page import PAGE, render
 from multitask_encoder.reporting.results import PREFIXES
 from multitask_encoder.training.metrics import METRICS
 
-from .differences import compared, paired
+from .differences import METRICS_HEADER, compared, metrics_rows, paired, summarize
 from .markdown import report_text
-from .wording import summarize
 
 Values = Callable[[str, str], list[float] | None]
 
@@ -113,3 +115,39 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     text = report_text(report, picture.name if picture.exists() else None)
     write_text(text, folder / "report.md")
     print(f"\n{text}")
+
+
+def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
+    """Write the page of a comparison, with links to the pages of its runs.
+
+    Args:
+        report (`dict[str, Any]`): from `make_report`.
+        runs (`list[str]`): the names of the runs' folders.
+        folder (`Path`): the folder that holds them.
+    """
+    deciding = compared(report)
+    summary = " ".join(report["summary"])
+    content = {
+        "title": folder.resolve().name,
+        "subtitle": "One multi-task model beside one single-task model per task.",
+        "comparison": {
+            "summary": report["summary"],
+            "note": f"In percent, on the {report['split']} split; differences are in points. The "
+            "metric with a * decides.",
+            "plot": svg(
+                partial(draw_differences, results=deciding),
+                differences_size(len(deciding)),
+                "comparison",
+                f"Multi-task minus single-task, each seed and their means. {summary}",
+            )
+            if deciding
+            else None,
+            "header": METRICS_HEADER,
+            "rows": [
+                [name, f"{metric} *" if decides else metric, *cells]
+                for decides, (name, metric, *cells) in metrics_rows(report)
+            ],
+            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
+        },
+    }
+    write_text(render(content), folder / PAGE)
