@@ -68,9 +68,7 @@ def speed_report(
     """The results and the tables of contestants that all handle the same sentences.
 
     Args:
-        times (`dict`): seconds of each round, by contestant.
-        sentences (`int`): how many each handles in a round.
-        ratios (`dict[str, Spread]`): by name, already taken.
+        times (`dict`): seconds of each round, by contestant; `ratios` are taken of them.
         flops (`dict[str, int]`): operations of all matrix products, by contestant, where known.
         peaks (`dict[str, float]`): GFLOP/s of the machine, by contestant.
         padding (`dict[str, float]`): padded share of the tokens, in 0 to 1.
@@ -128,14 +126,11 @@ def write(
     tables: list[Table],
     notes: Sequence[str] = (),
 ) -> None:
-    """Write `results.json` and `results.md`, and show the latter.
+    """Write `results.json` and `results.md` to the folder with the plots, and show the latter.
 
     Args:
-        folder (`str`): where to; plots are there already.
-        title (`str`): the script's name without its ending.
-        argv (`list[str]`): its command line.
+        title (`str`), argv (`list[str]`): the script's name without its ending; its command line.
         results (`dict`): with `limits` where they were measured.
-        tables (`list[Table]`): of `results.md`.
         notes (`Sequence[str]`): what a reader must know about the numbers.
     """
     path = Path(folder)

@@ -27,7 +27,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks.measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
+from benchmarks.measuring import (
+    SHARES,
+    Contestants,
+    Seconds,
+    of_clock,
+    percentiles,
+    rate,
+    ratio,
+    run_all,
+)
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
@@ -37,7 +46,6 @@ OURS = "MultiTaskPipeline, in one process"
 CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256
 ONE = f"the service, {CLIENTS} clients with one text each"
 MANY = f"the service, {CLIENTS} clients with {TOGETHER} texts each"
-SHARES = (50, 95, 99)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -105,8 +113,8 @@ def measure(
     alone = [milliseconds(partial(ours, text)) for text in some]
     served = [milliseconds(partial(ask, [text])) for text in some]
     return times, {
-        "the pipeline": percentiles(alone, SHARES),
-        "the service": percentiles(served, SHARES),
+        "the pipeline": list(percentiles(alone).values()),
+        "the service": list(percentiles(served).values()),
     }
 
 

@@ -161,13 +161,11 @@ def quality_table(scores: dict[str, dict[str, Spread]]) -> Table:
 
 def load_run(options: argparse.Namespace) -> Workload:
     """What is trained on, and for how long."""
-    free = {"tasks.embedding.loss": "none"} if options.contestant == PLAIN else {}
-    return load(
-        options,
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
-        **free,
-    )
+    keys: dict[str, Any] = {"num_train_epochs": options.epochs}
+    keys["per_device_train_batch_size"] = options.batch_size
+    if options.contestant == PLAIN:
+        keys["tasks.embedding.loss"] = "none"
+    return load(options, **keys)
 
 
 def run_one(options: argparse.Namespace) -> dict[str, Any]:
@@ -204,23 +202,16 @@ def trainers_of(name: str, work: Workload, rows: Dataset, seed: int) -> dict[str
     tasks = work.trained_tasks()
     if name != STOCK:
         return dict.fromkeys(tasks, our_trainer(work.model(seed), rows, tokenizer, args))
-    return {
-        task: stock_trainer(
-            work.stock_model(task, seed),
-            stock_rows(rows, task, tokenizer.model_input_names),
-            tokenizer,
-            args,
-            work.tasks[task]["type"],
-        )
-        for task in tasks
-    }
+    trainers = {}
+    for task in tasks:
+        own = stock_rows(rows, task, tokenizer.model_input_names)
+        model, task_type = work.stock_model(task, seed), work.tasks[task]["type"]
+        trainers[task] = stock_trainer(model, own, tokenizer, args, task_type)
+    return trainers
 
 
 def our_trainer(
-    model: MultiTaskModel,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    args: TrainingArguments,
+    model: MultiTaskModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase, args
 ) -> MultiTaskTrainer:
     """As `run_multitask.py` makes it."""
     trainer = MultiTaskTrainer(
@@ -276,11 +267,10 @@ def stock_trainer(
     task_type: str,
 ) -> Trainer:
     """A Trainer of transformers for one task, with its defaults but for `SAME`."""
-    collator = STOCK_COLLATORS[task_type]
     trainer = Trainer(
         model=model,
         args=TrainingArguments(**{key: getattr(args, key) for key in SAME}),
-        data_collator=collator(tokenizer),
+        data_collator=STOCK_COLLATORS[task_type](tokenizer),
         train_dataset=rows,
     )
     trainer.remove_callback(PrinterCallback)
@@ -290,11 +280,12 @@ def stock_trainer(
 def stock_rows(rows: Dataset, name: str, inputs: list[str]) -> Dataset:
     """The rows as stock models take them: the same token ids, and one task's labels."""
 
+    constants = {"attention_mask": 1, "token_type_ids": 0}
+
     def convert(row: dict) -> dict:
-        length = len(row["input_ids"])
-        made = {"attention_mask": [1] * length, "token_type_ids": [0] * length}
-        made = {key: value for key, value in made.items() if key in inputs}
-        return {"input_ids": row["input_ids"], **made, "labels": row[name]}
+        ids = row["input_ids"]
+        made = {key: [value] * len(ids) for key, value in constants.items() if key in inputs}
+        return {"input_ids": ids, **made, "labels": row[name]}
 
     return rows.map(convert, remove_columns=rows.column_names)
 
@@ -327,13 +318,7 @@ def batches_of(trainer: Trainer, epochs: int) -> Iterator[dict]:
 @torch.inference_mode()
 def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float]:
     """Each task's accuracy or entity F1 (of words, by their first token) on the test split, as
-    fractions.
-
-    Args:
-        models (`dict`): by task the model that answers it: ours for all of them, or a stock one
-            for each.
-        work (`Workload`): its test rows and tasks.
-    """
+    fractions; `models` has the one that answers each task, ours or stock."""
     windows = work.splits["test"]
     input_ids = windows["input_ids"][:]
     longest = max(windows["length"])

@@ -58,13 +58,8 @@ AUTO = {
 
 
 def options_parser(script: str, doc: str, rows: int, rounds: int) -> argparse.ArgumentParser:
-    """The options that all benchmarks have.
-
-    Args:
-        script (`str`): its path.
-        doc (`str`): its docstring, of which the first line is shown.
-        rows (`int`), rounds (`int`): their defaults.
-    """
+    """The options that all benchmarks have, for the script at this path; the help shows the first
+    line of `doc`. `rows` and `rounds` are defaults."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--encoder", default="backbones/minilm", help="Hub id or folder")
     parser.add_argument("--data_dir", help="rows as in configs/snips.yaml; default: synthetic ones")
@@ -143,10 +138,6 @@ class Workload:
         )
         return model.eval()
 
-    def stock_encoder(self) -> PreTrainedModel:
-        """The encoder alone."""
-        return AutoModel.from_pretrained(self.run.model.encoder, dtype="float32").eval()
-
     def first_of(self, task_type: str) -> str:
         """The first task of a type."""
         return next(name for name, task in self.tasks.items() if task["type"] == task_type)
@@ -204,7 +195,8 @@ def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, Pipeline
     sentence, token = (work.first_of(one) for one in AUTO)
     tagger = work.stock_model(token)
     tagger.classifier.load_state_dict(model.heads[token].classifier.state_dict())
-    models = (work.stock_encoder(), work.stock_model(sentence), tagger)
+    encoder = AutoModel.from_pretrained(work.run.model.encoder, dtype="float32").eval()
+    models = (encoder, work.stock_model(sentence), tagger)
     return {
         name: pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
         for (name, keys), one in zip(STOCK_PIPELINES.items(), models, strict=True)

@@ -53,7 +53,7 @@ def test_times_are_summed_round_by_round():
 
 
 def test_percentiles_of_101_values():
-    assert percentiles([float(value) for value in range(101)]) == [50.0, 95.0, 99.0]
+    assert percentiles([float(value) for value in range(101)]) == {50: 50.0, 95: 95.0, 99: 99.0}
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])

@@ -54,9 +54,12 @@ def main(argv: list[str] | None = None) -> None:
     metrics_port = given.pop("metrics_port")
     set_environment(host)
     try:
+        import torch
+
         from multitask_encoder.serving.options import ServiceOptions
 
-        options = ServiceOptions.of({"threads": threads_for(given.get("replicas", 1)), **given})
+        threads = max(1, torch.get_num_threads() // max(1, given.get("replicas", 1)))
+        options = ServiceOptions.of({"threads": threads, **given})
         check_port(host, port)
         print(f"Loading {options.model}", flush=True)
         options.load()  # fails here, once; replicas would try again
@@ -107,13 +110,6 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-def threads_for(replicas: int) -> int:
-    """The threads of one replica: an equal share of torch's."""
-    import torch
-
-    return max(1, torch.get_num_threads() // max(1, replicas))
 
 
 def check_port(host: str, port: int) -> None:

@@ -58,7 +58,8 @@ class Comparison:
         Raises:
             ValueError: `run` can't be compared with single-task models.
         """
-        tasks, seeds = single_tasks(run), run.training.compare_seeds or [run.training.seed]
+        tasks = [name for name, task in run.tasks.items() if not task.is_embedding]
+        seeds = run.training.compare_seeds or [run.training.seed]
         _check(run, tasks, seeds)
         shared = {key: value for key, value in run.given.items() if key not in LEFT_OUT}
 
@@ -99,11 +100,6 @@ class Comparison:
         compared_split(multi, rows)
         for task in self.tasks:
             keep_only_task(self.single(task, self.seeds[0]), rows)
-
-
-def single_tasks(run: RunArguments) -> list[str]:
-    """The tasks with a single-task model: all but sentence embeddings."""
-    return [name for name, task in run.tasks.items() if task.type != "sentence_embedding"]
 
 
 def folder_name(model: str, seed: int) -> str:

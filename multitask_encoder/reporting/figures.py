@@ -219,7 +219,8 @@ def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list
         element.tag = element.tag.partition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
         for key in {"d", "x", "y", "transform"} & attributes.keys():
-            attributes[key] = " ".join(LONG_NUMBER.sub(_rounded, attributes[key]).split())
+            shorter = LONG_NUMBER.sub(lambda number: f"{float(number[0]):.1f}", attributes[key])
+            attributes[key] = " ".join(shorter.split())
         element.attrib.clear()
         element.attrib.update(attributes)
         element.text, element.tail = (element.text or "").strip() or None, None
@@ -239,10 +240,6 @@ def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list
     root.attrib.update({"role": "img", "aria-label": description})
     text = ElementTree.tostring(root, encoding="unicode")
     return text.replace(INK, "currentColor")
-
-
-def _rounded(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.1f}"
 
 
 def save_png(
