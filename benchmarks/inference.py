@@ -13,7 +13,6 @@ has, and the stock model has the same token head.
 """
 
 import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,9 +37,7 @@ WARM_UP_TEXTS = 64
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = options_parser(__file__, __doc__, rows=2000, rounds=5).parse_args(argv)
-    start(options)
+    options = start(options_parser(__file__, __doc__, rows=2000, rounds=5), argv)
     work = load(options)
     texts = work.texts
     model = work.answering_model()
@@ -74,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         SPREAD_AND_PEAK.format("."),
     ]
     results = {"limits": limits, "texts": len(texts), "batches": shapes, **results}
-    write(options.output, "inference", argv, results, tables, notes)
+    write(options, results, tables, notes)
 
 
 def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:

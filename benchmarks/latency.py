@@ -8,7 +8,6 @@ model's forward pass alone, and three stock pipelines, the sum of which is all a
 thread, and with as many as torch takes.
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,9 +27,7 @@ LENGTHS = {"short": 5, "median": 50, "long": 95}
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = options_parser(__file__, __doc__, rows=2000, rounds=200).parse_args(argv)
-    start(options)
+    options = start(options_parser(__file__, __doc__, rows=2000, rounds=200), argv)
     work = load(options)
     model = work.answering_model()
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
@@ -47,17 +44,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(all_threads)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     plot(found, options.output)
-    write(
-        options.output,
-        "latency",
-        argv,
-        {"limits": limits, "calls": options.rounds, "found": found},
-        tables(found),
-        [
-            f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
-            "together."
-        ],
+    note = (
+        f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
+        "together."
     )
+    results = {"limits": limits, "calls": options.rounds, "found": found}
+    write(options, results, tables(found), [note])
 
 
 def measure(

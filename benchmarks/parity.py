@@ -10,7 +10,6 @@ the heads are not trained, and pooling is `cls`, for which all encoder families 
 classification of their own.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -67,11 +66,9 @@ class Reference(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
     parser = options_parser(__file__, __doc__, rows=500, rounds=3)
     parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
-    options = parser.parse_args(argv)
-    start(options)
+    options = start(parser, argv)
     work = load(options)
     try:
         model, tokenizer = (
@@ -114,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, one in found.items()
     ]
     table = Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
-    write(options.output, "parity", argv, results, [table], notes)
+    write(options, results, [table], notes)
 
 
 def compare(

@@ -57,8 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=4, help="default: 4")
     parser.add_argument("--recipes", nargs="+", help="some of them; default: all")
     parser.add_argument("--output", help="folder; default: runs/benchmarks/recipes/CONFIG")
-    options = parser.parse_args(argv)
-    folder = Path(options.output or f"runs/benchmarks/recipes/{Path(options.config).stem}")
+    options = parser.parse_args(argv, argparse.Namespace(argv=argv, title="recipes"))
+    options.output = options.output or f"runs/benchmarks/recipes/{Path(options.config).stem}"
+    folder = Path(options.output)
     run = parse_arguments(_common(options, folder / "run"))
     recipes = recipes_for(run)
     chosen = options.recipes or list(recipes)
@@ -71,9 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         outcomes[name] = outcome(options, recipes[name], folder / "run")
         print(name, json.dumps(outcomes[name]), flush=True)
     write(
-        str(folder),
-        "recipes",
-        argv,
+        options,
         {"spearman_before": before, "outcomes": outcomes},
         [table(outcomes, before, options.epochs)],
         [f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."],

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,26 +120,21 @@ def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
 
 
 def write(
-    folder: str,
-    title: str,
-    argv: list[str],
-    results: dict[str, Any],
-    tables: list[Table],
-    notes: Sequence[str] = (),
+    options: Namespace, results: dict[str, Any], tables: list[Table], notes: Sequence[str]
 ) -> None:
     """Write `results.json` and `results.md` to the folder with the plots, and show the latter.
 
     Args:
-        title (`str`), argv (`list[str]`): the script's name without its ending; its command line.
+        options (`Namespace`): the benchmark's `title`, its command line `argv`, and `output`.
         results (`dict`): with `limits` where they were measured.
         notes (`Sequence[str]`): what a reader must know about the numbers.
     """
-    path = Path(folder)
+    title, path = options.title, Path(options.output)
     path.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", f"benchmarks.{title}", *argv])
+    command = shlex.join(["python", "-m", f"benchmarks.{title}", *options.argv])
     described = machine.describe()
     written = {"benchmark": title, "command": command, "machine": described, **results}
-    written = as_json({**written, "notes": list(notes)})
+    written = as_json({**written, "notes": notes})
     (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     parts = [f"# {title}\n", f"```\n{command}\n```\n"]
     parts += [f"{note}\n" for note in notes]

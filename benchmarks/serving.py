@@ -27,16 +27,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks.measuring import (
-    SHARES,
-    Contestants,
-    Seconds,
-    of_clock,
-    percentiles,
-    rate,
-    ratio,
-    run_all,
-)
+from benchmarks import measuring
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
@@ -49,11 +40,9 @@ MANY = f"the service, {CLIENTS} clients with {TOGETHER} texts each"
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
     parser = options_parser(__file__, __doc__, rows=1000, rounds=3)
     parser.add_argument("--replicas", type=int, default=2, help="default: 2")
-    options = parser.parse_args(argv)
-    start(options)
+    options = start(parser, argv)
     work = load(options)
     model = work.answering_model()
     torch.set_num_threads(options.threads or options.replicas)
@@ -64,17 +53,16 @@ def main(argv: list[str] | None = None) -> None:
         port = free_port()
         with service(Path(folder, "model"), port, flags):
             times, latency = measure(ours, Client(port), work.texts, options.rounds)
-    wall = of_clock(times, "wall")
-    speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
+    wall = measuring.of_clock(times, "wall")
+    speed = {name: measuring.rate(len(work.texts), seconds) for name, seconds in wall.items()}
     ratios = {
-        f"sentences/s, {name} to {OURS}": ratio(wall[OURS], wall[name]) for name in (ONE, MANY)
+        f"sentences/s, {name} to {OURS}": measuring.ratio(wall[OURS], wall[name])
+        for name in (ONE, MANY)
     }
-    header = ("", *(f"p{share}" for share in SHARES))
+    header = ("", *(f"p{share}" for share in measuring.SHARES))
     rows = [[name, *values] for name, values in latency.items()]
     write(
-        options.output,
-        "serving",
-        argv,
+        options,
         {
             "texts": len(work.texts),
             "replicas": options.replicas,
@@ -98,10 +86,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(
     ours: MultiTaskPipeline, ask: "Client", texts: list[str], rounds: int
-) -> tuple[dict[str, list[Seconds]], dict[str, list[float]]]:
+) -> tuple[dict[str, list[measuring.Seconds]], dict[str, list[float]]]:
     """The seconds of all texts, and the percentiles of the milliseconds of one."""
 
-    def contestants(texts: list[str]) -> Contestants:
+    def contestants(texts: list[str]) -> measuring.Contestants:
         return {
             OURS: lambda: ours(texts),
             ONE: lambda: ask.all([[text] for text in texts]),
@@ -109,12 +97,12 @@ def measure(
         }
 
     some = texts[:WARM_UP_TEXTS]
-    times = run_all(contestants(texts), contestants(some), rounds)
+    times = measuring.run_all(contestants(texts), contestants(some), rounds)
     alone = [milliseconds(partial(ours, text)) for text in some]
     served = [milliseconds(partial(ask, [text])) for text in some]
     return times, {
-        "the pipeline": list(percentiles(alone).values()),
-        "the service": list(percentiles(served).values()),
+        "the pipeline": list(measuring.percentiles(alone).values()),
+        "the service": list(measuring.percentiles(served).values()),
     }
 
 

@@ -20,7 +20,6 @@ split, all by the same code.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -41,9 +40,9 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks import machine
+from benchmarks import machine, measuring
 from benchmarks.flops import training_flops
-from benchmarks.measuring import Seconds, Spread, in_fresh_process, measured, of_clock, ratio, turns
+from benchmarks.measuring import Seconds, Spread, measured, of_clock, ratio, turns
 from benchmarks.profiling import write_profile
 from benchmarks.reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
 from benchmarks.workload import TOKENS, Workload, load, options_parser, padded_share, start
@@ -74,9 +73,7 @@ SAME = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = parse_options(argv)
-    start(options)
+    options = start(parser(), argv)
     if options.contestant is not None:
         print(json.dumps(run_one(options)))
         return
@@ -84,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = work.splits["train"]
     limits = machine.limits(work.model().encoder)
     contestants = [name for name in CONTESTANTS if "embedding" in work.tasks or name != PLAIN]
-    times, quality = compete(contestants, argv, options.rounds)
+    times, quality = compete(contestants, options)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     precision = {OURS: "bf16" if work.training_arguments(seed=0).bf16 else "fp32", STOCK: "fp32"}
     peaks = {name: limits[precision.get(name, precision[OURS])]["peak"] for name in contestants}
@@ -108,28 +105,29 @@ def main(argv: list[str] | None = None) -> None:
         "it has trained all of them.",
         SPREAD_AND_PEAK.format(" in the same precision."),
     ]
-    write(options.output, "training", argv, results, [*tables, quality_table(scores)], notes)
+    write(options, results, [*tables, quality_table(scores)], notes)
 
 
-def parse_options(argv: list[str]) -> argparse.Namespace:
-    """Also those of the processes that are measured."""
+def parser() -> argparse.ArgumentParser:
+    """Its options, also those of the processes that are measured."""
     parser = options_parser(__file__, __doc__, rows=2000, rounds=4)
     parser.add_argument("--batch_size", type=int, default=32, help="default: 32")
     parser.add_argument("--epochs", type=int, default=2, help="default: 2")
     parser.add_argument("--profile", action="store_true", help="also write profile.md, of ours")
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    return parser
 
 
 def compete(
-    contestants: list[str], argv: list[str], rounds: int
+    contestants: list[str], options: argparse.Namespace
 ) -> tuple[dict[str, list[Seconds]], dict[str, list[dict[str, float]]]]:
     """Seconds and scores of each contestant in every round, each run in a process of its own."""
     times: dict[str, list[Seconds]] = {name: [] for name in contestants}
     quality: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-    for name, seed in turns(contestants, rounds):
-        found = in_fresh_process(__file__, *argv, "--contestant", name, "--seed", str(seed))
+    for name, seed in turns(contestants, options.rounds):
+        own = ("--contestant", name, "--seed", str(seed))
+        found = measuring.in_fresh_process(__file__, *options.argv, *own)
         times[name].append(Seconds(**found["seconds"]))
         quality[name].append(found["quality"])
     return times, quality

@@ -89,17 +89,8 @@ def generate(split: str, num_rows: int, seed: int = 0) -> Iterator[dict]:
 def load_synthetic(
     split: str, num_rows: int, seed: int = 0, streaming: bool = False
 ) -> Dataset | IterableDataset:
-    """The rows of `generate` as a data set of `FEATURES`.
-
-    Args:
-        split (str): One of `SPLITS`.
-        num_rows (int): Number of rows, at least 1.
-        seed (int): Another seed gives other rows.
-        streaming (bool): Makes the rows on the fly, in constant memory and without the cache.
-
-    Raises:
-        ValueError: For an unknown split or fewer than one row.
-    """
+    """The rows of `generate`, with its arguments and errors, as a data set of `FEATURES`;
+    `streaming` makes them on the fly, in constant memory and without the cache."""
     _check(split, num_rows)
     arguments = {"split": split, "num_rows": num_rows, "seed": seed}
     if streaming:

@@ -8,18 +8,8 @@ pipelines, one after the other.
 import tempfile
 
 import common
+import transformers
 from datasets import Dataset
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    DataCollatorForTokenClassification,
-    DataCollatorWithPadding,
-    Trainer,
-    TrainingArguments,
-    pipeline,
-    set_seed,
-)
 
 IGNORED = -100
 
@@ -27,7 +17,7 @@ IGNORED = -100
 def main() -> None:
     options, train_rows, test_rows = common.options_and_rows()
     intents, tags = common.label_lists(train_rows)
-    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.encoder)
     training = common.Timer()
 
     intent_data = [
@@ -37,23 +27,23 @@ def main() -> None:
     intent_model = fine_tune(
         options,
         training,
-        AutoModelForSequenceClassification,
+        transformers.AutoModelForSequenceClassification,
         intents,
         intent_data,
-        DataCollatorWithPadding(tokenizer),
+        transformers.DataCollatorWithPadding(tokenizer),
     )
     slot_data = [with_first_labels(tokenizer, row, tags) for row in train_rows]
     slot_model = fine_tune(
         options,
         training,
-        AutoModelForTokenClassification,
+        transformers.AutoModelForTokenClassification,
         tags,
         slot_data,
-        DataCollatorForTokenClassification(tokenizer),
+        transformers.DataCollatorForTokenClassification(tokenizer),
     )
 
-    classify = pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
-    tag = pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
+    classify = transformers.pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
+    tag = transformers.pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
     texts = [common.text_of(row) for row in test_rows]
     with common.Timer() as predicting:
         labels = [one["label"] for one in classify(texts, batch_size=options.batch_size)]
@@ -75,7 +65,7 @@ def main() -> None:
 def fine_tune(
     options, training: common.Timer, auto_class, labels: list[str], data: list[dict], collator
 ):
-    set_seed(options.seed)
+    transformers.set_seed(options.seed)
     model = auto_class.from_pretrained(
         options.encoder,
         num_labels=len(labels),
@@ -85,8 +75,8 @@ def fine_tune(
     with tempfile.TemporaryDirectory() as folder:
         settings = common.trainer_settings(options, folder)
         # A number of steps below 1 is the part of all steps.
-        arguments = TrainingArguments(**settings, warmup_steps=common.WARMUP)
-        trainer = Trainer(
+        arguments = transformers.TrainingArguments(**settings, warmup_steps=common.WARMUP)
+        trainer = transformers.Trainer(
             model=model,
             args=arguments,
             data_collator=collator,
