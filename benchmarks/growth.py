@@ -75,16 +75,13 @@ def main(argv: list[str] | None = None) -> None:
         for table in growth_tables(options.output, part, measure, series)
     ]
     limit = work.tokenizer.model_max_length
-    write(
-        options,
-        {"limits": limits, "encoder_limit_tokens": limit, "found": found},
-        tables,
-        [
-            f"This encoder's own limit is {limit:,} tokens. `At once`, all lengths are read with "
-            "random weights and as many positions as needed: times and memory are those of a "
-            "longer encoder of the same size, and its answers mean nothing."
-        ],
+    note = (
+        f"This encoder's own limit is {limit:,} tokens. `At once`, all lengths are read with "
+        "random weights and as many positions as needed: times and memory are those of a "
+        "longer encoder of the same size, and its answers mean nothing."
     )
+    results = {"limits": limits, "encoder_limit_tokens": limit, "found": found}
+    write(options, results, tables, [note])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -89,20 +90,16 @@ def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
     for kind in KINDS:
         one, many = heads_title(kind, 1), heads_title(kind, MANY_HEADS)
         ratios[f"wall seconds, {many} to {one}"] = ratio(wall[many], wall[one])
-        ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(
-            wall[f"{many}, forward"], wall[f"{one}, forward"]
-        )
+        forward = [wall[f"{title}, forward"] for title in (many, one)]
+        ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(*forward)
     return ratios
 
 
 def our_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, MultiTaskPipeline]:
     """Pipelines of a model, and of models with one head and with many, by title."""
     models = {OURS: model}
-    models |= {
-        heads_title(kind, heads): work.model_of_heads(kind, heads)
-        for kind in KINDS
-        for heads in (1, MANY_HEADS)
-    }
+    for kind, heads in product(KINDS, (1, MANY_HEADS)):
+        models[heads_title(kind, heads)] = work.model_of_heads(kind, heads)
     return {
         title: MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
         for title, model in models.items()

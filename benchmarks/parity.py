@@ -96,12 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     wall = of_clock(times, "wall")
     speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
-    results = {
-        "texts": len(work.texts),
-        "found": found,
-        "times": times_as_json(times),
-        "sentences_per_second": speed,
-    }
+    results = {"texts": len(work.texts), "found": found, "times": times_as_json(times)}
     refused = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
     notes = [f"{len(work.texts):,} texts of the training split. {COLUMNS}", *refused]
     keys = ["embedding", "logits", "scores", "labels", "entities"]
@@ -111,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, one in found.items()
     ]
     table = Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
-    write(options, results, [table], notes)
+    write(options, {**results, "sentences_per_second": speed}, [table], notes)
 
 
 def compare(
@@ -223,7 +218,11 @@ def disagreements(answers: list[dict], expected: list[dict]) -> dict[str, float]
             ),
             default=0.0,
         ),
-        "labels": others(answers, expected, lambda one: labels(one["labels"])),
+        "labels": others(
+            answers,
+            expected,
+            lambda one: {name: label["label"] for name, label in one["labels"].items()},
+        ),
         "entities": others(answers, expected, lambda one: spans(one["entities"])),
     }
 
@@ -257,9 +256,8 @@ def embedding(reference: Reference, path: Path) -> Form:
     model, tokenizer, texts, expected = reference
     sentence_transformers.export(model, tokenizer, path)
     encode = partial(SentenceTransformer(str(path), device="cpu").encode, show_progress_bar=False)
-    vectors = torch.from_numpy(encode(texts))
-    ours = torch.tensor([one["embedding"] for one in expected])
-    return parity.differences({"embedding": ours}, {"embedding": vectors}), encode
+    answers = [{"embedding": vector} for vector in encode(texts)]
+    return embedding_difference(answers, expected), encode
 
 
 def head(name: str, reference: Reference, path: Path) -> Form:
@@ -277,11 +275,6 @@ def head(name: str, reference: Reference, path: Path) -> Form:
         answers = [one["label"] for one in stock(texts)]
     largest = largest_differences(reference, partial(plain_heads.outputs, stock.model, name))
     return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
-
-
-def labels(answers: dict[str, dict]) -> dict[str, Any]:
-    """The label of each sentence task."""
-    return {name: one["label"] for name, one in answers.items()}
 
 
 def spans(answers: dict[str, list[dict]]) -> dict[str, list[tuple]]:

@@ -26,14 +26,6 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 
 NOTHING_TRAINED = "everything"
-# Only the last weights are evaluated, for choosing the best would cost evaluations.
-KEYS = {
-    "do_eval": "false",
-    "save_strategy": "no",
-    "overwrite_output_dir": "true",
-    "report_to": "none",
-    "disable_tqdm": "true",
-}
 
 
 class Outcome(NamedTuple):
@@ -71,12 +63,9 @@ def main(argv: list[str] | None = None) -> None:
     for name in dict.fromkeys([NOTHING_TRAINED, *chosen]):
         outcomes[name] = outcome(options, recipes[name], folder / "run")
         print(name, json.dumps(outcomes[name]), flush=True)
-    write(
-        options,
-        {"spearman_before": before, "outcomes": outcomes},
-        [table(outcomes, before, options.epochs)],
-        [f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."],
-    )
+    note = f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."
+    results = {"spearman_before": before, "outcomes": outcomes}
+    write(options, results, [table(outcomes, before, options.epochs)], [note])
 
 
 def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
@@ -84,7 +73,7 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
     embedding = next(name for name, task in run.tasks.items() if task.type == "sentence_embedding")
     head = next(name for name, task in run.tasks.items() if task.type != "sentence_embedding")
     layers = AutoConfig.from_pretrained(run.model.encoder).num_hidden_layers
-    third, half = layers // 3, layers // 2
+    third, half, more = layers // 3, layers // 2, layers - layers // 3
     free = {f"tasks.{embedding}.loss": "none"}
     return {
         NOTHING_TRAINED: {**free, "freeze": "everything"},
@@ -92,10 +81,7 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
         "nothing, embedding retained": {},
         "the encoder": {**free, "freeze": "encoder"},
         f"embeddings, lowest {third} of {layers} layers": {**free, "freeze_layers": third},
-        f"embeddings, lowest {layers - third} of {layers} layers": {
-            **free,
-            "freeze_layers": layers - third,
-        },
+        f"embeddings, lowest {more} of {layers} layers": {**free, "freeze_layers": more},
         f"the head {head}": {**free, "freeze": f"heads.{head}"},
         f"gradually less, {third} layers an epoch": {**free, "unfreeze_layers_per_epoch": third},
         "nothing, layers at 0.8 of the rate above": {**free, "layer_learning_rate_decay": 0.8},
@@ -107,8 +93,13 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
 
 
 def _common(options: argparse.Namespace, folder: Path) -> list[str]:
+    # Only the last weights are evaluated, for choosing the best would cost evaluations.
     keys: dict[str, Any] = {
-        **KEYS,
+        "do_eval": "false",
+        "save_strategy": "no",
+        "overwrite_output_dir": "true",
+        "report_to": "none",
+        "disable_tqdm": "true",
         "output_dir": folder,
         "num_train_epochs": options.epochs,
         "encoder": options.encoder,
@@ -168,16 +159,12 @@ def table(outcomes: dict[str, Outcome], before: float | None, epochs: int) -> Ta
     metrics.sort(key=lambda key: key.endswith("exact_match"))  # behind those of tasks
     titles = [key.removeprefix("test_").replace("_", " ") for key in metrics]
     rest = outcomes[NOTHING_TRAINED].cpu
-    rows = [
-        [
-            name,
-            *(f"{100 * one.metrics[key]:.2f}" for key in metrics),
-            *([] if one.spearman is None else [f"{100 * one.spearman:.2f}"]),
-            one.trained,
-            None if name == NOTHING_TRAINED else round((one.cpu - rest) / epochs, 1),
-        ]
-        for name, one in outcomes.items()
-    ]
+    rows = []
+    for name, one in outcomes.items():
+        shares = [*(one.metrics[key] for key in metrics), one.spearman]
+        cells = [f"{100 * share:.2f}" for share in shares if share is not None]
+        seconds = None if name == NOTHING_TRAINED else round((one.cpu - rest) / epochs, 1)
+        rows.append([name, *cells, one.trained, seconds])
     header = ["frozen", *titles, *spearman, "trained parameters", "processor s per epoch"]
     return Table("", header, rows)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # there is no screen
 from matplotlib import pyplot as plt
@@ -78,17 +79,12 @@ def speed_report(
     speed = {name: rate(sentences, seconds) for name, seconds in wall.items()}
     shares = {name: rate(flops[name] / (1e9 * peaks[name]), wall[name]) for name in flops}
     header = ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding")
-    rows = [
-        [
-            name,
-            speed[name],
-            Spread.of(wall[name]),
-            Spread.of(cpu[name]),
-            Spread(*(100 * one for one in shares[name])) if name in shares else None,
-            f"{100 * padding[name]:.1f} %" if name in padding else None,
-        ]
-        for name in times
-    ]
+    rows = []
+    for name in times:
+        share = Spread(*(100 * one for one in shares[name])) if name in shares else None
+        padded = f"{100 * padding[name]:.1f} %" if name in padding else None
+        seconds = (Spread.of(wall[name]), Spread.of(cpu[name]))
+        rows.append([name, speed[name], *seconds, share, padded])
     results = {
         "times": times_as_json(times),
         "sentences_per_second": speed,
@@ -107,16 +103,11 @@ def ratios_table(ratios: dict[str, Spread]) -> Table:
 
 def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
     """Of each contestant the seconds of every round, and their medians."""
-    return {
-        name: {
-            clock: {
-                **Spread.of([getattr(one, clock) for one in rounds])._asdict(),
-                "rounds": [getattr(one, clock) for one in rounds],
-            }
-            for clock in Seconds._fields
-        }
-        for name, rounds in times.items()
-    }
+    found: dict[str, Any] = {name: {} for name in times}
+    for clock in Seconds._fields:
+        for name, seconds in of_clock(times, clock).items():
+            found[name][clock] = {**Spread.of(seconds)._asdict(), "rounds": seconds}
+    return found
 
 
 def write(
@@ -164,12 +155,9 @@ def _limits_table(limits: dict[str, Any]) -> Table:
 def plot_bars(folder: str, name: str, title: str, unit: str, values: dict[str, Spread]) -> None:
     """A horizontal bar per contestant, with its range."""
     figure, axes = plt.subplots(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
-    medians = [one.median for one in values.values()]
-    ranges = [
-        [one.median - one.min for one in values.values()],
-        [one.max - one.median for one in values.values()],
-    ]
-    titles = [f"{name}: {shown(median)}" for name, median in zip(values, medians, strict=True)]
+    medians, lowest, highest = np.array(list(values.values())).T
+    ranges = [medians - lowest, highest - medians]
+    titles = [f"{name}: {shown(one.median)}" for name, one in values.items()]
     axes.barh(titles, medians, xerr=ranges, capsize=3)
     axes.invert_yaxis()
     axes.set(title=title, xlabel=unit)

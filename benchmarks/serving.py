@@ -61,27 +61,19 @@ def main(argv: list[str] | None = None) -> None:
     }
     header = ("", *(f"p{share}" for share in measuring.SHARES))
     rows = [[name, *values] for name, values in latency.items()]
-    write(
-        options,
-        {
-            "texts": len(work.texts),
-            "replicas": options.replicas,
-            "times": times_as_json(times),
-            "sentences_per_second": speed,
-            "ratios": ratios,
-            "milliseconds_of_one_text": latency,
-        },
-        [
-            Table("Speed", ("", "sentences/s"), list(speed.items())),
-            ratios_table(ratios),
-            Table("Milliseconds of one text, one client", header, rows),
-        ],
-        [
-            f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
-            "run on the same cores.",
-            "Median (lowest to highest) of the rounds.",
-        ],
-    )
+    tables = [
+        Table("Speed", ("", "sentences/s"), list(speed.items())),
+        ratios_table(ratios),
+        Table("Milliseconds of one text, one client", header, rows),
+    ]
+    notes = [
+        f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
+        "run on the same cores.",
+        "Median (lowest to highest) of the rounds.",
+    ]
+    results = {"texts": len(work.texts), "replicas": options.replicas}
+    results |= {"times": times_as_json(times), "sentences_per_second": speed, "ratios": ratios}
+    write(options, {**results, "milliseconds_of_one_text": latency}, tables, notes)
 
 
 def measure(

@@ -31,8 +31,6 @@ from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainingArguments,
@@ -208,9 +206,7 @@ def trainers_of(name: str, work: Workload, rows: Dataset, seed: int) -> dict[str
     return trainers
 
 
-def our_trainer(
-    model: MultiTaskModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase, args
-) -> MultiTaskTrainer:
+def our_trainer(model: MultiTaskModel, rows: Dataset, tokenizer, args) -> MultiTaskTrainer:
     """As `run_multitask.py` makes it."""
     trainer = MultiTaskTrainer(
         model=model,
@@ -257,13 +253,7 @@ def train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: Training
             optimizer.zero_grad()
 
 
-def stock_trainer(
-    model: PreTrainedModel,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    args: TrainingArguments,
-    task_type: str,
-) -> Trainer:
+def stock_trainer(model, rows: Dataset, tokenizer, args, task_type: str) -> Trainer:
     """A Trainer of transformers for one task, with its defaults but for `SAME`."""
     trainer = Trainer(
         model=model,

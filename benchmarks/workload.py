@@ -66,26 +66,16 @@ def options_parser(script: str, doc: str, rows: int, rounds: int) -> argparse.Ar
 
 @dataclass
 class Workload:
-    """A run's rows and tokenizer.
-
-    Args:
-        options (`argparse.Namespace`), keys (`dict`): what the run's keys are made of.
-        run (`RunArguments`): those keys: without evaluation, checkpoints and reports.
-        tokenizer (`PreTrainedTokenizerBase`): the encoder's.
-        tasks (`dict[str, dict]`): as in a model's config.
-        rows (`dict`): all loaded rows: split to data set to rows.
-        splits (`dict`): preprocessed rows by split; of the training rows, those chosen.
-        texts (`list[str]`): of the chosen training rows.
-    """
+    """A run's rows and tokenizer."""
 
     options: argparse.Namespace
-    keys: dict[str, Any]
-    run: RunArguments
+    keys: dict[str, Any]  # of the run, besides those that the options give
+    run: RunArguments  # without evaluation, checkpoints and reports
     tokenizer: transformers.PreTrainedTokenizerBase
-    tasks: dict[str, dict]
-    rows: dict[str, dict[str, datasets.Dataset]]
-    splits: dict[str, datasets.Dataset]
-    texts: list[str]
+    tasks: dict[str, dict]  # as in a model's config
+    rows: dict[str, dict[str, datasets.Dataset]]  # all loaded ones, by split and data set
+    splits: dict[str, datasets.Dataset]  # preprocessed; of the training rows, those chosen
+    texts: list[str]  # of the chosen training rows
 
     def training_arguments(self, seed: int) -> MultiTaskTrainingArguments:
         """The run's own, with another seed."""

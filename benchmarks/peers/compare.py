@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
@@ -174,20 +175,17 @@ def summary(name: str, rounds: list[dict[str, list[dict]]]) -> dict:
     """Medians and spreads over a package's runs, and over rounds of ours to it."""
     runs = [run for one in rounds for run in one[name]]
     found = {key: runs[0][key] for key in ("versions", "note")}
-    for phase in ("train", "predict"):
-        for clock in ("wall", "processor"):
-            key = f"{phase}_{clock}"
-            if runs[0][phase] is None:
-                found[key] = found[f"{key}_ratio"] = None
-                continue
-            found[key] = spread([speed(run, phase, clock) for run in runs])
-            found[f"{key}_ratio"] = spread(
-                [
-                    statistics.mean(speed(run, phase, clock) for run in one[OURS])
-                    / statistics.mean(speed(run, phase, clock) for run in one[name])
-                    for one in rounds
-                ]
-            )
+    for phase, clock in product(("train", "predict"), ("wall", "processor")):
+        key = f"{phase}_{clock}"
+        if runs[0][phase] is None:
+            found[key] = found[f"{key}_ratio"] = None
+            continue
+        found[key] = spread([speed(run, phase, clock) for run in runs])
+        ours, theirs = (
+            [statistics.mean(speed(run, phase, clock) for run in one[who]) for one in rounds]
+            for who in (OURS, name)
+        )
+        found[f"{key}_ratio"] = spread([a / b for a, b in zip(ours, theirs, strict=True)])
     for key in ("intent", "slots", "exact"):
         values = [run["quality"][key] for run in runs]
         found[key] = None if None in values else spread(values)

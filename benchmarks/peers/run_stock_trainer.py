@@ -24,23 +24,13 @@ def main() -> None:
         {**tokenizer(common.text_of(row), truncation=True), "label": intents.index(row["intent"])}
         for row in train_rows
     ]
-    intent_model = fine_tune(
-        options,
-        training,
-        transformers.AutoModelForSequenceClassification,
-        intents,
-        intent_data,
-        transformers.DataCollatorWithPadding(tokenizer),
-    )
+    collate = transformers.DataCollatorWithPadding(tokenizer)
+    auto = transformers.AutoModelForSequenceClassification
+    intent_model = fine_tune(options, training, auto, intents, intent_data, collate)
     slot_data = [with_first_labels(tokenizer, row, tags) for row in train_rows]
-    slot_model = fine_tune(
-        options,
-        training,
-        transformers.AutoModelForTokenClassification,
-        tags,
-        slot_data,
-        transformers.DataCollatorForTokenClassification(tokenizer),
-    )
+    collate = transformers.DataCollatorForTokenClassification(tokenizer)
+    auto = transformers.AutoModelForTokenClassification
+    slot_model = fine_tune(options, training, auto, tags, slot_data, collate)
 
     classify = transformers.pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
     tag = transformers.pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
