@@ -90,6 +90,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         "demo/sentences.yaml",
         "modeling/heads.py",
         "export/handler.py",
+        "export/model_card.md",
         "export/endpoint_requirements.txt",
         "reporting/report_page.html.jinja",
     ):

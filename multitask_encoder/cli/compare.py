@@ -12,7 +12,7 @@ from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE
 from multitask_encoder.reporting.results import print_written
 
-from .refusals import refusing
+from .errors import refusing
 
 logger = logging.getLogger("multitask_encoder")
 

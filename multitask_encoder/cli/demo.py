@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multitask_encoder.cli.errors import command_parser, fail, fail_without
+from multitask_encoder.cli.errors import command_parser, fail, refusing
 
 QUICKSTART = "runs/quickstart"
 
@@ -26,12 +26,8 @@ def main(argv: list[str] | None = None) -> None:
         fail(f"There is no {QUICKSTART}: `make quickstart` trains it. Else name a --model.")
     with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
         set_environment(folder)
-        try:
+        with refusing():
             serve(given.model, given.host, given.port)
-        except ModuleNotFoundError as error:
-            fail_without(error)
-        except (ValueError, OSError) as error:
-            fail(error)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -55,11 +51,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def set_environment(folder: str) -> None:
-    """Set what Gradio and the Hub's client read when they are imported.
-
-    Args:
-        folder (`str`): for visitors' uploads and downloads.
-    """
+    """Set what Gradio and the Hub's client read when they are imported; visitors' uploads and
+    downloads go to `folder`."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = folder

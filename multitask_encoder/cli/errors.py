@@ -3,7 +3,11 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
+
+Mistakes = type[Exception] | tuple[type[Exception], ...]
 
 # Package -> the extra that installs it.
 EXTRAS = {
@@ -38,3 +42,17 @@ def fail_without(error: ModuleNotFoundError) -> NoReturn:
     if error.name not in EXTRAS:
         raise error
     fail(f"{error.name} is not installed: pip install 'multitask-encoder[{EXTRAS[error.name]}]'")
+
+
+@contextmanager
+def refusing(mistakes: Mistakes = (ValueError, OSError, ModuleNotFoundError)) -> Iterator[None]:
+    """Turn mistakes raised inside into one line, or one per bad row, and exit code 2. A missing
+    package that no extra installs is a defect, and is raised."""
+    try:
+        yield
+    except mistakes as error:
+        from multitask_encoder.data.bad_rows import BadRows
+
+        if isinstance(error, ModuleNotFoundError):
+            fail_without(error)
+        fail(*(str(error).split("\n") if isinstance(error, BadRows) else [error]))

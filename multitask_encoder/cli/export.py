@@ -19,7 +19,7 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from multitask_encoder.cli.errors import command_parser, fail, fail_without
+from multitask_encoder.cli.errors import command_parser, refusing
 from multitask_encoder.export.folders import size_in_bytes, whole_folder
 from multitask_encoder.inference.loading import load_finished
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repo_id", help="owner/name on the Hub, for hub and folder")
     parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
     options = parser.parse_args(argv)
-    try:
+    with refusing():
         check_options(options)
         transformers_logging.disable_progress_bar()
         if options.to == "hub":
@@ -51,10 +51,6 @@ def main(argv: list[str] | None = None) -> None:
             stage_model(options)
         else:
             export_model(options)
-    except ModuleNotFoundError as error:
-        fail_without(error)
-    except (ValueError, OSError) as error:
-        fail(error)
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -59,9 +59,9 @@ from multitask_encoder.training.prepare_data import (
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .compare import compare
+from .errors import refusing
 from .predict import answer, predict, texts_to_answer
 from .publish import publish_run
-from .refusals import refusing
 
 logger = logging.getLogger("multitask_encoder")
 

@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from multitask_encoder.cli.errors import command_parser, fail, fail_without
+from multitask_encoder.cli.errors import command_parser, refusing
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     host, port, timeout = given.pop("host"), given.pop("port"), given.pop("timeout")
     metrics_port = given.pop("metrics_port")
     set_environment(host)
-    try:
+    with refusing():
         import torch
 
         from multitask_encoder.serving.options import ServiceOptions
@@ -63,10 +63,6 @@ def main(argv: list[str] | None = None) -> None:
         check_port(host, port)
         print(f"Loading {options.model}", flush=True)
         options.load()  # fails here, once; replicas would try again
-    except ModuleNotFoundError as error:
-        fail_without(error)
-    except (ValueError, OSError) as error:
-        fail(error)
     serve_locally(options, host, port, timeout, metrics_port)
 
 

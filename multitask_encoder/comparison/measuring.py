@@ -189,8 +189,8 @@ def similarity_to_start(run: RunArguments, rows: Rows, texts: list[str]) -> floa
     def vectors(tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> torch.Tensor:
         device = run.training.device
         pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=device)
-        return torch.tensor([answer["embedding"] for answer in pipeline(texts, tasks=[])])
+        answers = pipeline(texts[:MOST_TEXTS], tasks=[])
+        return torch.tensor([answer["embedding"] for answer in answers])
 
-    texts = texts[:MOST_TEXTS]
     before, after = vectors(*load_model(run, rows)), vectors(*load_finished(run))
     return float(torch.cosine_similarity(before, after).mean())

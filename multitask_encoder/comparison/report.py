@@ -118,15 +118,18 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 
 def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
-    """Write the page of a comparison, with links to the pages of its runs.
-
-    Args:
-        report (`dict[str, Any]`): from `make_report`.
-        runs (`list[str]`): the names of the runs' folders.
-        folder (`Path`): the folder that holds them.
-    """
+    """Write the page of a report from `make_report`, with links to the pages of the runs, which are
+    folders in `folder`."""
     deciding = compared(report)
-    summary = " ".join(report["summary"])
+    plot = None
+    if deciding:
+        summary = " ".join(report["summary"])
+        plot = svg(
+            partial(draw_differences, results=deciding),
+            differences_size(len(deciding)),
+            "comparison",
+            f"Multi-task minus single-task, each seed and their means. {summary}",
+        )
     content = {
         "title": folder.resolve().name,
         "subtitle": "One multi-task model beside one single-task model per task.",
@@ -134,14 +137,7 @@ def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path)
             "summary": report["summary"],
             "note": f"In percent, on the {report['split']} split; differences are in points. The "
             "metric with a * decides.",
-            "plot": svg(
-                partial(draw_differences, results=deciding),
-                differences_size(len(deciding)),
-                "comparison",
-                f"Multi-task minus single-task, each seed and their means. {summary}",
-            )
-            if deciding
-            else None,
+            "plot": plot,
             "header": METRICS_HEADER,
             "rows": [
                 [name, f"{metric} *" if decides else metric, *cells]

@@ -20,11 +20,10 @@ from .texts import FORMATS, MAX_CHARACTERS, MAX_TEXTS, checked, checked_list, li
 NEAREST = 5
 KEPT_SECONDS = 3600  # of visitors' uploads and downloads
 MARKS = ["blue", "orange", "green", "pink", "purple", "yellow", "teal", "red", "cyan", "lime"]
-THEME = gr.themes.Default(
-    primary_hue="blue",
-    font=["system-ui", "sans-serif"],
-    font_mono=["system-ui", "sans-serif"],
-).set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
+FONTS = ["system-ui", "sans-serif"]
+THEME = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=FONTS).set(
+    body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500"
+)
 HERE = Path(__file__).parent
 CSS = (HERE / "page.css").read_text(encoding="utf-8")
 SENTENCES = yaml.safe_load((HERE / "sentences.yaml").read_text(encoding="utf-8"))
@@ -33,11 +32,7 @@ STORED = [*LIST, *SENTENCES["stored"]]
 
 
 class Asking:
-    """The questions of the panels and the HTTP functions, to one model.
-
-    Args:
-        predict (`Predictor`): on any backend.
-    """
+    """The questions of the panels and the HTTP functions, to one model on any backend."""
 
     def __init__(self, predict: Predictor):
         self.predict = predict
@@ -67,12 +62,7 @@ class Asking:
 
 
 def build(predict: Predictor, name: str) -> gr.Blocks:
-    """The page for a model, ready to launch with `THEME` and `CSS`.
-
-    Args:
-        predict (`Predictor`): on any backend.
-        name (`str`): the model's, for the heading.
-    """
+    """The page for the model of that name, ready to launch with `THEME` and `CSS`."""
     asking = Asking(predict)
     answered = list(dict.fromkeys([*predict.config.tasks, "embedding"]))
     with gr.Blocks(
