@@ -49,7 +49,7 @@ from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.training.embedding_rows import only_used_rows
-from multitask_encoder.training.metrics import METRICS, compute_metrics
+from multitask_encoder.training.metrics import compute_metrics, metric_of
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 OURS, BARE, STOCK = "MultiTaskTrainer", "bare loop", "stock Trainers"
@@ -328,9 +328,8 @@ def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float
     found = compute_metrics(predictions, windows, {name: work.tasks[name] for name in models})
     main_values = {}
     for name in models:
-        task = work.tasks[name]
-        key = f"{name}_{METRICS[task['type']][task['problem_type']][1]}"
-        main_values[key] = found[key]
+        value = metric_of(work.tasks[name]).main
+        main_values[f"{name}_{value}"] = found[f"{name}_{value}"]
     return main_values
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from multitask_encoder.arguments.parsing import parse_arguments, resolve
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.training.metrics import is_ranked, metric_names
+from multitask_encoder.training.metrics import metric_names, metric_of
 from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_rows
 
 MULTI, UNTRAINED = "multi", "untrained"
@@ -151,7 +151,7 @@ def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
     problem_type = run.tasks[task].problem_type or "single_label_classification"
     alone = {"type": run.tasks[task].type, "problem_type": problem_type}
     own = metric_names({task: alone}, {})
-    if metric in own and not (metric == "exact_match" and is_ranked(alone)):
+    if metric in own and not (metric == "exact_match" and metric_of(alone).ranked):
         return {}
     return {"metric_for_best_model": "score", "greater_is_better": None}
 
