@@ -11,6 +11,7 @@ from typing import Any
 
 from multitask_encoder.arguments.parsing import parse_arguments, resolve
 from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.training.defaults import CHOSEN_KEYS
 from multitask_encoder.training.metrics import metric_names, metric_of
 from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_rows
 
@@ -175,7 +176,7 @@ def is_finished(run: RunArguments) -> bool:
         return False
     settings = _settings(parse_arguments([str(folder / "config.yaml")]))
     for key, wanted in _settings(run).items():
-        if settings.get(key) == wanted:
+        if settings.get(key) == wanted or (key in CHOSEN_KEYS and run.given.get(key) is None):
             continue
         if run.training.overwrite_output_dir:
             return False
