@@ -78,7 +78,7 @@ def test_a_step_of_several_labels_per_text_is_the_sum_of_its_parts(make_model, b
     tags = {**TASKS["topic"], "problem_type": "multi_label_classification"}
     model = make_model(tasks={"tags": {**tags, "class_weights": {"tech": 7.0}}}).double().eval()
     labels = torch.tensor([[1.0, 1, 0], [0, 0, 1], [NAN] * 3, [1, 1, 1]]).double()
-    count = {"tags": torch.tensor(9)}
+    count = {"tags": torch.tensor([9, 3])}  # labels, and rows with any
     whole = model(**batch, labels={"tags": labels}).loss
     parts = [
         model(
