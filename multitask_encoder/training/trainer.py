@@ -48,10 +48,10 @@ from .passes import split_batch
 class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
 
-    The loss is the sum over tasks of w_t * p_t * S_t / N_t: S_t is the task's summed loss, N_t its
-    number of labels and p_t its pull (`MultiTaskModel.combined`), all over the whole optimizer
-    step: every micro-batch of every rank. So a batch of 32 rows is the same step as 8 x 4
-    accumulated or 2 ranks x 16.
+    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
+    number of labelled rows (of labels, for an embedding; see `MultiTaskModel.combined`), both over
+    the whole optimizer step: every micro-batch of every rank. So a batch of 32 rows is the same
+    step as 8 x 4 accumulated or 2 ranks x 16.
 
     Evaluation scores every row once, by words instead of tokens, adds each task's exact loss and
     the weighted mean `score`, and logs them like any metric. Complete checkpoints carry a marker.
