@@ -1,4 +1,4 @@
-"""Sentence heads that begin as linear probes: equal to scikit-learn's fits, and better than chance."""
+"""Sentence heads begin as linear probes, equal to those that scikit-learn fits."""
 
 import numpy as np
 import pytest
