@@ -153,7 +153,7 @@ def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tupl
                 f"{name!r} should be of type labels, choices, rating or number. Found {kind!r}."
             )
         elif "start" in value:
-            raise ValueError(f"{name!r} should be {kind} of the text. Found it of a part of it.")
+            raise ValueError(f"{name!r} should be {kind} of the whole text. Found a part of it.")
         else:
             column += value[kind] if isinstance(value[kind], list) else [value[kind]]
     return task["data"] | {

@@ -22,8 +22,8 @@ from .task_kinds import kind_of
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
 RESERVED_COLUMNS = (
     "source", "text", "tokens", "texts", "repairs", "problem", "raw", "input_ids", "others",
-    "attention_mask", "length", "labels", "row", "dataset", "window", "widened", "lost",
-    "cut_tokens", "cut_entities",
+    "attention_mask", "length", "labels", "row", "dataset", "window", "widened",
+    "unalignable", "cut_tokens", "cut_entities",
 )  # fmt: skip
 
 ROWS_THAT_TELL = 1000  # streamed rows that are read to learn columns and tag schemes

@@ -68,14 +68,14 @@ WORDS = re.compile(r"[^ \t]+")  # not str.split(): a word may hold a no-break sp
 
 
 def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
-    """Expand names and globs to files, and to folders that are themselves a data file.
+    """Expand names and globs to files, and to folders that are data files themselves.
 
     Each path appears once, even if several patterns match; matches of one glob are sorted.
 
     Raises:
         FileNotFoundError: a name or glob without a match.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for pattern in patterns:
         folder = os.path.expanduser(data_dir or "")
         path = Path(folder, os.path.expanduser(pattern))
@@ -85,12 +85,10 @@ def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
             matches = [Path(match) for match in sorted(glob.glob(inside, recursive=True))]
             matches = [match for match in matches if _is_data(match)]
         if not matches:
-            hint = (
-                f" It is a folder: name its files, as {path}/*.jsonl does." if path.is_dir() else ""
-            )
+            hint = f" It is a folder: name its files, like {path}/*.jsonl." if path.is_dir() else ""
             raise FileNotFoundError(f"No file {path}.{hint}")
-        found += matches
-    return list(dict.fromkeys(found))
+        files += matches
+    return list(dict.fromkeys(files))
 
 
 def detect_format(path: Path) -> str:
@@ -120,7 +118,7 @@ def detect_format(path: Path) -> str:
     if ending not in ENDINGS:
         raise ValueError(
             f"{path}: should end in one of .json, .jsonl, {', '.join(ENDINGS)}. Found {ending!r}. "
-            f"Else set `format` to one of {', '.join(FORMATS)}."
+            f"Or set `format` to one of {', '.join(FORMATS)}."
         )
     return ENDINGS[ending]
 
@@ -154,7 +152,7 @@ def read_file(path: Path, format: str, column_names: list[str] | None = None) ->
 
 
 def named_classes(features: Features) -> Callable[[dict], dict]:
-    """A function from a row with class ids to one with names, in lists and spans too.
+    """A function that replaces the class ids of a row by their names, in lists and spans too.
 
     None and -1, which stands for no label in some data sets, become None. The function raises
     ValueError for an id without a name.
@@ -164,11 +162,11 @@ def named_classes(features: Features) -> Callable[[dict], dict]:
 
 
 def _class_namer(feature: Any) -> Callable | None:
-    """A function that names the class ids in values of a feature; None if it has none."""
+    """A function that names the class ids in a feature's values; None if it has none."""
     if isinstance(feature, ClassLabel):
         return partial(_class_name, feature.names)
-    if isinstance(feature, List | LargeList) and (name_one := _class_namer(feature.feature)):
-        return lambda values: values and [name_one(value) for value in values]
+    if isinstance(feature, List | LargeList) and (name_value := _class_namer(feature.feature)):
+        return lambda values: values and [name_value(value) for value in values]
     if isinstance(feature, dict):
         namers = {key: namer for key, value in feature.items() if (namer := _class_namer(value))}
         if namers:
@@ -190,7 +188,7 @@ def _is_data(path: Path) -> bool:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Turn an error of a whole file into one line that begins with the file's name."""
+    """Turn an error of a whole file into a line that begins with the file's name."""
     try:
         yield
     except (ValueError, pa.ArrowException, OSError) as error:
@@ -212,7 +210,7 @@ def _check_distinct(names: list[str]) -> None:
 
 
 def _each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> Records:
-    """Convert records. An error stands in for a record that can't be read or converted."""
+    """Convert records, with an error in place of each that can't be read or converted."""
     for place, record in records:
         if not isinstance(record, ValueError):
             try:
@@ -261,7 +259,7 @@ def _read_json_values(path: Path) -> Records:
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether the first line is a record (maybe a broken one), not the start of an array."""
+    """Whether the first line is a record, maybe broken, rather than the start of an array."""
     first = next((line.strip() for _, line in _read_lines(path) if line.strip()), "")
     try:
         value = _parse_json(first)
@@ -276,14 +274,14 @@ def _read_json_array(path: Path) -> Records:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"should be a JSON array, or have an object in each line ({error.msg} in line "
+            f"should be a JSON array, or have one object per line ({error.msg} in line "
             f"{error.lineno}, character {error.colno})."
         ) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"should be a JSON array in UTF-8 ({error}).") from None
     if not isinstance(values, list):
         raise ValueError(
-            f"should be a JSON array, or have an object in each line. Found {shown(values)}."
+            f"should be a JSON array, or have one object per line. Found {shown(values)}."
         )
     records = ((f"row {index}", value) for index, value in enumerate(values, start=1))
     return _each(records, _check_surrogates) if ESCAPED_SURROGATE.search(text) else records
@@ -434,7 +432,7 @@ def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
     count = len(split(first))
     if count < 2:
         raise ValueError(
-            f"{place} should have two or more columns, with tabs or spaces between. "
+            f"{place} should have two or more columns, separated by tabs or spaces. "
             f"Found {shown(first)}."
         )
     others = [f"column_{number}" for number in range(2, count)]
@@ -495,7 +493,7 @@ def _read_intent_slots(path: Path, _) -> Rows:
     counts = [sum(1 for _ in _read_lines(file)) for file in files]
     if len(set(counts)) > 1:
         raise ValueError(
-            "seq.in, seq.out and label should have as many lines as each other. "
+            "seq.in, seq.out and label should have the same number of lines. "
             f"Found {', '.join(map(str, counts))}."
         )
     lines = zip_longest(*map(_read_lines, files))

@@ -198,15 +198,8 @@ def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
 # Whole comparisons
 
 
-def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog):
-    path, folder = config(), tmp_path / "runs"
-    compare(path, "--compare_seeds", "3", "4")
-    assert sorted(one.name for one in folder.iterdir()) == sorted(
-        [*RUNS, "report.html", "report.json", "report.md", "report.png"]
-    )
-    report = read(folder / "report.json")
+def assert_report_is_of_the_runs(report: dict, folder: Path) -> None:
     results = {name: read(folder / name / "all_results.json") for name in RUNS}
-    assert (report["split"], report["seeds"]) == ("test", [3, 4])
     for task, metric in {"topic": "accuracy", "entities": "f1"}.items():
         found = report["tasks"][task]["metrics"][metric]
         multi, single = (
@@ -216,15 +209,26 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
         assert found["multi"] == pytest.approx(sum(multi) / 2)
         assert found["single"] == pytest.approx(sum(single) / 2)
         assert found["differences"] == pytest.approx(
-            [100 * (one - other) for one, other in zip(multi, single, strict=True)]
+            [100 * (left - right) for left, right in zip(multi, single, strict=True)]
         )
     for model, found in report["models"].items():
-        weights = load_file(folder / f"{model}-seed3" / "model.safetensors")
-        assert found["parameters"] == sum(one.numel() for one in weights.values())
-        assert found["bytes"] == (folder / f"{model}-seed3" / "model.safetensors").stat().st_size
-        steps = [read(folder / f"{model}-seed{seed}" / "trainer_state.json") for seed in (3, 4)]
-        assert found["steps"] == sum(one["global_step"] for one in steps) / 2 >= 3
+        file = folder / f"{model}-seed3" / "model.safetensors"
+        assert found["parameters"] == sum(weight.numel() for weight in load_file(file).values())
+        assert found["bytes"] == file.stat().st_size
+        states = [read(folder / f"{model}-seed{seed}" / "trainer_state.json") for seed in (3, 4)]
+        assert found["steps"] == sum(state["global_step"] for state in states) / 2 >= 3
         assert found["seconds"] > 0
+
+
+def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog):
+    path, folder = config(), tmp_path / "runs"
+    compare(path, "--compare_seeds", "3", "4")
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted(
+        [*RUNS, "report.html", "report.json", "report.md", "report.png"]
+    )
+    report = read(folder / "report.json")
+    assert (report["split"], report["seeds"]) == ("test", [3, 4])
+    assert_report_is_of_the_runs(report, folder)
     assert (len(report["speed"]["multi"]), len(report["speed"]["single"])) == (5, 5)
     assert all(-1 <= value < 1 for value in report["similarity_to_start"])
     heads = read(folder / "entities-seed3" / "config.json")["tasks"]

@@ -71,7 +71,7 @@ def _no_columns(name: str, task: dict, scores: bool) -> list[Column]:
     return []
 
 
-# Task types that don't answer with labels of a text, as all others do.
+# Task types whose answers are not labels of a text.
 OTHER_COLUMNS: dict[str, Callable[[str, dict, bool], list[Column]]] = {
     "token_classification": _entity_columns,
     "sentence_embedding": _no_columns,
@@ -166,7 +166,7 @@ class TableFile(Protocol):
 
 
 class JsonlFile:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self._file = path.open("w", encoding="utf-8")
@@ -219,7 +219,7 @@ class ParquetFile:
 
 
 def _as_json(value: Any) -> str:
-    """As JSON; copied columns may hold values that JSON lacks, as dates, which become text."""
+    """As JSON; copied columns may hold values that JSON lacks, like dates, which become text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -1,4 +1,4 @@
-"""Mistakes in the labels of sentences: which labels are confused, and in which sentences."""
+"""Mistakes in sentence labels: which labels are confused, and in which sentences."""
 
 from collections import defaultdict
 from typing import Any

@@ -11,7 +11,7 @@ WHOLE = "all tasks"
 
 
 def curves_of(history: list[dict], tasks: dict[str, dict]) -> Curves:
-    """The curves of the whole run and of each task, without those that have no points.
+    """The curves of the whole run and of each task, leaving out those without points.
 
     Args:
         history (`list[dict]`): a Trainer's `log_history`.

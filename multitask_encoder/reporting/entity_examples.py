@@ -1,4 +1,4 @@
-"""Mistakes in entities: how many there are of each kind, and in which sentences."""
+"""Mistakes in entities: the number of each kind, and the sentences they occur in."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +38,7 @@ def _entity_errors(
 ) -> dict[str, Any]:
     first: dict[str, list[tuple[int, Pair]]] = {kind: [] for kind in KINDS}
 
-    def pairs() -> Iterator[Pair]:  # one by one: those of all rows would fill the memory
+    def pairs() -> Iterator[Pair]:  # one at a time: all rows' pairs would fill the memory
         for row, predicted, expected in zip(*answers[:3], strict=True):
             for pair in pair_entities(entities_of(expected), entities_of(predicted)):
                 if len(first[pair.kind]) < SHOWN:
@@ -95,5 +95,5 @@ def _example(
         for entity, mark in ((pair.expected, "expected"), (pair.predicted, "predicted"))
         if (place := place_of(entity))
     ]
-    says = f"expected: {in_words(pair.expected)}; found: {in_words(pair.predicted)}"
+    says = f"expected: {in_words(pair.expected)}; predicted: {in_words(pair.predicted)}"
     return examples.example(row, marks, says)

@@ -1,4 +1,4 @@
-"""Sentences of the measured split, as examples of mistakes on the page."""
+"""Sentences of the evaluated split, as examples of mistakes on the page."""
 
 import re
 from typing import Any

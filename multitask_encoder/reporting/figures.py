@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:  # matplotlib comes with the extra `report`; imported only when needed
     from matplotlib.axes import Axes
 
-# Distinct to colour-blind readers (Okabe and Ito), on white and on black; so are the shapes.
+# Distinct to colour-blind readers (Okabe and Ito), on white and on black, as are the shapes.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = "#888888"
@@ -51,7 +51,7 @@ def can_plot() -> bool:
 
 
 def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
-    """Values over the optimizer steps.
+    """Draw values over the optimizer steps.
 
     Args:
         curves (`dict[str, list[tuple[float, float]]]`): name to steps and values. Curves differ in
@@ -69,7 +69,7 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
 
 
 def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: str) -> None:
-    """How often each label was predicted for each expected label; the darker, the larger its share.
+    """Draw how often each label was predicted for each expected label: darker for a larger share.
 
     Args:
         counts (`np.ndarray` of shape `(num_labels, num_labels)`): expected labels down, predicted
@@ -107,7 +107,7 @@ def confusion_size(labels: list[str]) -> tuple[float, float]:
 def draw_map(
     axes: "Axes", points: np.ndarray, labels: list[str], title: str, limit: float
 ) -> list[tuple[str, list[int]]]:
-    """Texts in two dimensions; the most frequent labels each have a colour and shape.
+    """Draw texts in two dimensions; the most frequent labels each have a colour and shape.
 
     Args:
         points (`np.ndarray` of shape `(num_texts, 2)`).
@@ -143,8 +143,8 @@ def draw_map(
 
 
 def draw_differences(axes: "Axes", results: dict[str, dict]) -> None:
-    """Multi-task - single-task: each seed as a dot, their mean as a diamond, two standard errors as
-    a bar.
+    """Draw multi-task - single-task: each seed as a dot, their mean as a diamond, two standard
+    errors as a bar.
 
     Args:
         results (`dict[str, dict]`): by title, from `comparison.differences.paired`.

@@ -48,10 +48,10 @@ def map_section(
         entries.append({"title": name, "says": _maps_in_words(maps, len(places)), "plots": plots})
     says = (
         f"Texts of the {split} split, coloured by their expected label. Each map shows the two "
-        "directions in which its own vectors differ most (principal components); all maps have "
-        "one scale, but the directions of two maps are unrelated. Texts that are apart on a map "
-        "are apart; texts that are close on it may be apart in the other dimensions. So the "
-        "nearest neighbours are counted in all dimensions."
+        "directions in which its own vectors differ most (principal components); all maps share "
+        "one scale, but the directions of two maps are unrelated. Texts far apart on a map are far "
+        "apart; texts close together may still differ in the other dimensions, so the nearest "
+        "neighbours are counted in all dimensions."
     )
     return {"maps": {"says": says, "tasks": entries}, "texts": texts}
 

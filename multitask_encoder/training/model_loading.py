@@ -28,8 +28,8 @@ def load_model(
             collected from `train`.
 
     Raises:
-        OSError: there is no such encoder or model, or a file of it can't be read.
-        ValueError: a file of it is invalid, or a task has no labels.
+        OSError: there is no such encoder or model, or one of its files can't be read.
+        ValueError: one of its files is invalid, or a task has no labels.
     """
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
@@ -134,15 +134,15 @@ def _load_tokenizer(
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
-    if positions and padding is not None:  # as in RoBERTa, whose positions begin behind that one
+    if positions and padding is not None:  # as in RoBERTa, whose positions start after it
         positions -= padding + 1
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
     if run.data.max_length is not None:
         if run.data.max_length > tokenizer.model_max_length:
             raise ValueError(
-                f"max_length should be at most {tokenizer.model_max_length}, which is what "
-                f"{name_or_path!r} takes. Found {run.data.max_length}."
+                f"max_length should be at most {tokenizer.model_max_length}, the limit of "
+                f"{name_or_path!r}. Found {run.data.max_length}."
             )
         # Saved with the model, so that it reads long texts as it did in training.
         tokenizer.model_max_length = run.data.max_length
