@@ -128,6 +128,8 @@ def test_each_data_set_has_its_metrics(config):
         *("loss", "loss_ner", "loss_topic", "loss_sentiment", "score", "exact_match"),
         *(f"ner_{one}" for one in NER),
         *("topic_accuracy", "topic_macro_f1", "sentiment_accuracy", "sentiment_macro_f1"),
+        *("ner_f1_interval", "topic_accuracy_interval", "sentiment_accuracy_interval"),
+        "exact_match_interval",
         *("words_score", "words_exact_match", *(f"words_ner_{one}" for one in NER)),
         *("topics_score", "topics_exact_match", *(f"topics_ner_{one}" for one in NER)),
         *("reviews_score", "reviews_exact_match"),

@@ -38,7 +38,9 @@ def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
         "problem_type": "single_label_classification",
         "labels": ["x", "y"],
     }
-    report = make_report(found, {"kind": task}, [0], "test", [None])
+    report = make_report(
+        found, {"kind": task}, [0], "test", [None], {"kind_accuracy": [12.5, 27.5]}
+    )
     (tmp_path / "kind-seed0").mkdir()
     (tmp_path / "kind-seed0" / "report.html").touch()
     write_comparison_page(report, list(found), tmp_path)
@@ -47,3 +49,5 @@ def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
     assert 'href="kind-seed0/report.html"' in text
     assert "multi-seed0/report.html" not in text
     assert "<td>accuracy *</td><td>90.00</td><td>70.00</td><td>+20.00</td>" in text
+    assert "<td>+12.50 to +27.50</td>" in text
+    assert "The 95 % intervals come from a paired bootstrap" in text

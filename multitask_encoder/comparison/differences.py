@@ -1,26 +1,36 @@
 """How far a multi-task model is from single-task models: paired differences and verdicts.
 
-Metrics are fractions in 0..1. Differences (multi-task - single-task, same seed) and their standard
-errors are percentage points.
+Metrics are fractions in 0..1. Differences (multi-task - single-task, same seed), their standard
+errors over the seeds and their intervals over the rows are percentage points.
 """
 
 import math
 import statistics
 from typing import Any
 
+import numpy as np
+
+from multitask_encoder.training.bootstrap import interval
+from multitask_encoder.training.intervals import main_estimates
+from multitask_encoder.training.metrics import RowAnswers
+
 WHOLE_ROWS = "whole rows"
 WORSE, BETTER, UNCLEAR, ONE_SEED = "worse", "better", "no clear difference", "one seed"
 
 
-def paired(multi: list[float], single: list[float]) -> dict[str, Any]:
+def paired(
+    multi: list[float], single: list[float], spread: list[float] | None = None
+) -> dict[str, Any]:
     """Compare a metric of both kinds of models, one value per seed.
 
     Args:
         multi, single (`list[float]`): fractions in 0..1, in the order of the seeds.
+        spread (`list[float]`, *optional*): see `difference_intervals`.
 
     Returns a dict of the means `multi` and `single`; `differences`, one per seed; their mean
     `difference`; its `standard_error` (sample standard deviation / sqrt(number of seeds); None with
-    one seed); and the `verdict`: within two standard errors, no clear difference.
+    one seed); `interval`, the given spread; and the `verdict`: within two standard errors, no clear
+    difference.
     """
     # Rounded, so that equal differences have a standard error of exactly 0.
     differences = [round(100 * (a - b), 9) for a, b in zip(multi, single, strict=True)]
@@ -33,8 +43,30 @@ def paired(multi: list[float], single: list[float]) -> dict[str, Any]:
         "differences": differences,
         "difference": difference,
         "standard_error": error,
+        "interval": spread,
         "verdict": _verdict(difference, error),
     }
+
+
+def difference_intervals(
+    multi: list[RowAnswers], single: list[RowAnswers], tasks: dict[str, dict]
+) -> dict[str, list[float]]:
+    """The 95 % intervals, `[low, high]`, of the seeds' mean differences, by paired bootstrap: a
+    draw of rows is the same for both models, and for all seeds with equally many rows.
+
+    Args:
+        multi, single (`list[RowAnswers]`): the answers to the same rows, one item per seed.
+        tasks (`dict[str, dict]`): the tasks with single-task models, as in the model's config.
+
+    Returns a dict by `<task>_<metric>`, for main metrics, and `exact_match`.
+    """
+    by_key: dict[str, list[np.ndarray]] = {}
+    for sides in zip(multi, single, strict=True):
+        ours, theirs = (main_estimates(answers, tasks) for answers in sides)
+        for key in ours:
+            difference = ours[key].resampled() - theirs[key].resampled()
+            by_key.setdefault(key, []).append(100 * difference)
+    return {key: interval(np.mean(seeds, axis=0)) for key, seeds in by_key.items()}
 
 
 def _verdict(difference: float, error: float | None) -> str:

@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from .differences import WHOLE_ROWS
-from .wording import METRICS_HEADER, metrics_rows
+from .wording import INTERVALS, METRICS_HEADER, metrics_rows
 
 
 def report_text(report: dict[str, Any], picture: str | None = None) -> str:
@@ -54,9 +54,9 @@ def _notes(report: dict[str, Any]) -> list[str]:
         rough = ", too few for a precise estimate" if seeds < 5 else ""
         notes.append(
             "A difference within two standard errors counts as no clear difference. The standard "
-            f"errors come from {seeds} seeds{rough}. They don't cover the choice of rows: other "
-            "rows would give other differences."
+            f"errors come from {seeds} seeds{rough}. They don't cover the choice of rows."
         )
+    notes.append(INTERVALS)
     if report["split"] == "validation":
         notes.append(
             "There is no test split. If training has chosen its best epoch on the validation "

@@ -9,7 +9,7 @@ from multitask_encoder.reporting.figures import differences_size, draw_differenc
 from multitask_encoder.reporting.report_page import PAGE, render
 
 from .differences import compared
-from .wording import METRICS_HEADER, metrics_rows
+from .wording import INTERVALS, METRICS_HEADER, metrics_rows
 
 
 def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
@@ -28,7 +28,7 @@ def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path)
         "comparison": {
             "summary": report["summary"],
             "note": f"In percent, on the {report['split']} split; differences are in points. The "
-            "metric with a * decides.",
+            f"metric with a * decides. {INTERVALS}",
             "plot": svg(
                 partial(draw_differences, results=deciding),
                 differences_size(len(deciding)),

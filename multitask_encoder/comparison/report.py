@@ -28,6 +28,7 @@ def make_report(
     seeds: list[int],
     split: str,
     together: list[float | None],
+    spreads: dict[str, list[float]],
 ) -> dict[str, Any]:
     """Compare the results of all runs.
 
@@ -38,6 +39,7 @@ def make_report(
         split (`str`): `test` or `validation`.
         together (`list[float]`): per seed, the share of rows that every single-task model gets
             right, in 0..1; None if no task counts.
+        spreads (`dict[str, list[float]]`): from `difference_intervals`.
 
     Returns a dict of `split`, `seeds`; `tasks`: for each task with labels in the split, `main`, the
     metric that decides, and `metrics`, name to a result of `paired`; `exact_match`: a result of
@@ -46,7 +48,7 @@ def make_report(
     """
     values = partial(_values, results, seeds, PREFIXES[split])
     by_task = {
-        name: _compare_task(name, task, values)
+        name: _compare_task(name, task, values, spreads)
         for name, task in tasks.items()
         if task["type"] != "sentence_embedding"
     }
@@ -62,7 +64,7 @@ def make_report(
             PREFIXES[split],
             values,
         ),
-        "exact_match": paired(whole, together) if known else None,
+        "exact_match": paired(whole, together, spreads.get("exact_match")) if known else None,
     }
     unlabelled = [name for name, task in by_task.items() if task is None]
     report["summary"] = summarize(report)
@@ -78,7 +80,9 @@ def _values(
     return None if None in values else values
 
 
-def _compare_task(name: str, task: dict, values: Values) -> dict[str, Any] | None:
+def _compare_task(
+    name: str, task: dict, values: Values, spreads: dict[str, list[float]]
+) -> dict[str, Any] | None:
     metric = metric_of(task)
     sides = {
         key: (values("multi", f"{name}_{key}"), values(name, f"{name}_{key}"))
@@ -86,7 +90,8 @@ def _compare_task(name: str, task: dict, values: Values) -> dict[str, Any] | Non
     }
     if None in sides[metric.main]:
         return None
-    return {"main": metric.main, "metrics": {key: paired(*both) for key, both in sides.items()}}
+    compared = {key: paired(*both, spreads.get(f"{name}_{key}")) for key, both in sides.items()}
+    return {"main": metric.main, "metrics": compared}
 
 
 def _compare_embeddings(

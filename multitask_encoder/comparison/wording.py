@@ -2,11 +2,18 @@
 
 from typing import Any
 
+from multitask_encoder.training.bootstrap import RESAMPLES
+
 from .differences import BETTER, UNCLEAR, WHOLE_ROWS, WORSE, compared
 
 METRICS_HEADER = [
     *("task", "metric", "multi-task", "single-task", "difference", "standard error"),
+    "95 % interval",
 ]
+INTERVALS = (
+    f"The 95 % intervals come from a paired bootstrap: rows are resampled {RESAMPLES:,} times, the "
+    "same rows for both models. They cover the choice of rows, not that of the seeds."
+)
 
 
 def summarize(report: dict[str, Any]) -> list[str]:
@@ -57,6 +64,8 @@ def metrics_rows(report: dict[str, Any]) -> list[tuple[bool, list[str]]]:
     for name, metric, decides, result in results:
         means = [f"{100 * result[side]:.2f}" for side in ("multi", "single")]
         error = result["standard_error"]
-        spread = "-" if error is None else f"{error:.2f}"
-        rows.append((decides, [name, metric, *means, f"{result['difference']:+.2f}", spread]))
+        cells = [*means, f"{result['difference']:+.2f}", "-" if error is None else f"{error:.2f}"]
+        spread = result["interval"]
+        cells.append(f"{spread[0]:+.2f} to {spread[1]:+.2f}" if spread else "-")
+        rows.append((decides, [name, metric, *cells]))
     return rows

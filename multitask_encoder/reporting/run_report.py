@@ -23,7 +23,7 @@ from .entity_examples import entity_section
 from .examples import Examples
 from .maps import map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
-from .results import PREFIXES, results_rows
+from .results import INTERVALS, PREFIXES, results_rows
 
 logger = logging.getLogger("multitask_encoder.report")
 
@@ -172,4 +172,8 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     titles, rows = results_rows(results, tasks)
     if not titles:
         return None
-    return {"header": ["metric", *titles], "rows": [[key, *cells] for key, cells in rows]}
+    return {
+        "note": f"In percent. {INTERVALS}",
+        "header": ["metric", *titles],
+        "rows": [[key, *cells] for key, cells in rows],
+    }

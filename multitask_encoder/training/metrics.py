@@ -14,11 +14,14 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import f1_score as classification_f1_score
 
 from multitask_encoder.data.task_kinds import tags_of
+
+from .bootstrap import Estimate, rank_correlation, ratio
 
 DESCRIPTION = "Offline metric of a multi-task encoder."
 
@@ -88,6 +91,11 @@ class _OfflineMetric(evaluate.Metric):
         """Combine a task's predictions for windows into answers for the labelled rows."""
         raise NotImplementedError
 
+    @staticmethod
+    def estimates(predicted: list, expected: list) -> dict[str, Estimate]:
+        """The values that get an interval, as functions of how often each row counts."""
+        return {}
+
 
 class ClassificationMetric(_OfflineMetric):
     """Accuracy and macro F1 of class ids, by scikit-learn."""
@@ -106,6 +114,10 @@ class ClassificationMetric(_OfflineMetric):
         rows = np.flatnonzero(ids >= 0)
         return Answers(rows, logits[rows].argmax(-1).tolist(), ids[rows].tolist(), labels)
 
+    @staticmethod
+    def estimates(predicted, expected):
+        return {"accuracy": ratio(_right(predicted, expected), np.ones(len(expected)))}
+
     def _compute(self, predictions, references):
         return {
             "accuracy": float(accuracy_score(references, predictions)),
@@ -113,6 +125,11 @@ class ClassificationMetric(_OfflineMetric):
                 classification_f1_score(references, predictions, average="macro", zero_division=0)
             ),
         }
+
+
+def _right(predicted: list, expected: list) -> np.ndarray:
+    pairs = zip(predicted, expected, strict=True)
+    return np.array([value == label for value, label in pairs], dtype=bool)
 
 
 class MultiLabelMetric(ClassificationMetric):
@@ -148,6 +165,12 @@ class RegressionMetric(_OfflineMetric):
         labels, logits = split.labels(name), split.combined(predicted)
         rows = np.flatnonzero(~np.isnan(labels[:, 0]))
         return Answers(rows, logits[rows].tolist(), labels[rows].tolist())
+
+    @staticmethod
+    def estimates(predicted, expected):
+        sides = zip(np.transpose(predicted), np.transpose(expected), strict=True)
+        columns = [rank_correlation(*side) for side in sides]
+        return {"spearman": lambda weights: float(np.mean([of(weights) for of in columns]))}
 
     def _compute(self, predictions, references):
         columns = zip(zip(*predictions, strict=True), zip(*references, strict=True), strict=True)
@@ -202,6 +225,12 @@ class EntityMetric(_OfflineMetric):
             )
         return Answers(np.asarray(rows, dtype=int), predicted_tags, expected)
 
+    @staticmethod
+    def estimates(predicted, expected):
+        counts = map(_count_entities, predicted, expected)
+        right, guessed, true = np.array(list(counts)).T
+        return {"f1": ratio(2 * right, guessed + true)}
+
     def _compute(self, predictions, references):
         sides = (references, predictions)
         return {
@@ -210,6 +239,12 @@ class EntityMetric(_OfflineMetric):
             "f1": float(f1_score(*sides, zero_division=0)),
             "strict_f1": float(f1_score(*sides, zero_division=0, mode="strict", scheme=IOB2)),
         }
+
+
+def _count_entities(predicted: list[str], expected: list[str]) -> tuple[int, int, int]:
+    """A row's right, predicted and expected entities, as seqeval's default mode reads the tags."""
+    guessed, true = (set(get_entities(tags)) for tags in (predicted, expected))
+    return len(guessed & true), len(guessed), len(true)
 
 
 METRICS: dict[str, dict[str | None, type[_OfflineMetric]]] = {
@@ -324,6 +359,18 @@ def metrics_of(
     return results
 
 
+def judged_rows(
+    answers: dict[str, Answers], tasks: dict[str, dict]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows with an answer that is right or wrong, in order, and whether all such answers of
+    each are right; both `np.ndarray` of shape `(num_judged,)`."""
+    judged = [of for name, of in answers.items() if not metric_of(tasks[name]).ranked]
+    rows = np.concatenate([np.empty(0, dtype=int), *(of.rows for of in judged)])
+    wrong = np.concatenate([np.empty(0), *(~_right(of.predicted, of.expected) for of in judged)])
+    rows, places = np.unique(rows, return_inverse=True)
+    return rows, np.bincount(places, wrong, len(rows)) == 0
+
+
 def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
     return sum(task in labelled for labelled in datasets.values()) > 1
 
@@ -332,7 +379,6 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
     """Metrics of the rows selected by `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
-    right, judged = np.ones(len(counted), dtype=bool), np.zeros(len(counted), dtype=bool)
     for name, (rows, predicted, expected, _) in answers.items():
         chosen = np.flatnonzero(counted[rows])
         if not len(chosen):
@@ -342,13 +388,9 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
         main.append((values[metric.main], tasks[name]["weight"]))
-        if not metric.ranked:
-            judged[rows[chosen]] = True
-            right[rows[chosen]] &= [
-                value == label for value, label in zip(predicted, expected, strict=True)
-            ]
-    if judged.any():
-        results["exact_match"] = float(right[judged].mean())
+    judged, right = judged_rows(answers, tasks)
+    if counted[judged].any():
+        results["exact_match"] = float(right[counted[judged]].mean())
     total = sum(weight for _, weight in main)
     if total > 0:
         results["score"] = sum(value * weight for value, weight in main) / total
