@@ -152,7 +152,7 @@ def read_file(path: Path, format: str, column_names: list[str] | None = None) ->
 
 
 def named_classes(features: Features) -> Callable[[dict], dict]:
-    """A function that replaces the class ids of a row by their names, in lists and spans too.
+    """A function that replaces the class ids of a row with their names, in lists and spans too.
 
     None and -1, which stands for no label in some data sets, become None. The function raises
     ValueError for an id without a name.

@@ -95,14 +95,15 @@ class MultiTaskOutput(ModelOutput):
     """All answers of one forward pass.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`; None without labels.
+        loss (`torch.FloatTensor` of shape `()`): the sum of `losses`, each times its task's weight
+            and pull (`MultiTaskModel.pull`); None without labels.
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): from
             the encoder's last layer.
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
             vectors, scaled to length 1 if the config says `normalize`.
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
             `(batch_size, seq_len, num_labels)`.
-        losses (`dict[str, torch.FloatTensor]`): per task, of shape `()`, before weighting.
+        losses (`dict[str, torch.FloatTensor]`): per task the mean over labels, of shape `()`.
         hidden_states, attentions (`tuple[torch.FloatTensor]`): the encoder's.
     """
 
@@ -258,8 +259,9 @@ class MultiTaskModel(PreTrainedModel):
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
             groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): a number for each pair
                 or triplet, whose texts are adjacent; by default each text is alone.
-            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the divisor of the
-                summed loss; by default the number of labels in this batch.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the number of
+                labels, the divisor of the summed loss, and of labelled rows, as `count_labels`
+                gives them; by default those of this batch.
 
         Raises:
             ValueError: labels or a task that the model has no head for.
@@ -314,14 +316,15 @@ class MultiTaskModel(PreTrainedModel):
             if pooling not in vectors:
                 vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
-        losses = None
+        losses = loss = None
         if labels is not None:
             losses = self._summed_losses(logits, embedding, labels, groups)
+            counts = num_items or {name: count_labels(labels[name]) for name in losses}
             for name in losses:
-                count = count_labels(labels[name]) if num_items is None else num_items[name]
-                losses[name] = losses[name] / count.clamp(min=1)  # no label at all: exactly 0
+                losses[name] = losses[name] / counts[name][0].clamp(min=1)  # no label: exactly 0
+            loss = self.combined(losses, counts) if losses else None
         return MultiTaskOutput(
-            loss=self._weighted_sum(losses) if losses else None,
+            loss=loss,
             last_hidden_state=tokens,
             sentence_embedding=embedding,
             logits=logits,
@@ -355,8 +358,25 @@ class MultiTaskModel(PreTrainedModel):
                 losses[name] = torch.stack(sums).mean()
         return losses
 
-    def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        return sum(self.config.tasks[name]["weight"] * loss for name, loss in losses.items())
+    def combined(
+        self, losses: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The sum of the tasks' mean losses, each times its weight and its pull.
+
+        The pull depends on how many labels a row has, so that no task starves beside another: a
+        sentence task counts the sum over a row's classes, a token task the square root of its
+        number of tokens, an embedding once (docs/training.md).
+
+        Args:
+            losses (`dict[str, torch.Tensor]`): by task the mean over labels, of shape `()`.
+            counts (`dict[str, torch.Tensor]`): by task as `count_labels` gives them.
+        """
+        return sum(
+            self.config.tasks[name]["weight"]
+            * (self.heads[name].pull(*counts[name]) if name in self.heads else 1.0)
+            * loss
+            for name, loss in losses.items()
+        )
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
@@ -412,7 +432,7 @@ class _OneTaskModel(MultiTaskModel):
             output_attentions=output_attentions,
         )
         output = self.output_class(
-            loss=answers.loss,
+            loss=None if labels is None else answers.losses[self.task_name],
             logits=answers.logits[self.task_name],
             hidden_states=answers.hidden_states,
             attentions=answers.attentions,

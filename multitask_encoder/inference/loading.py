@@ -113,7 +113,7 @@ def read_as(
     stride: int | None = None,
     sentence_windows: str | None = None,
 ) -> None:
-    """Make a pipeline read long texts in other windows than its model was trained with.
+    """Make a pipeline read long texts in windows other than those its model was trained with.
 
     Args:
         max_length (`int`, *optional*): tokens of a window.

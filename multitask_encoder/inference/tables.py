@@ -162,7 +162,7 @@ class TableFile(Protocol):
         """Add a row."""
 
     def close(self) -> None:
-        """Finish the file: it is whole and on the disk when this returns."""
+        """Finish the file: it is complete and on the disk when this returns."""
 
 
 class JsonlFile:

@@ -190,7 +190,7 @@ def svg(
     description: str,
     texts: dict[str, list[int]] | None = None,
 ) -> str:
-    """A plot as an SVG element of a page, with no outside resources.
+    """A plot as an SVG element of a page, without external resources.
 
     Args:
         draw: draws it.

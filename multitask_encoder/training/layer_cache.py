@@ -39,7 +39,7 @@ def cached_layers(
     max_tokens: int,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Iterator[None]:
-    """Within this context the lowest layers run in evaluation only; for training rows they return
+    """Context in which the lowest layers run in evaluation only; for training rows they return
     the hidden states computed on entering it.
 
     The file in `folder` is unlinked as soon as all processes of a machine have it open, so it is
@@ -130,7 +130,7 @@ def _key(ids: np.ndarray) -> bytes:
 
 
 def _places(dataset: Dataset) -> tuple[dict[bytes, int], int]:
-    """Where each distinct row begins, in tokens, and how many tokens there are in all."""
+    """The first token of each distinct row in the file, and the number of tokens in all."""
     places: dict[bytes, int] = {}
     num_tokens = 0
     names = [name for name in ("input_ids", "others") if name in dataset.column_names]

@@ -431,8 +431,8 @@ def _good_rows(
 
 
 def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Replace the file of bad rows by the rows skipped before training or evaluation, and log their
-    number. Inspection leaves the file alone."""
+    """Replace the file of bad rows with the rows skipped before training or evaluation, and log
+    their number. Inspection leaves the file alone."""
     if not run.training.should_save or run.training.do_inspect:
         return
     path = _bad_rows_file(run)
