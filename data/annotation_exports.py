@@ -78,10 +78,7 @@ def doccano_row(record: Any) -> dict:
 
 def is_spacy_pair(record: Any) -> bool:
     """Whether a value is a pair `["text", {...}]` rather than an array of records."""
-    match record:
-        case [str(), dict()]:
-            return True
-    return False
+    return isinstance(record, list) and [type(one) for one in record] == [str, dict]
 
 
 def spacy_row(record: Any) -> dict:

@@ -50,14 +50,8 @@ Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row
 Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
 
 ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".conll": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".iob2": "conll",
+    **{f".{format}": format for format in ("csv", "tsv", "parquet", "arrow", "conll")},
+    **dict.fromkeys((".bio", ".iob", ".iob2"), "conll"),
 }
 FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> the folder's format
 BATCH = 1000
@@ -157,8 +151,7 @@ def named_classes(features: Features) -> Callable[[dict], dict]:
     None and -1, which stands for no label in some data sets, become None. The function raises
     ValueError for an id without a name.
     """
-    name_row = _class_namer(dict(features))
-    return name_row or (lambda row: row)
+    return _class_namer(dict(features)) or (lambda row: row)
 
 
 def _class_namer(feature: Any) -> Callable | None:
@@ -227,8 +220,9 @@ def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"line {number}", line.removesuffix("\n").removesuffix("\r")
 
 
-def _read_text(path: Path, _) -> Rows:
-    return _each(_read_lines(path), _text_row)
+def _reader(records: Callable[[Path], Records], convert: Callable[[Any], dict]) -> Callable:
+    """Reads a format in which each of a file's records becomes a row."""
+    return lambda path, _: _each(records(path), convert)
 
 
 def _text_row(line: str) -> dict:
@@ -237,14 +231,6 @@ def _text_row(line: str) -> dict:
 
 
 # JSON
-
-
-def _read_json(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), json_object)
-
-
-def _read_jsonl(path: Path, _) -> Rows:
-    return _each(_read_json_lines(path), json_object)
 
 
 def _read_json_lines(path: Path) -> Records:
@@ -311,14 +297,6 @@ def _check_surrogates(value: Any) -> Any:
     return value
 
 
-def _read_doccano(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), doccano_row)
-
-
-def _read_spacy(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), spacy_row)
-
-
 def _read_label_studio(path: Path, _) -> Rows:
     span_columns: dict[str, None] = {}  # in order of appearance
     rows = list(_each(_read_json_values(path), partial(label_studio_row, span_columns)))
@@ -356,10 +334,8 @@ def _table_row(header: list[str], fields: list[str]) -> dict:
 def _read_records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        if delimiter == "\t":
-            reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-        else:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+        options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if delimiter == "\t" else {}
+        reader = csv.reader(file, delimiter=delimiter, strict=True, **options)
         while True:
             place = f"line {reader.line_num + 1}"
             try:
@@ -386,9 +362,9 @@ def _read_arrow(path: Path, _) -> Rows:
         except IndexError:  # `datasets` can't load what it saves for zero rows
             return
         except (KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
             raise ValueError(
-                "should be a folder written by Dataset.save_to_disk "
-                f"({type(error).__name__}: {error})."
+                f"should be a folder written by Dataset.save_to_disk ({reason})."
             ) from None
         yield from _read_batches(dataset.features.arrow_schema, dataset.iter(BATCH))
         return
@@ -514,16 +490,16 @@ def _intent_row(lines: list[str]) -> dict:
 
 
 FORMATS: dict[str, Callable[..., Rows]] = {  # each (path, column_names) -> rows
-    "json": _read_json,
-    "jsonl": _read_jsonl,
+    "json": _reader(_read_json_values, json_object),
+    "jsonl": _reader(_read_json_lines, json_object),
     "csv": partial(_read_table, delimiter=","),
     "tsv": partial(_read_table, delimiter="\t"),
     "parquet": _read_parquet,
     "arrow": _read_arrow,
     "conll": _read_conll,
     "intent_slots": _read_intent_slots,
-    "doccano": _read_doccano,
+    "doccano": _reader(_read_json_values, doccano_row),
     "label_studio": _read_label_studio,
-    "spacy": _read_spacy,
-    "text": _read_text,
+    "spacy": _reader(_read_json_values, spacy_row),
+    "text": _reader(_read_lines, _text_row),
 }

@@ -365,7 +365,8 @@ def tags_of(types: Iterable[str]) -> list[str]:
 def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -> LabelUnits:
     """Labels per unit and per token, from word tags or character spans."""
     labels, labelling = [*task["labels"], *tags_of(unseen)], task["labelling"]
-    units_of_text = units[labelling](text, tokenized.offsets)
+    marks = task.get("begin_marks", ""), task.get("inner_marks", "")
+    units_of_text = units[labelling](text, tokenized.offsets, *marks)
     if words is None:
         words = word_ranges(units_of_text, tokenized.offsets)
         spans, tags = label, None

@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
 from .heads import HEADS, EmbeddingHead
-from .losses import EMBEDDING_LOSSES, count_labels
+from .losses import EMBEDDING_LOSSES, count_labels, present_labels
 from .stored_weights import PLACES, check_encoder, check_heads, stored_shapes
 
 AUTO_MAP = {
@@ -318,7 +318,8 @@ class MultiTaskModel(PreTrainedModel):
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
         losses = loss = None
         if labels is not None:
-            losses = self._summed_losses(logits, embedding, labels, groups)
+            held = self._held_embedding(tokens, attention_mask, labels)
+            losses = self._summed_losses(logits, embedding, held, labels, groups)
             counts = num_items or {name: count_labels(labels[name]) for name in losses}
             for name in losses:
                 losses[name] = losses[name] / counts[name][0].clamp(min=1)  # no label: exactly 0
@@ -333,10 +334,29 @@ class MultiTaskModel(PreTrainedModel):
             attentions=encoded.attentions,
         )
 
+    def _held_embedding(
+        self, tokens: torch.Tensor, attention_mask: torch.Tensor, labels: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The embedding for the retention loss, whose gradient leaves out the tokens inside words.
+
+        Token tasks say nothing of these: they would move to make up for the tokens that are
+        labelled, and answer nonsense in texts where they are words of their own.
+        """
+        known = torch.zeros_like(attention_mask, dtype=torch.bool)
+        for name, head in self.heads.items():
+            if head.reads_tokens and name in labels:
+                known |= present_labels(labels[name])
+        after_first, before_last = known.cumsum(1) > 0, known.flip(1).cumsum(1).flip(1) > 0
+        inside = after_first & before_last & ~known
+        return self.embedding_head(
+            torch.where(inside.unsqueeze(-1), tokens.detach(), tokens), attention_mask
+        )[1]
+
     def _summed_losses(
         self,
         logits: dict[str, torch.Tensor],
         embedding: torch.Tensor,
+        held: torch.Tensor,
         labels: dict[str, torch.Tensor],
         groups: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
@@ -351,8 +371,9 @@ class MultiTaskModel(PreTrainedModel):
                 losses[name] = self.heads[name].loss(logits[name], labels[name]).sum()
             elif task.get("loss") in EMBEDDING_LOSSES:
                 loss, sizes = EMBEDDING_LOSSES[task["loss"]], task.get("dimensions")
+                vectors = held if task["loss"] == "retention" else embedding
                 sums = [
-                    loss(embedding[:, :size], labels[name], groups).sum()
+                    loss(vectors[:, :size], labels[name], groups).sum()
                     for size in sizes or [embedding.shape[1]]
                 ]
                 losses[name] = torch.stack(sums).mean()

@@ -16,7 +16,7 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .batching import length_batches, pad
-from .decoding import UNITS, likeliest_labels, tags_to_spans
+from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, tokenize
 
 # Texts that are read, sorted by length and answered together: enough for little padding, few enough
@@ -38,10 +38,10 @@ class Units(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A text as the encoder reads it, and its units by `labelling`."""
+    """A text as the encoder reads it, and its units by how a task cuts it (`decoding.cutting`)."""
 
     tokens: TokenizedText
-    units: dict[str, Units]
+    units: dict[tuple[str, str, str], Units]
 
 
 class Limits(NamedTuple):
@@ -146,23 +146,25 @@ class MultiTaskPipeline(Pipeline):
     ) -> Iterator[dict]:
         pools = _pools(texts)
         pool = next(pools, None)
-        labellings = {task["labelling"] for task in tasks.values() if "labelling" in task}
-        documents = self.preprocess(pool, prompt, labellings) if pool else []
+        cuttings = {cutting(task) for task in tasks.values() if "labelling" in task}
+        documents = self.preprocess(pool, prompt, cuttings) if pool else []
         with ThreadPoolExecutor(max_workers=1) as executor:  # starts a thread only if it gets work
             while pool:
                 following = next(pools, None)
                 ahead = None
                 if following:
-                    ahead = executor.submit(self.preprocess, following, prompt, labellings)
+                    ahead = executor.submit(self.preprocess, following, prompt, cuttings)
                 outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
                 yield from self.postprocess(outputs, pool, documents, tasks, limits)
                 pool, documents = following, ahead.result() if ahead else []
 
-    def preprocess(self, texts: list[str], prompt: str, labellings: set[str]) -> list[Document]:
+    def preprocess(
+        self, texts: list[str], prompt: str, cuttings: set[tuple[str, str, str]]
+    ) -> list[Document]:
         """Texts to tokens with offsets, in windows, and their units."""
         tokenized = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
         return [
-            Document(tokens, {name: _units(text, tokens.offsets, name) for name in labellings})
+            Document(tokens, {cut: _units(text, tokens.offsets, *cut) for cut in cuttings})
             for text, tokens in zip(texts, tokenized, strict=True)
         ]
 
@@ -215,15 +217,15 @@ class MultiTaskPipeline(Pipeline):
         )
         encoded: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
         unit_masks = {
-            labelling: _unit_mask(windows, labelling, input_ids.shape[1]).to(self.device)
-            for labelling in windows[0][0].units
+            cut: _unit_mask(windows, cut, input_ids.shape[1]).to(self.device)
+            for cut in windows[0][0].units
         }
         parts = [row for row, (document, _) in enumerate(windows) if _is_part(document)]
         _, token_tasks = _by_form(tasks)
         for name, logits in output.logits.items():
             encoded[name] = logits.float()
             if name in token_tasks:
-                units, labels = unit_masks[tasks[name]["labelling"]], tasks[name]["labels"]
+                units, labels = unit_masks[cutting(tasks[name])], tasks[name]["labels"]
                 encoded[name] = *_labelled(encoded[name], units, labels), encoded[name][parts]
         return encoded
 
@@ -351,7 +353,7 @@ def _of_tokens(
     for index in sorted(parts):
         joined.setdefault(places[index][0], []).append(parts[index])
     for number, pieces in joined.items():
-        units = documents[number].units[task["labelling"]]
+        units = documents[number].units[cutting(task)]
         whole = torch.cat(pieces).unsqueeze(0)
         mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
         mask[0, units.first_tokens] = True
@@ -426,11 +428,11 @@ def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) 
     return defaults | {name: value for name, value in by_task.items() if value is not None}
 
 
-def _units(text: str, offsets: list[tuple[int, int]], labelling: str) -> Units:
+def _units(text: str, offsets: list[tuple[int, int]], labelling: str, *marks: str) -> Units:
     first_tokens: list[int] = []
     ranges: list[tuple[int, int]] = []
     previous = None
-    for index, unit in enumerate(UNITS[labelling](text, offsets)):
+    for index, unit in enumerate(UNITS[labelling](text, offsets, *marks)):
         if unit is None:
             continue
         if unit != previous:
@@ -456,14 +458,14 @@ def _labelled(
 
 
 def _unit_mask(
-    windows: list[tuple[Document, Window]], labelling: str, longest: int
+    windows: list[tuple[Document, Window]], cut: tuple[str, str, str], longest: int
 ) -> torch.Tensor:
     """`torch.BoolTensor` of shape `(num_windows, longest)`: the tokens that answer for a unit; none
     in windows that are only parts of a document."""
     rows, columns = [], []
     for row, (document, _) in enumerate(windows):
         if not _is_part(document):
-            shift, tokens = len(document.tokens.prefix), document.units[labelling].first_tokens
+            shift, tokens = len(document.tokens.prefix), document.units[cut].first_tokens
             rows += [row] * len(tokens)
             columns += [token + shift for token in tokens]
     mask = torch.zeros(len(windows), longest, dtype=torch.bool)
@@ -475,12 +477,12 @@ def _entities(
     answers: tuple[list[float], list[int]],
     task: dict,
     text: str,
-    units_of_text: dict[str, Units],
+    units_of_text: dict[tuple[str, str, str], Units],
 ) -> list[dict]:
     """Entities from the score and the id of each token's label, and the text's units."""
     labels = task["labels"]
     scores, best = answers
-    first_tokens, ranges = units_of_text[task["labelling"]]
+    first_tokens, ranges = units_of_text[cutting(task)]
     if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
         return []
     tags = [labels[best[token]] for token in first_tokens]

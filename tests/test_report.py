@@ -6,10 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from multitask_encoder.comparison.differences import difference_intervals, paired
+from multitask_encoder.comparison.differences import difference_intervals, in_words, paired
 from multitask_encoder.comparison.markdown import report_text
 from multitask_encoder.comparison.report import make_report, write_report
-from multitask_encoder.comparison.wording import in_words
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.training.metrics import Answers, RowAnswers
 

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 
-from multitask_encoder.comparison.page import write_comparison_page
-from multitask_encoder.comparison.report import make_report
+from multitask_encoder.comparison.report import make_report, write_comparison_page
 from multitask_encoder.reporting.report_page import marked, most_confused
 
 

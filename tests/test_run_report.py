@@ -12,8 +12,8 @@ from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.reporting import run_report
 from multitask_encoder.reporting.confusions import confusion_of
 from multitask_encoder.reporting.curves import series
-from multitask_encoder.reporting.embedding_map import make_map
 from multitask_encoder.reporting.figures import printable
+from multitask_encoder.reporting.maps import make_map
 from multitask_encoder.reporting.report_page import render
 from multitask_encoder.training.metrics import Answers
 

@@ -11,7 +11,7 @@ from multitask_encoder.export.finished_run import finished_run
 from multitask_encoder.export.publish import publish
 from multitask_encoder.modeling import MultiTaskModel
 
-from .refusals import refusing
+from .errors import refusing
 
 logger = logging.getLogger("multitask_encoder")
 

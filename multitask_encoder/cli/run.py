@@ -46,6 +46,7 @@ from multitask_encoder.reporting.results import (
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.training.checkpoints import checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
+from multitask_encoder.training.defaults import fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.model_loading import load_model
@@ -61,9 +62,9 @@ from multitask_encoder.training.prepare_data import (
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .compare import compare
+from .errors import refusing
 from .predict import answer, predict, texts_to_answer
 from .publish import publish_run
-from .refusals import refusing
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -100,6 +101,7 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
             tokenizer, model = load_model(run, data.rows)
+            fill_defaults(run, data.rows, model)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             tokenize_data(run, data, tokenizer, model)

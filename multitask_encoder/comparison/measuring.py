@@ -52,7 +52,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
     tasks = load_finished(first)[1].config.tasks
     with_models = {name: tasks[name] for name in comparison.tasks}
     report = make_report(
-        {name: _results(run) for name, run in comparison.runs.items()},
+        {name: _read(run) for name, run in comparison.runs.items()},
         tasks,
         comparison.seeds,
         split,
@@ -72,9 +72,8 @@ def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTask
     return load_tokenizer(folder), load_finished_model(folder)
 
 
-def _results(run: RunArguments) -> dict[str, Any]:
-    path = Path(run.training.output_dir, "all_results.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(run: RunArguments, name: str = "all_results.json") -> dict[str, Any]:
+    return json.loads(Path(run.training.output_dir, name).read_text(encoding="utf-8"))
 
 
 def _texts(parts: dict[str, Dataset]) -> list[str]:
@@ -145,22 +144,17 @@ def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
             for seed in comparison.seeds
         ]
         folder = Path(runs[0].training.output_dir)
-        results = [_results(run) for run in runs]
+        results = [_read(run) for run in runs]
+        steps = [_read(run, "trainer_state.json")["global_step"] for run in runs]
         resumed = any(result.get("train_resumed") for result in results)
+        seconds = None if resumed else statistics.mean(one["train_runtime"] for one in results)
         described[name] = {
             "parameters": load_finished(runs[0])[1].num_parameters(),
             "bytes": sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
-            "steps": statistics.mean(_steps(run) for run in runs),
-            "seconds": None
-            if resumed
-            else statistics.mean(result["train_runtime"] for result in results),
+            "steps": statistics.mean(steps),
+            "seconds": seconds,
         }
     return described
-
-
-def _steps(run: RunArguments) -> int:
-    path = Path(run.training.output_dir, "trainer_state.json")
-    return json.loads(path.read_text(encoding="utf-8"))["global_step"]
 
 
 def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
@@ -204,8 +198,8 @@ def similarity_to_start(run: RunArguments, rows: Rows, texts: list[str]) -> floa
     def vectors(tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> torch.Tensor:
         device = run.training.device
         pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=device)
-        return torch.tensor([answer["embedding"] for answer in pipeline(texts, tasks=[])])
+        answers = pipeline(texts[:MOST_TEXTS], tasks=[])
+        return torch.tensor([answer["embedding"] for answer in answers])
 
-    texts = texts[:MOST_TEXTS]
     before, after = vectors(*load_model(run, rows)), vectors(*load_finished(run))
     return float(torch.cosine_similarity(before, after).mean())

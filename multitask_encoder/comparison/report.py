@@ -1,4 +1,5 @@
-"""The report of a comparison: its numbers (report.json), text (report.md) and plot (report.png)."""
+"""The report of a comparison: its numbers (report.json), text (report.md), plot (report.png), and
+page (report.html), beside the pages of its runs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +12,14 @@ from multitask_encoder.reporting.figures import (
     differences_size,
     draw_differences,
     save_png,
+    svg,
 )
+from multitask_encoder.reporting.report_page import PAGE, render
 from multitask_encoder.reporting.results import PREFIXES
 from multitask_encoder.training.metrics import metric_of
 
-from .differences import compared, paired
+from .differences import INTERVALS, METRICS_HEADER, compared, metrics_rows, paired, summarize
 from .markdown import report_text
-from .wording import summarize
 
 Values = Callable[[str, str], list[float] | None]
 
@@ -118,3 +120,35 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     text = report_text(report, picture.name if picture.exists() else None)
     write_text(text, folder / "report.md")
     print(f"\n{text}")
+
+
+def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
+    """Write the page of a report from `make_report`, with links to the pages of the runs, which are
+    folders in `folder`."""
+    deciding = compared(report)
+    plot = None
+    if deciding:
+        summary = " ".join(report["summary"])
+        plot = svg(
+            partial(draw_differences, results=deciding),
+            differences_size(len(deciding)),
+            "comparison",
+            f"Multi-task minus single-task, each seed and their means. {summary}",
+        )
+    content = {
+        "title": folder.resolve().name,
+        "subtitle": "One multi-task model beside one single-task model per task.",
+        "comparison": {
+            "summary": report["summary"],
+            "note": f"In percent, on the {report['split']} split; differences are in points. The "
+            f"metric with a * decides. {INTERVALS}",
+            "plot": plot,
+            "header": METRICS_HEADER,
+            "rows": [
+                [name, f"{metric} *" if decides else metric, *cells]
+                for decides, (name, metric, *cells) in metrics_rows(report)
+            ],
+            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
+        },
+    }
+    write_text(render(content), folder / PAGE)

@@ -2,6 +2,7 @@
 
 import re
 import string
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -32,34 +33,7 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
-TEXT = """# {title}
-
-One encoder, one forward pass: a sentence embedding and the answers of {num_tasks} on the same text.
-
-| task | answers | labels |
-|---|---|---|
-{tasks}
-
-## Use
-
-```python
-from transformers import pipeline
-
-answers = pipeline("multitask", model="{repo_id}", trust_remote_code=True)
-answer = answers("A sentence of your own.")
-{reading}
-```
-
-A list or a generator of texts gets as many answers. It needs `torch` and `transformers>=5.23`, and
-was published with multitask-encoder {version}. The code that `trust_remote_code=True` runs is in
-this repository; with `revision="<commit>"` you stay with the code you have read.
-
-`AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification` load it too
-(`task_name="..."` chooses among several tasks of a type), and sentence-transformers its embedding.
-An Inference Endpoint answers `{{"inputs": "A sentence."}}` through `handler.py`.
-
-{parts}
-"""
+TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 
 def model_card(

@@ -47,13 +47,13 @@ def _entity_errors(
 
     counts = count_kinds(pairs())
     total = {kind: sum(count[kind] for count in counts.values()) for kind in KINDS}
-    labelling = config.tasks[name]["labelling"]
+    task = config.tasks[name]
     groups = [
         {
             "title": f"{kind} ({says})",
             "count": total[kind],
             "examples": [
-                _example(row, pair, examples, examples.unit_ranges(row, labelling, config))
+                _example(row, pair, examples, examples.unit_ranges(row, task, config))
                 for row, pair in first[kind]
             ],
         }

@@ -18,10 +18,9 @@ from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .confusions import confusion_matrices, sentence_section
 from .curves import curves_of
-from .embedding_map import embed_mapped
 from .entity_examples import entity_section
 from .examples import Examples
-from .maps import map_section
+from .maps import embed_mapped, map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
 from .results import INTERVALS, PREFIXES, results_rows
 

@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
 from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.data.word_marks import word_marks
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
@@ -34,12 +36,17 @@ def load_model(
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
-        for key in ("labels", "labelling", "pooling"):
+        for key in ("labels", "labelling", "pooling", "begin_marks", "inner_marks"):
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
-        labels = collect_labels(_training_rows(run, rows), tasks)
-        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+        training_rows = _training_rows(run, rows)
+        labels = collect_labels(training_rows, tasks)
+        new = [name for name in tasks if finished is None or name not in finished.tasks]
+        for name, task in tasks.items():
+            task["labels"] = labels[name]
+            if name in new and kind_of(task).by_token:
+                task |= word_marks(training_rows, name)
     if finished:
         return _load_finished(run, tasks, finished)
 
