@@ -1,9 +1,10 @@
 """Losses, one value per label, and the number of labels: the parts of sums and means.
 
 Each loss takes logits and labels and returns one value per label, of the labels' shape, in nats
-(squared units for regression), and exactly 0 where the label is absent. Absent is -100 for class
-ids and NaN for float labels. Nothing is reduced here: a sum over a batch, divided by a count over
-a whole optimizer step, does not depend on how the step was split into batches.
+(squared units for regression), and exactly 0 where the label is absent. Absent is -100, or any
+other negative number, for class ids and NaN for float labels. Nothing is reduced here: a sum over a
+batch, divided by a count over a whole optimizer step, does not depend on how the step was split
+into batches.
 
 Losses of the sentence embedding take vectors in place of logits. `cosent` and `in_batch_negatives`
 compare the texts of one batch with each other, so they do depend on the split.
@@ -59,7 +60,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
-        labels.flatten(),
+        labels.flatten().clamp(min=IGNORE_INDEX),
         ignore_index=IGNORE_INDEX,
         reduction="none",
     )
@@ -307,8 +308,8 @@ def begins_group(groups: torch.Tensor) -> torch.Tensor:
 
 
 def present_labels(labels: torch.Tensor) -> torch.Tensor:
-    """`torch.BoolTensor` of the labels' shape: False where a label is absent (-100 or NaN)."""
-    return ~labels.isnan() if labels.is_floating_point() else labels != IGNORE_INDEX
+    """`torch.BoolTensor` of the labels' shape: False where a label is absent (negative or NaN)."""
+    return ~labels.isnan() if labels.is_floating_point() else labels >= 0
 
 
 def count_labels(labels: torch.Tensor) -> torch.Tensor:

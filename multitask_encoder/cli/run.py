@@ -183,7 +183,8 @@ def make_report(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> 
     """The report of the run, written by its first process."""
     windows = {name: data.splits[name] for name in measured_splits(run, data)}
     wanted = trainer.is_world_process_zero() and wants_report(run)
-    return RunReport(trainer, data.rows, windows, run.model.model, wanted)
+    notes = [note for split in windows for note in data.unseen[split]]
+    return RunReport(trainer, data.rows, windows, run.model.model, notes, wanted)
 
 
 def wants_report(run: RunArguments) -> bool:

@@ -22,6 +22,7 @@ from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
 from multitask_encoder.modeling.decoding import likeliest_labels
 from multitask_encoder.modeling.losses import (
+    IGNORE_INDEX,
     begins_group,
     count_labels,
     pair_cosines,
@@ -357,8 +358,8 @@ class MultiTaskTrainer(Trainer):
             if name in self.model.heads:
                 head, logits = self.model.heads[name], outputs.logits[name]
                 if head.reads_tokens:
-                    # Each unit is represented by its labelled token.
-                    units = present_labels(labels[name])
+                    # Each unit is represented by its labelled token, seen in training or not.
+                    units = labels[name] != IGNORE_INDEX
                     answers[name] = likeliest_labels(logits, units, task["labels"], continues)
                 else:
                     answers[name] = logits.float()
