@@ -5,21 +5,22 @@ import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from .label_alignment import IGNORE_INDEX, word_ranges, words_of_tokens
+from .label_alignment import word_ranges, words_of_tokens
 from .preprocessing import text_and_words
 from .splitting import hash_of
 from .task_kinds import kind_of
 
 PERCENTILES = (50, 90, 99, 100)
 SHOWN_TOKENS = 60  # of a row
-SHOWN_LINES = 20  # of bad rows, and of labels that occur once
+SHOWN_LINES = 20  # of bad rows, of labels that occur once, and of labels that training lacks
 LINE = 100  # columns of the terminal
 COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, without greys
 
@@ -56,11 +57,13 @@ def inspect_split(
 
     Returns:
         `dict[str, Any]`: `rows`, `tokens`, `length_percentiles`, `windows`, `tasks` (per task
-        `labelled_share` in 0..1 and `labels`, the counts), `repaired_labels`, `widened_spans`,
-        `lost_spans`, `cut_tokens`, `cut_entities`, `bad_rows`, `repeated_rows` and `first_rows`.
+        `labelled_share` in 0..1 and `labels`, the counts), `unseen_labels`, `repaired_labels`,
+        the keys of `SUMS`, `bad_rows`, `repeated_rows` and `first_rows`.
     """
     places = zip(windows["row"][:], windows["window"][:], strict=True)
     first_windows = {row: index for index, (row, window) in enumerate(places) if window == 0}
+    labelled = {name: task for name, task in tasks.items() if name in rows.column_names}
+    unseen = unseen_labels(rows, windows, labelled)
     # Rows that only preprocessing found bad have no windows.
     rows = rows.select(sorted(first_windows))
     shown = [windows[first_windows[row]] for row in sorted(first_windows)[:EXAMPLES]]
@@ -70,11 +73,8 @@ def inspect_split(
         "tokens": int(lengths.sum()),
         "length_percentiles": _percentiles(lengths),
         "windows": len(windows),
-        "tasks": {
-            name: _labels_of(rows, name, task)
-            for name, task in tasks.items()
-            if name in rows.column_names
-        },
+        "tasks": {name: _labels_of(rows, name, task) for name, task in labelled.items()},
+        "unseen_labels": unseen,
         "repaired_labels": sum(rows["repairs"][:]),
         **{name: sum(windows[column][:]) for name, column in SUMS.items()},
         "bad_rows": [f"{row['source']}: {row['problem']}" for row in bad],
@@ -111,6 +111,43 @@ def label_counts(rows: Dataset, name: str, task: dict) -> dict[str, float]:
     for label in labels:
         counts.update(kind_of(task).names(label))
     return dict(counts.most_common())
+
+
+def unseen_labels(rows: Dataset, windows: Dataset, tasks: dict[str, dict]) -> dict[str, dict]:
+    """The labels that training lacks, by task: `rows`, how many have one, and `labels`, how often
+    each occurs. Tasks without are left out; entities count by type.
+
+    Args:
+        rows, windows (`Dataset`): loaded rows, and their preprocessed windows.
+        tasks (`dict[str, dict]`): as in the model's config.
+    """
+    unseen = {}
+    for name, task in tasks.items():
+        kind, column = kind_of(task), f"{name}.unseen"
+        if kind.numeric or name not in rows.column_names:
+            continue
+        table = windows.select_columns(["row", "window", column]).with_format("arrow")[:]
+        has_unseen = pc.greater(pc.list_value_length(table[column]), 0)
+        places = table.filter(pc.and_(pc.equal(table["window"], 0), has_unseen))["row"].to_pylist()
+        found = chain.from_iterable(map(kind.names, rows.select(places)[name]))
+        counts = Counter(label for label in found if not kind.knows(label, task["labels"]))
+        if places:
+            unseen[name] = {"rows": len(places), "labels": dict(counts.most_common())}
+    return unseen
+
+
+def unseen_lines(unseen: dict[str, dict]) -> list[str]:
+    """A line for each task in the result of `unseen_labels`."""
+    lines = []
+    for task, found in unseen.items():
+        counts = [f"{_visible(label)} {n:,}" for label, n in found["labels"].items()]
+        rest = len(counts) - SHOWN_LINES
+        more = f", and {rest:,} more" if rest > 0 else ""
+        lines.append(
+            f"{task}: {found['rows']:,} rows have labels that training lacks, which count as "
+            f"wrong: {', '.join(counts[:SHOWN_LINES])}{more}"
+        )
+    return lines
 
 
 def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
@@ -193,7 +230,7 @@ def _example(row: dict, window: dict, tasks, tokenizer, read, find_words) -> dic
         for name, task in tasks.items():
             if kind_of(task).by_token:
                 label = window[name][index + shift]
-                token["labels"][name] = "" if label == IGNORE_INDEX else task["labels"][label]
+                token["labels"][name] = "" if label < 0 else task["labels"][label]
         tokens.append(token)
     labels = {
         name: row.get(name)
@@ -228,6 +265,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
             )
             lines.append(f"  {task}: {100 * labels['labelled_share']:.1f}% of rows labelled")
             lines += _wrapped(counts or "no labels", "    ")
+        lines += [f"  {line}" for line in unseen_lines(split["unseen_labels"])]
         for key in ("repaired_labels", "widened_spans", "lost_spans", "cut_tokens", "cut_entities"):
             if split[key]:
                 lines.append(f"  {key.replace('_', ' ')}: {split[key]:,}")

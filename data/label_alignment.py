@@ -8,6 +8,7 @@ characters.
 from bisect import bisect_left, bisect_right
 
 IGNORE_INDEX = -100
+UNSEEN = -101  # a token whose label training lacks: a unit to predict, ignored by the loss
 
 
 def join_words(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:

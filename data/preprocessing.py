@@ -8,8 +8,10 @@ preprocessed row is one window of it, or the whole row if it fits the encoder:
 | `dataset`, `row`, `window` | the indices of the data set, the loaded row, and the window |
 | `input_ids`, `others` | token ids; `others` has those of the further texts of a row |
 | `length` | the number of token ids, of the longest text |
-| `<task>` | a class id, floats, or one label per token; -100 or NaN where absent |
+| `<task>` | a class id, floats, or one label per token; -100 or NaN where absent, -101 for a token
+  whose label is unseen |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
+| `<task>.unseen` | the classes or entity types of the row that the task's `labels` lack |
 | `widened`, `unalignable`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the
   first): spans whose borders are inside a unit, and spans with no unit of their own; tokens and
   entities behind a cut |
@@ -17,10 +19,13 @@ preprocessed row is one window of it, or the whole row if it fits the encoder:
 Each label is in one window only, so that losses and metrics count it once: a token's label in the
 window that predicts it, a sentence's label in the first. A unit is a word or a token, see
 `labelling`; a unit without a token is at position -1. Evaluation scores every unit.
+
+Unseen labels, which training lacks, count as wrong: losses ignore them, and metrics find them in
+`<task>.unseen`. Tags past the end of a task's labels are the `tags_of` that column.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Any
 
@@ -57,7 +62,7 @@ def preprocess(
             (modeling/decoding.py), so that training and prediction agree.
         name (`str`): the data's name in the progress bar.
         num_proc (`int`, *optional*): processes to use.
-        **reading: `max_length` to `number` of `preprocess_examples`.
+        **reading: `max_length` to `open_tasks` of `preprocess_examples`.
 
     Returns:
         `Dataset`: preprocessed rows, with `source`, `problem` and `raw` as in loaded rows. The
@@ -129,6 +134,8 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
     }
     for name, task in tasks.items():
         features |= kind_of(task).features(name)
+        if not kind_of(task).numeric:
+            features[f"{name}.unseen"] = List(Value("string"))
     return Features(features)
 
 
@@ -153,6 +160,7 @@ def preprocess_examples(
     all_windows: bool = False,
     prompt: str = "",
     number: int = 0,
+    open_tasks: Collection[str] = (),
 ) -> list[dict]:
     """The windows of loaded rows; column `row` holds the row's entry in `indices`.
 
@@ -163,6 +171,7 @@ def preprocess_examples(
         all_windows (`bool`): whether to keep windows without labels.
         prompt (`str`): put before every window.
         number (`int`): the value of the column `dataset`.
+        open_tasks (`Collection[str]`): tasks whose unseen labels count as wrong; others' are bad.
     """
     joined = [text_and_words(row) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
@@ -177,7 +186,8 @@ def preprocess_examples(
             own = islice(others, len(row["texts"]) - 1)
             same["others"] = [other.input_ids(other.windows[0]) for other in own]
         try:
-            labels = _labels(row, text, words, tokenized, units, tasks)
+            labels, unseen = _labels(row, text, words, tokenized, units, tasks, open_tasks)
+            same |= unseen
             windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
         except ValueError as error:
             raw = {key: row[key] for key in (*FORMS, *tasks) if key in row}
@@ -196,15 +206,19 @@ def text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
     return row["text"] if "text" in row else row["texts"][0], None
 
 
-def _labels(row, text, words, tokenized, units, tasks) -> dict[str, Any]:
-    """The labels of a whole row, by task."""
-    labels = {}
+def _labels(row, text, words, tokenized, units, tasks, open_tasks) -> tuple[dict, dict]:
+    """The labels of a whole row, by task, and its columns of unseen labels."""
+    labels, columns = {}, {}
     for name, task in tasks.items():
+        kind, label, unseen = kind_of(task), row.get(name), []
+        if not kind.numeric:
+            unseen = kind.unseen(label, task["labels"]) if name in open_tasks else []
+            columns[f"{name}.unseen"] = unseen
         try:
-            labels[name] = kind_of(task).encode(row.get(name), task, text, words, tokenized, units)
+            labels[name] = kind.encode(label, task, text, words, tokenized, units, unseen)
         except ValueError as error:
             raise ValueError(f"task {name!r}: {error}") from None
-    return labels
+    return labels, columns
 
 
 def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:

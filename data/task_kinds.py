@@ -5,7 +5,7 @@ task type and problem type to its kind; a new kind is a class and a line there.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from datasets import List, Value
 from .bad_rows import shown
 from .label_alignment import (
     IGNORE_INDEX,
+    UNSEEN,
     first_tokens,
     label_id,
     spans_to_tags,
@@ -68,8 +69,19 @@ class SingleLabel:
         """The task's labels, given the names in its rows; None for a kind without labels."""
         return sorted(found)
 
-    def encode(self, label, task, text, words, tokenized, units) -> Any:
-        """The preprocessed label of a row."""
+    def unseen(self, label: Any, labels: list[str]) -> list[str]:
+        """The names in a loaded label that a task's labels lack."""
+        names = [] if label is None else self.names(label)
+        return [name for name in dict.fromkeys(names) if not self.knows(name, labels)]
+
+    def knows(self, name: str, labels: list[str]) -> bool:
+        """Whether a task's labels include a name."""
+        return name in labels
+
+    def encode(self, label, task, text, words, tokenized, units, unseen=()) -> Any:
+        """The preprocessed label of a row, without the names in `unseen`: the loss ignores them."""
+        if label is not None and unseen:
+            label = self.renamed(label, lambda name: None if name in unseen else name)
         return self.absent(task) if label is None else self._encoded(label, task["labels"])
 
     def _encoded(self, label: Any, labels: list[str]) -> Any:
@@ -172,10 +184,13 @@ class TokenLabels(SingleLabel):
         ]
 
     def collected(self, name, found):
-        return ["O", *(f"{prefix}-{type}" for type in sorted(found) for prefix in "BI")]
+        return ["O", *tags_of(sorted(found))]
 
-    def encode(self, label, task, text, words, tokenized, units):
-        return encode_token_labels(label, task, text, words, tokenized, units)
+    def knows(self, name, labels):
+        return f"B-{name}" in labels
+
+    def encode(self, label, task, text, words, tokenized, units, unseen=()):
+        return encode_token_labels(label, task, text, words, tokenized, units, unseen)
 
     def batch(self, values, longest):
         return padded(values, longest, IGNORE_INDEX)
@@ -206,7 +221,7 @@ class PairScore(SingleLabel):
     def collected(self, name, found):
         return None
 
-    def encode(self, label, task, text, words, tokenized, units):
+    def encode(self, label, task, text, words, tokenized, units, unseen=()):
         return self.absent(task) if label is None else label
 
     def absent(self, task):
@@ -303,10 +318,10 @@ class LabelUnits:
     """The labels of a token task for one text: by unit for metrics, by token for the loss.
 
     Args:
-        tags (`list[int]`): per unit an index into the task's labels, -100 where the task has no
-            labels for this text.
+        tags (`list[int]`): per unit an index into the task's labels and the tags of the text's
+            unseen types (`tags_of`), -100 where the task has no labels for this text.
         positions (`list[int]`): per unit its first token, -1 where it has none.
-        tokens (`list[int]`): per token a label, -100 where the loss ignores it.
+        tokens (`list[int]`): per token a label, negative where the loss ignores it.
         ends (`list[bool]`): per unit whether an entity ends there.
         widened (`int`): the number of spans that the units widen.
         unalignable (`int`): the number of spans without a unit of their own.
@@ -342,9 +357,14 @@ class LabelUnits:
         )
 
 
-def encode_token_labels(label, task, text, words, tokenized, units) -> LabelUnits:
+def tags_of(types: Iterable[str]) -> list[str]:
+    """`B-` and `I-` of each entity type."""
+    return [f"{prefix}-{type}" for type in types for prefix in "BI"]
+
+
+def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -> LabelUnits:
     """Labels per unit and per token, from word tags or character spans."""
-    labels, labelling = task["labels"], task["labelling"]
+    labels, labelling = [*task["labels"], *tags_of(unseen)], task["labelling"]
     marks = task.get("begin_marks", ""), task.get("inner_marks", "")
     units_of_text = units[labelling](text, tokenized.offsets, *marks)
     if words is None:
@@ -366,10 +386,11 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> LabelUnit
         tags += [f"B-{span['label']}" for span in unalignable]
         positions += [-1] * len(unalignable)
     ids = [label_id(tag, labels) for tag in tags]
+    tokens = token_labels(ids, unit_ids, labels, labelling, units_of_text)
     return LabelUnits(
         ids,
         positions,
-        token_labels(ids, unit_ids, labels, labelling, units_of_text),
+        [UNSEEN if token >= len(task["labels"]) else token for token in tokens],
         [
             tag != "O" and not following.startswith("I")
             for tag, following in zip(tags, [*tags, "O"][1:], strict=True)

@@ -1,9 +1,10 @@
 """Losses, one value per label, and the number of labels: the parts of sums and means.
 
 Each loss takes logits and labels and returns one value per label, of the labels' shape, in nats
-(squared units for regression), and exactly 0 where the label is absent. Absent is -100 for class
-ids and NaN for float labels. Nothing is reduced here: a sum over a batch, divided by a count over
-a whole optimizer step, does not depend on how the step was split into batches.
+(squared units for regression), and exactly 0 where the label is absent. Absent is -100, or any
+other negative number, for class ids and NaN for float labels. Nothing is reduced here: a sum over a
+batch, divided by a count over a whole optimizer step, does not depend on how the step was split
+into batches.
 
 Losses of the sentence embedding take vectors in place of logits. `cosent` and `in_batch_negatives`
 compare the texts of one batch with each other, so they do depend on the split.
@@ -69,7 +70,7 @@ def cross_entropy(
     """
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
-        labels.flatten(),
+        labels.flatten().clamp(min=IGNORE_INDEX),
         weight=_like(logits, weights),
         ignore_index=IGNORE_INDEX,
         reduction="none",
@@ -326,8 +327,8 @@ def begins_group(groups: torch.Tensor) -> torch.Tensor:
 
 
 def present_labels(labels: torch.Tensor) -> torch.Tensor:
-    """`torch.BoolTensor` of the labels' shape: False where a label is absent (-100 or NaN)."""
-    return ~labels.isnan() if labels.is_floating_point() else labels != IGNORE_INDEX
+    """`torch.BoolTensor` of the labels' shape: False where a label is absent (negative or NaN)."""
+    return ~labels.isnan() if labels.is_floating_point() else labels >= 0
 
 
 def count_labels(labels: torch.Tensor) -> torch.Tensor:
@@ -335,14 +336,3 @@ def count_labels(labels: torch.Tensor) -> torch.Tensor:
     `(2,)`. Counts of parts of a step add up to those of the step."""
     present = present_labels(labels)
     return torch.stack([present.sum(), present.view(len(present), -1).any(1).sum()])
-
-
-def sum_per_row(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """The factor of a mean over labels that makes it a mean over rows of their labels' sum."""
-    return labels / rows.clamp(min=1)
-
-
-def root_per_row(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """The square root of `sum_per_row`: between a mean over labels, by which a text's many tokens
-    weigh as much as its one class, and a sum, by which a long document outweighs all else."""
-    return sum_per_row(labels, rows).sqrt()

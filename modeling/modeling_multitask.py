@@ -95,8 +95,8 @@ class MultiTaskOutput(ModelOutput):
     """All answers of one forward pass.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): the sum of `losses`, each times its task's weight
-            and pull (`MultiTaskModel.pull`); None without labels.
+        loss (`torch.FloatTensor` of shape `()`): of all tasks, see `MultiTaskModel.combined`; None
+            without labels.
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): from
             the encoder's last layer.
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
@@ -404,22 +404,20 @@ class MultiTaskModel(PreTrainedModel):
     def combined(
         self, losses: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        """The sum of the tasks' mean losses, each times its weight and its pull.
-
-        The pull depends on how many labels a row has, so that no task starves beside another: a
-        sentence task counts the sum over a row's classes, a token task the square root of its
-        number of tokens, an embedding once (docs/training.md).
+        """The sum over tasks of the weight times the loss of a row: the mean over labelled rows of
+        the sum over a row's labels, so that no task starves beside one with fewer labels a row. An
+        embedding's is the mean over its labels, as they are the numbers of one vector.
 
         Args:
             losses (`dict[str, torch.Tensor]`): by task the mean over labels, of shape `()`.
             counts (`dict[str, torch.Tensor]`): by task as `count_labels` gives them.
         """
-        return sum(
-            self.config.tasks[name]["weight"]
-            * (self.heads[name].pull(*counts[name]) if name in self.heads else 1.0)
-            * loss
-            for name, loss in losses.items()
-        )
+        total = 0.0
+        for name, loss in losses.items():
+            labels, rows = counts[name]
+            of_row = loss * labels / rows.clamp(min=1) if name in self.heads else loss
+            total = total + self.config.tasks[name]["weight"] * of_row
+        return total
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 CLASSES: dict[str, dict] = {"topic": {"type": "sequence_classification"}}
+CLOSED = {"topic": {**CLASSES["topic"], "labels": ["x", "y"]}}
 MULTI = {"topic": {**CLASSES["topic"], "problem_type": "multi_label_classification"}}
 REGRESSION = {"topic": {**CLASSES["topic"], "problem_type": "regression"}}
 TAGS = {"slots": {"type": "token_classification"}}

@@ -63,6 +63,7 @@ def block(lines: list[str], first: str, number: int) -> list[str]:
 
 
 NO_FINDINGS: dict = {
+    "unseen_labels": {},
     "repaired_labels": 0,
     "widened_spans": 0,
     "lost_spans": 0,
@@ -362,6 +363,7 @@ REPORT = {
             "length_percentiles": {"50": 3},
             "windows": 1,
             "tasks": {},
+            "unseen_labels": {},
             "repaired_labels": 0,
             "widened_spans": 0,
             "lost_spans": 0,

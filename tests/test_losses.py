@@ -12,8 +12,6 @@ from multitask_encoder.modeling.losses import (
     count_labels,
     cross_entropy,
     present_labels,
-    root_per_row,
-    sum_per_row,
 )
 
 NAN = math.nan
@@ -113,10 +111,3 @@ def test_labels_and_labelled_rows_are_counted():
     assert count_labels(torch.tensor([[1.0, 0.0], [torch.nan, torch.nan]])).tolist() == [2, 1]
     assert count_labels(torch.tensor([3, -100])).tolist() == [1, 1]
     assert count_labels(torch.tensor([-100])).tolist() == [0, 0]
-
-
-def test_a_mean_over_labels_is_pulled_to_a_sum_over_each_row():
-    labels, rows = torch.tensor([40, 10])
-    assert sum_per_row(labels, rows) == 4
-    assert root_per_row(labels, rows) == 2
-    assert sum_per_row(*torch.tensor([0, 0])) == 0

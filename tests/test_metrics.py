@@ -32,7 +32,8 @@ def windows_of(dataset=0, row=None, window=0, **columns) -> Dataset:
     count = len(next(iter(columns.values())))
     numbers = {"dataset": dataset, "row": row or list(range(count)), "window": window}
     same = {key: [one] * count if one == 0 else one for key, one in numbers.items()}
-    return Dataset.from_dict({**same, **columns})
+    unseen: dict = {f"{name.partition('.')[0]}.unseen": [[]] * count for name in columns}
+    return Dataset.from_dict({**same, **unseen, **columns})
 
 
 def test_all_tasks_on_literal_rows():

@@ -82,8 +82,8 @@ def test_word_tags_go_to_first_tokens(tokenizer):
     assert found["length"] == 8
     assert sorted(found) == [
         "cut_entities", "cut_tokens", "dataset", "input_ids", "length", "others",
-        "problem", "raw", "row", "source", "tags", "tags.positions", "tags.tags", "unalignable",
-        "widened", "window",
+        "problem", "raw", "row", "source", "tags", "tags.positions", "tags.tags", "tags.unseen",
+        "unalignable", "widened", "window",
     ]  # fmt: skip
     assert (found["source"], found["dataset"], found["row"], found["window"]) == (
         "file, row 1",

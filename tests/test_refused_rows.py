@@ -1,7 +1,19 @@
 """Each kind of bad row ends a run, its message naming the file and the line."""
 
 import pytest
-from bad_input import CLASSES, MULTI, REGRESSION, SPANS, TAGS, TEXTS, WORDS, span, spans, words
+from bad_input import (
+    CLASSES,
+    CLOSED,
+    MULTI,
+    REGRESSION,
+    SPANS,
+    TAGS,
+    TEXTS,
+    WORDS,
+    span,
+    spans,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +40,7 @@ from bad_input import CLASSES, MULTI, REGRESSION, SPANS, TAGS, TEXTS, WORDS, spa
          "`labels` of task 'topic' should be a list of at least 2 different texts. Found ['x']."),
         ({"train_file": [*TEXTS, {"text": "a " * 127, "topic": "x"}], "long_texts": "refuse"},
          "train.jsonl, line 3: should have at most 128 tokens. Found 129; `long_texts: window` "),
-        ({"validation_file": [{"text": "a", "topic": "z"}]},
+        ({"validation_file": [{"text": "a", "topic": "z"}], "tasks": CLOSED},
          "validation.jsonl, line 1: task 'topic': unknown label 'z'. Expected one seen in training "
          "or given as `labels`: x, y."),
         ({"train_file": [{"text": "a", "topic": None}]},
@@ -264,7 +276,8 @@ def test_keys_of_tasks(task, message, refused):
         (SPANS, [*SPANS, *spans(span(0, 1, "PER"))]),
     ],
 )
-def test_a_type_unseen_in_training(train, validation, refused):
-    line = refused(train_file=train, validation_file=validation, tasks=TAGS)
+def test_a_type_that_is_not_among_those_given(train, validation, refused):
+    tasks = {"slots": {**TAGS["slots"], "labels": ["O", "B-LOC", "I-LOC"]}}
+    line = refused(train_file=train, validation_file=validation, tasks=tasks)
     assert "/validation.jsonl, line 2: task 'slots': unknown label '" in line
     assert "-PER'. Expected one seen in training or given as `labels`: O, B-LOC, I-LOC." in line

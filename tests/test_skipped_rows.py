@@ -1,7 +1,7 @@
 """Bad rows: refused and all named, or skipped and set aside."""
 
 import pytest
-from bad_input import BAD, HINT, TAGS, TEXTS, UNKNOWN, bad_rows, data_set, lines, write
+from bad_input import BAD, CLOSED, HINT, TAGS, TEXTS, UNKNOWN, bad_rows, data_set, lines, write
 
 from multitask_encoder.cli import run as run_multitask
 
@@ -41,7 +41,8 @@ def test_the_first_20_bad_rows_are_listed_in_full(count, last, refused, tmp_path
 def test_unknown_labels_of_all_splits_are_listed(refused, tmp_path):
     unknown = [*TEXTS, {"text": "a", "topic": "z"}]
     expected = "unknown label 'z'. Expected one seen in training or given as `labels`: x, y."
-    assert refused(validation_file=unknown, test_file=unknown).splitlines()[1:] == [
+    told = refused(validation_file=unknown, test_file=unknown, tasks=CLOSED)
+    assert told.splitlines()[1:] == [
         f"{tmp_path}/validation.jsonl, line 3: task 'topic': {expected}",
         f"{tmp_path}/test.jsonl, line 3: task 'topic': {expected}",
         HINT,
@@ -58,7 +59,7 @@ def test_one_bad_row_is_one_line_whatever_is_in_it(refused, tmp_path):
 def test_skipped_rows_are_counted_and_written(skipping, tmp_path, caplog):
     train = lines([*TEXTS, BAD]) + '{"text": \n' + lines([{"text": "e", "topic": "x", "id": 7}])
     validation = [*TEXTS, {"text": "f", "topic": "z"}]
-    assert skipping(train_file=train.encode(), validation_file=validation) == [
+    assert skipping(train_file=train.encode(), validation_file=validation, tasks=CLOSED) == [
         ("train.jsonl, line 3", "'text' should be a text. Found ' '.", BAD),
         (
             "train.jsonl, line 4",
@@ -141,7 +142,7 @@ def test_inspection_lists_bad_rows_and_writes_none(configured, tmp_path, capsys)
         ({"train_file": [BAD, BAD]},
          "train: all of its 2 rows are bad. The first: {path}/train.jsonl, line 1: 'text' "
          "should be a text. Found ' '."),
-        ({"validation_file": [{"text": "a", "topic": "z"}]},
+        ({"validation_file": [{"text": "a", "topic": "z"}], "tasks": CLOSED},
          "validation: all of its 1 rows are bad. The first: {path}/validation.jsonl, line "
          "1: task 'topic': unknown label 'z'."),
         ({"train_file": b"{\n"},

@@ -71,7 +71,10 @@ class ModelArguments:
     )
     encoder_dropout: float | None = field(
         default=None,
-        metadata={"help": "Dropout inside the encoder, in [0, 1). Default: the encoder's own."},
+        metadata={
+            "help": "Dropout inside the encoder, in [0, 1). Default: 0 if a task keeps the "
+            "embedding, else the encoder's own."
+        },
     )
     attn_implementation: str | None = field(
         default=None,

@@ -49,6 +49,7 @@ from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.defaults import fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
+from multitask_encoder.training.linear_probe import begin_as_probes
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import (
     RunData,
@@ -182,7 +183,8 @@ def make_report(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> 
     """The report of the run, written by its first process."""
     windows = {name: data.splits[name] for name in measured_splits(run, data)}
     wanted = trainer.is_world_process_zero() and wants_report(run)
-    return RunReport(trainer, data.rows, windows, run.model.model, wanted)
+    notes = [note for split in windows for note in data.unseen[split]]
+    return RunReport(trainer, data.rows, windows, run.model.model, notes, wanted)
 
 
 def wants_report(run: RunArguments) -> bool:
@@ -220,6 +222,20 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         "bfloat16" if run.training.bf16 else "float32",
     )
     logger.info("%s of %s parameters are trained.", f"{trained:,}", f"{parameters:,}")
+    if (
+        checkpoint is None
+        and run.model.model is None
+        and isinstance(trainer.train_dataset, Dataset)
+    ):
+        padding_id = trainer.processing_class.pad_token_id
+        with trainer.accelerator.autocast():
+            begin_as_probes(
+                trainer.model,
+                trainer.train_dataset,
+                padding_id,
+                run.training.device,
+                run.training.seed,
+            )
     with refusing(BadRows):  # met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if checkpoint is not None:

@@ -64,7 +64,7 @@ def _confusions(
     if chosen < len(labels):
         says += f" The {chosen} of {len(labels)} labels with the most mistakes are shown."
     confused: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, predicted, expected in zip(*answers, strict=True):
+    for row, predicted, expected in zip(*answers[:3], strict=True):
         if expected != predicted:
             confused[expected, predicted].append(row)
     most_frequent = sorted(confused.items(), key=lambda item: -len(item[1]))[:MOST_CONFUSIONS]
@@ -91,7 +91,9 @@ def _confusions(
 
 def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, Any]:
     """How often each label of a multi-label task was right, missed or spurious."""
-    expected, predicted = (np.asarray(side, dtype=bool) for side in answers[:0:-1])
+    expected, predicted = (
+        np.asarray(side, dtype=bool) for side in (answers.expected, answers.predicted)
+    )
     right = (expected & predicted).sum(0)
     missed = (expected & ~predicted).sum(0)
     spurious = (~expected & predicted).sum(0)

@@ -137,7 +137,7 @@ def render(content: dict[str, Any]) -> str:
         "entities": "Entities",
         "maps": "Embeddings",
     }
-    content = dict.fromkeys((*headings, "split", "texts")) | content
+    content = dict.fromkeys((*headings, "split", "texts", "notes")) | content
     sections = [(key, heading) for key, heading in headings.items() if content[key]]
     return environment.get_template("report_page.html.jinja").render(content, sections=sections)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class RunReport(TrainerCallback):
         windows (`dict[str, Dataset]`): preprocessed rows of the splits that are evaluated.
         model_folder (`str`, *optional*): the finished model's, whose history is shown where the run
             doesn't train.
+        notes (`list[str]`): lines that the page shows with the results.
         wanted (`bool`): False gathers and writes nothing.
     """
 
@@ -66,6 +67,7 @@ class RunReport(TrainerCallback):
         rows: dict[str, dict[str, Dataset]],
         windows: dict[str, Dataset],
         model_folder: str | None = None,
+        notes: Sequence[str] = (),
         wanted: bool = True,
     ):
         self.split = next((name for name in PREFIXES if name in windows), None)
@@ -73,7 +75,7 @@ class RunReport(TrainerCallback):
         self.rows = {list(trainer.datasets).index(name): part for name, part in parts.items()}
         self.windows = windows[self.split] if self.split else None
         self.trainer, self.tokenizer = trainer, trainer.processing_class
-        self.wanted = wanted
+        self.notes, self.wanted = notes, wanted
         self.vectors: dict[str, dict[int, np.ndarray]] = {}
         self.history: list[dict] = []
         self.answers: RowAnswers | None = None
@@ -126,6 +128,11 @@ class RunReport(TrainerCallback):
         if self.answers is not None:
             answered = self.answers.by_task.items()
             by_task = {name: answers for name, answers in answered if len(answers.rows)}
+            tasks = tasks | {  # with the labels that only this split has
+                name: {**tasks[name], "labels": answers.labels}
+                for name, answers in by_task.items()
+                if answers.labels
+            }
             matrices = confusion_matrices(tasks, by_task)
             examples = Examples(self.rows, self.answers, self.tokenizer)
             sections["sentences"] = sentence_section(tasks, by_task, matrices, examples)
@@ -136,6 +143,7 @@ class RunReport(TrainerCallback):
             "title": folder.resolve().name,
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
+            "notes": self.notes,
             "split": self.split,
             "curves": curve_plots(curves),
             **sections,

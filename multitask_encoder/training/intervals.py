@@ -34,7 +34,7 @@ def main_estimates(answers: RowAnswers, tasks: dict[str, dict]) -> dict[str, Row
         if name in tasks and len(of_task.rows)
     }
     estimates = {}
-    for name, (rows, predicted, expected) in labelled.items():
+    for name, (rows, predicted, expected, _) in labelled.items():
         metric = metric_of(tasks[name])
         estimate = metric.estimates(predicted, expected).get(metric.main)
         if estimate is not None:

@@ -5,7 +5,8 @@ type and problem type to its metric; a new kind is a class and a line there. All
 fractions in 0..1 (Spearman: -1..1).
 """
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import evaluate
@@ -18,6 +19,8 @@ from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import f1_score as classification_f1_score
 
+from multitask_encoder.data.task_kinds import tags_of
+
 from .bootstrap import Estimate, rank_correlation, ratio
 
 DESCRIPTION = "Offline metric of a multi-task encoder."
@@ -25,11 +28,13 @@ DESCRIPTION = "Offline metric of a multi-task encoder."
 
 class Answers(NamedTuple):
     """The labelled rows of one task, and the predicted and expected value of each: a class id, a
-    list of 0 and 1 or of numbers, or the tags of its units."""
+    list of 0 and 1 or of numbers, or the tags of its units. `labels` are the names of classes: the
+    task's, then those that only this split has."""
 
     rows: np.ndarray
     predicted: list
     expected: list
+    labels: Sequence[str] = ()
 
 
 class RowWindows(NamedTuple):
@@ -44,6 +49,15 @@ class RowWindows(NamedTuple):
     def labels(self, column: str) -> np.ndarray:
         """The labels of the rows, of shape `(num_rows, ...)`."""
         return np.asarray(self.windows[column][:])[self.starts]
+
+    def unseen(self, name: str, labels: list[str]) -> tuple[list[str], list[list[int]]]:
+        """A task's labels, then those that training lacks; and for each row, the ids of its own of
+        the latter."""
+        column = self.windows[f"{name}.unseen"][:]
+        of_rows = [column[start] for start in self.starts]
+        everything = [*labels, *sorted(set(chain.from_iterable(of_rows)))]
+        ids = {label: index for index, label in enumerate(everything)}
+        return everything, [[ids[label] for label in row] for row in of_rows]
 
     def combined(self, logits: np.ndarray) -> np.ndarray:
         """Logits of the rows, from those of the windows."""
@@ -92,9 +106,13 @@ class ClassificationMetric(_OfflineMetric):
 
     @classmethod
     def answers(cls, predicted, split, name, task):
-        labels, logits = split.labels(name), split.combined(predicted)
-        rows = np.flatnonzero(labels >= 0)
-        return Answers(rows, logits[rows].argmax(-1).tolist(), labels[rows].tolist())
+        ids, logits = split.labels(name), split.combined(predicted)
+        labels, unseen = split.unseen(name, task["labels"])
+        for row, own in enumerate(unseen):
+            if own:
+                ids[row] = own[0]
+        rows = np.flatnonzero(ids >= 0)
+        return Answers(rows, logits[rows].argmax(-1).tolist(), ids[rows].tolist(), labels)
 
     @staticmethod
     def estimates(predicted, expected):
@@ -121,10 +139,16 @@ class MultiLabelMetric(ClassificationMetric):
 
     @classmethod
     def answers(cls, predicted, split, name, task):
-        labels, logits = split.labels(name), split.combined(predicted)
-        rows = np.flatnonzero(~np.isnan(labels[:, 0]))
-        chosen = (logits[rows] > 0).astype(int)
-        return Answers(rows, chosen.tolist(), labels[rows].astype(int).tolist())
+        known, logits = split.labels(name), split.combined(predicted)
+        labels, unseen = split.unseen(name, task["labels"])
+        more = ((0, 0), (0, len(labels) - known.shape[1]))
+        expected, chosen = np.pad(known, more), np.pad(logits > 0, more)
+        for row, own in enumerate(unseen):
+            expected[row, own] = 1
+        rows = np.flatnonzero(~np.isnan(known[:, 0]))
+        return Answers(
+            rows, chosen[rows].astype(int).tolist(), expected[rows].astype(int).tolist(), labels
+        )
 
 
 class RegressionMetric(_OfflineMetric):
@@ -180,14 +204,17 @@ class EntityMetric(_OfflineMetric):
     @classmethod
     def answers(cls, predicted, split, name, task):
         names, count = task["labels"], len(split.windows)
-        tags, positions = (split.windows[f"{name}.{key}"][:] for key in ("tags", "positions"))
+        tags, positions, unseen = (
+            split.windows[f"{name}.{key}"][:] for key in ("tags", "positions", "unseen")
+        )
         rows, predicted_tags, expected = [], [], []
         for row, (start, end) in enumerate(pairwise([*split.starts, count])):
             ids = [tag for window in range(start, end) for tag in tags[window]]
             if not ids or ids[0] < 0:
                 continue
             rows.append(row)
-            expected.append([names[tag] for tag in ids])
+            known = [*names, *tags_of(unseen[start])]
+            expected.append([known[tag] for tag in ids])
             # A word without tokens is predicted as `O`, and stays in the metric.
             predicted_tags.append(
                 [
@@ -339,7 +366,7 @@ def judged_rows(
     each are right; both `np.ndarray` of shape `(num_judged,)`."""
     judged = [of for name, of in answers.items() if not metric_of(tasks[name]).ranked]
     rows = np.concatenate([np.empty(0, dtype=int), *(of.rows for of in judged)])
-    wrong = np.concatenate([np.empty(0), *(~_right(*of[1:]) for of in judged)])
+    wrong = np.concatenate([np.empty(0), *(~_right(of.predicted, of.expected) for of in judged)])
     rows, places = np.unique(rows, return_inverse=True)
     return rows, np.bincount(places, wrong, len(rows)) == 0
 
@@ -352,7 +379,7 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
     """Metrics of the rows selected by `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
-    for name, (rows, predicted, expected) in answers.items():
+    for name, (rows, predicted, expected, _) in answers.items():
         chosen = np.flatnonzero(counted[rows])
         if not len(chosen):
             continue

@@ -65,10 +65,16 @@ def load_model(
         revision=run.model.revision,
         dtype="float32",  # the weights that training adds small steps to
         attn_implementation=run.model.attn_implementation,
-        encoder_dropout=run.model.encoder_dropout,
+        encoder_dropout=_encoder_dropout(run),
         **_fields(run, ("pooling", "normalize", "head_dropout")),
     )
     return _load_tokenizer(run.model.encoder, run.model.revision, model, run), model
+
+
+def _encoder_dropout(run: RunArguments) -> float | None:
+    """As the run sets it, or 0 where a task holds the embedding: noise would count as a change."""
+    holds = any(task.loss == "retention" for task in run.tasks.values())
+    return 0.0 if run.model.encoder_dropout is None and holds else run.model.encoder_dropout
 
 
 def _fields(run: RunArguments, keys: Iterable[str]) -> dict[str, Any]:

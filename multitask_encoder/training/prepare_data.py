@@ -17,7 +17,13 @@ from multitask_encoder.arguments.tasks import BALANCED
 from multitask_encoder.data.bad_rows import as_skipped, good_rows
 from multitask_encoder.data.class_weights import balanced_weights
 from multitask_encoder.data.dataset_arguments import SPLITS
-from multitask_encoder.data.inspection import find_leaks, inspect_split, labels_met_once
+from multitask_encoder.data.inspection import (
+    find_leaks,
+    inspect_split,
+    labels_met_once,
+    unseen_labels,
+    unseen_lines,
+)
 from multitask_encoder.data.labels import check_label_maps, unify_labels
 from multitask_encoder.data.loading import read_splits, stream_rows
 from multitask_encoder.data.preprocessing import FINDINGS, preprocess, row_preprocessor
@@ -47,6 +53,7 @@ class RunData:
         splits (`dict[str, Dataset | StreamedWindows]`): model inputs of all data sets together.
         draws (`list[int]`, *optional*): training rows of each data set in an epoch; None for every
             row once.
+        unseen (`dict[str, list[str]]`): by split, a line on each task's labels that training lacks.
     """
 
     rows: Rows
@@ -54,6 +61,7 @@ class RunData:
     windows: Rows = field(default_factory=dict)
     splits: dict[str, Dataset | StreamedWindows] = field(default_factory=dict)
     draws: list[int] | None = None
+    unseen: dict[str, list[str]] = field(default_factory=dict)
 
 
 def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
@@ -81,6 +89,19 @@ def tokenize_data(
                 if task.class_weights == BALANCED
             }
         )
+    measured = [split for split in data.rows if split != "train"]
+    data.unseen = {split: _unseen(run, data, split, model) for split in measured}
+    for line in chain.from_iterable(data.unseen.values()):
+        logger.info("%s", line)
+
+
+def _unseen(run: RunArguments, data: RunData, split: str, model: MultiTaskModel) -> list[str]:
+    """A line for each data set and task with labels that training lacks."""
+    return [
+        f"{_title(run, split, name)}: {line}."
+        for name, part in data.rows[split].items()
+        for line in unseen_lines(unseen_labels(part, data.windows[split][name], model.config.tasks))
+    ]
 
 
 def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
@@ -296,6 +317,10 @@ def _settings(run, split, name, tokenizer, model) -> dict:
         or (split != "train" and model.config.sentence_windows == "mean"),
         "prompt": (model.config.prompts or {}).get("default", ""),
         "number": list(run.datasets).index(name),
+        # `labels` in the YAML are all there are.
+        "open_tasks": [
+            task for task in run.tasks if split != "train" and run.tasks[task].labels is None
+        ],
     }
 
 

@@ -22,6 +22,7 @@ from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
 from multitask_encoder.modeling.decoding import likeliest_labels
 from multitask_encoder.modeling.losses import (
+    IGNORE_INDEX,
     begins_group,
     count_labels,
     pair_cosines,
@@ -48,10 +49,10 @@ from .passes import split_batch
 class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
 
-    The loss is the sum over tasks of w_t * p_t * S_t / N_t: S_t is the task's summed loss, N_t its
-    number of labels and p_t its pull (`MultiTaskModel.combined`), all over the whole optimizer
-    step: every micro-batch of every rank. So a batch of 32 rows is the same step as 8 x 4
-    accumulated or 2 ranks x 16.
+    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
+    number of labelled rows (of labels, for an embedding; see `MultiTaskModel.combined`), both over
+    the whole optimizer step: every micro-batch of every rank. So a batch of 32 rows is the same
+    step as 8 x 4 accumulated or 2 ranks x 16.
 
     Evaluation scores every row once, by words instead of tokens, adds each task's exact loss and
     the weighted mean `score`, and logs them like any metric. Complete checkpoints carry a marker.
@@ -357,8 +358,8 @@ class MultiTaskTrainer(Trainer):
             if name in self.model.heads:
                 head, logits = self.model.heads[name], outputs.logits[name]
                 if head.reads_tokens:
-                    # Each unit is represented by its labelled token.
-                    units = present_labels(labels[name])
+                    # Each unit is represented by its labelled token, seen in training or not.
+                    units = labels[name] != IGNORE_INDEX
                     answers[name] = likeliest_labels(logits, units, task["labels"], continues)
                 else:
                     answers[name] = logits.float()

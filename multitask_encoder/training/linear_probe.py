@@ -1,0 +1,121 @@
+"""Sentence heads that begin as linear probes of the encoder.
+
+Each is fitted to the vectors of the untrained encoder by logistic regression (ridge regression for
+numbers), and training goes on from there: few rows then lose less of what the encoder knows (Kumar
+et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+arXiv 2202.10054).
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.nn import functional as F
+
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.batching import length_batches, pad
+from multitask_encoder.modeling.losses import present_labels
+
+logger = logging.getLogger("multitask_encoder")
+
+MAX_ROWS = 10_000
+MAX_TOKENS = 16384  # in a batch
+ITERATIONS = 60
+
+
+def begin_as_probes(
+    model: MultiTaskModel, rows: Dataset, padding_id: int, device: torch.device, seed: int
+) -> None:
+    """Fit the sentence heads to training rows: to 10,000 of them, drawn by `seed`, where there are
+    more. Dropout has no part in it.
+
+    Args:
+        model (`MultiTaskModel`): the model before training; its weights are set in place.
+        rows (`Dataset`): preprocessed training rows.
+        padding_id (`int`): the padding token.
+        device (`torch.device`): the device to compute on.
+        seed (`int`): decides which rows are used.
+    """
+    names = [name for name, head in model.heads.items() if not head.reads_tokens]
+    rows = rows.filter(
+        lambda windows: [window == 0 for window in windows], batched=True, input_columns="window"
+    )
+    if len(rows) > MAX_ROWS:
+        rows = rows.shuffle(seed=seed).select(range(MAX_ROWS))
+    if not names or not len(rows):
+        return
+    home = model.device
+    model.eval().to(device)
+    try:
+        vectors = _vectors(model, rows["input_ids"][:], padding_id, names)
+    finally:
+        model.to(home)
+    for name in names:
+        labels = torch.tensor(np.asarray(rows[name][:]))
+        known = present_labels(labels).view(len(labels), -1).all(1)
+        if known.any():
+            weight, bias = fit(
+                model.heads[name].loss,
+                vectors[name][known],
+                labels[known],
+                len(model.config.tasks[name]["labels"]),
+            )
+            with torch.no_grad():
+                model.heads[name].classifier.weight.copy_(weight)
+                model.heads[name].classifier.bias.copy_(bias)
+    logger.info("The heads of %s begin as linear probes of the encoder.", ", ".join(names))
+
+
+@torch.inference_mode()
+def _vectors(
+    model: MultiTaskModel, input_ids: list[list[int]], padding_id: int, names: list[str]
+) -> dict[str, torch.Tensor]:
+    """By task the vectors that its head reads, of shape `(num_rows, hidden_size)`."""
+    poolings = {
+        name: model.config.tasks[name].get("pooling", model.config.pooling) for name in names
+    }
+    pooled = {
+        pooling: torch.empty(len(input_ids), model.config.hidden_size)
+        for pooling in set(poolings.values())
+    }
+    for batch in length_batches([len(ids) for ids in input_ids], MAX_TOKENS):
+        ids, mask = (
+            part.to(model.device) for part in pad([input_ids[i] for i in batch], padding_id)
+        )
+        tokens = model(input_ids=ids, attention_mask=mask, tasks=[]).last_hidden_state
+        for pooling, vectors in pooled.items():
+            vectors[batch] = model.embedding_head.pool(tokens, mask, pooling).float().cpu()
+    return {name: pooled[pooling] for name, pooling in poolings.items()}
+
+
+def fit(
+    loss: Callable, vectors: torch.Tensor, labels: torch.Tensor, num_labels: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weight, `(num_labels, hidden_size)`, and bias, `(num_labels,)`, with the least sum of
+    losses and half the squared weights, by L-BFGS; the vectors are taken as standardised.
+
+    Args:
+        loss (`Callable`): of logits and labels, as in losses.py.
+        vectors (`torch.Tensor` of shape `(num_rows, hidden_size)`): of the rows.
+        labels (`torch.Tensor`): of the rows, in the shape that the loss takes.
+        num_labels (`int`): the number of labels.
+    """
+    mean, scale = vectors.mean(0), vectors.std(0, correction=0).mean().clamp(min=1e-6)
+    inputs = (vectors.clone() - mean) / scale
+    weight = torch.zeros(num_labels, inputs.shape[1], requires_grad=True)
+    bias = torch.zeros(num_labels, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        total = loss(F.linear(inputs, weight, bias), labels).sum() + weight.square().sum() / 2
+        (total / len(inputs)).backward()
+        return total / len(inputs)
+
+    optimizer.step(closure)
+    weight = weight.detach() / scale
+    return weight, bias.detach() - weight @ mean

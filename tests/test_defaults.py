@@ -1,0 +1,80 @@
+"""Keys that a run leaves open follow from the encoder's width and the number of rows."""
+
+import pytest
+import yaml
+from datasets import Dataset
+
+from multitask_encoder.arguments.parsing import resolve
+from multitask_encoder.training.defaults import epochs_of, fill_defaults, learning_rate_of
+
+
+class Model:
+    class config:
+        hidden_size = 384
+
+
+def filled(rows: int, **keys):
+    run = resolve(
+        {"tasks": {"topic": {"type": "sequence_classification"}}, "train_file": "x.jsonl", **keys}
+    )
+    data = {"train": {"data": Dataset.from_dict({"text": [""] * rows})}}
+    fill_defaults(run, data, Model)  # type: ignore[arg-type]  # its width is all that is read
+    return run
+
+
+@pytest.mark.parametrize(
+    ("width", "rate"), [(384, 3e-4), (768, 7.5e-5), (1024, 4.2e-5), (128, 1e-3)]
+)
+def test_wide_encoders_learn_slowly(width, rate):
+    assert learning_rate_of(width) == rate
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(0, 30), (100, 30), (600, 24), (2000, 16), (13_000, 9), (300_000, 3)]
+)
+def test_few_rows_are_seen_often(rows, epochs):
+    assert epochs_of(rows) == epochs
+
+
+def test_keys_left_open_are_chosen_and_saved(tmp_path):
+    run = filled(600)
+    args = run.training
+    assert (args.learning_rate, args.num_train_epochs, args.train_batch_size) == (3e-4, 24, 16)
+    assert (args.warmup_steps, args.weight_decay) == (0.1, 0.01)
+    assert (args.eval_strategy, args.eval_steps) == ("steps", 0.1)
+    assert (args.save_strategy, args.save_steps) == ("steps", 0.1)
+    run.save(tmp_path / "config.yaml")
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert (saved["learning_rate"], saved["num_train_epochs"]) == (3e-4, 24)
+    again = filled(7, **saved).training  # the keys of a saved run don't change with its rows
+    assert (again.learning_rate, again.num_train_epochs) == (3e-4, 24)
+
+
+def test_keys_that_are_set_stay():
+    keys = {
+        "learning_rate": 1e-5,
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "warmup_steps": 7,
+        "weight_decay": 0.5,
+    }
+    run = filled(600, **keys)
+    assert {key: getattr(run.training, key) for key in keys} == keys
+    assert run.training.eval_strategy == "epoch"
+    assert filled(600, eval_strategy="epoch").training.eval_strategy == "epoch"
+
+
+def test_a_step_has_as_many_rows_however_it_is_split():
+    assert filled(600, gradient_accumulation_steps=4).training.train_batch_size == 4
+    assert filled(600, gradient_accumulation_steps=64).training.train_batch_size == 1
+    assert filled(6000).training.train_batch_size == 32
+
+
+def test_a_number_of_steps_needs_no_epochs():
+    run = filled(600, max_steps=50)
+    assert "num_train_epochs" not in run.given
+    assert run.training.learning_rate == 3e-4
+
+
+def test_a_run_that_does_not_train_has_no_defaults():
+    assert filled(600, do_train=False).given.keys() == {"tasks", "train_file", "do_train"}
