@@ -60,7 +60,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
-        labels.flatten().clamp(min=IGNORE_INDEX),
+        torch.where(labels < 0, IGNORE_INDEX, labels).flatten(),
         ignore_index=IGNORE_INDEX,
         reduction="none",
     )
