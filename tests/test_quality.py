@@ -120,13 +120,6 @@ def test_stock_trains_for_500_steps_within_limits(rows, epochs):
     assert contestants.epochs(rows) == epochs
 
 
-def test_setfit_sees_the_pairs_of_one_epoch_up_to_a_limit():
-    # 3 pairs of each class and 4 of both: 2 x 6 pairs are 24 sentences of 4 rows.
-    assert contestants.setfit_epochs(["a", "a", "b", "b"]) == 6
-    # 500 steps of 16 pairs are 16,000 sentences.
-    assert contestants.setfit_epochs(["a", "b"] * 250) == 32
-
-
 def test_setfit_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setattr(contestants, "SETFIT", Path("none"))
     with pytest.raises(ValueError, match="Not installed"):
@@ -159,6 +152,41 @@ def test_differences_are_paired_with_the_best_other_and_the_worst_comes_first():
     assert (best["difference"], best["standard_error"]) == (15, pytest.approx(5))
 
 
+def test_stock_keeps_the_rate_of_the_first_seed_and_of_2000_rows(tmp_path, monkeypatch):
+    asked = []
+
+    def stock(sample, encoder, seed, rates=None):
+        asked.append((len(sample.splits["train"]), seed, rates))
+        return {}, {"intent": 1e-4}
+
+    monkeypatch.setitem(quality.RUN, "stock", stock)
+    rows = {split: [data._in_words(row, "hwu64") for row in rows_of(900)] for split in data.SPLITS}
+    quality.measure(quality.Cell("hwu64", "all", "stock", 1), rows, "", tmp_path)
+    quality.measure(quality.Cell("hwu64", "2000", "stock", 2), rows, "", tmp_path)
+    assert asked == [(2000, 0, None), (2700, 1, {"intent": 1e-4}), (2000, 2, {"intent": 1e-4})]
+
+
+def test_cells_are_those_that_say_something(folder):
+    def cells(*words: str) -> list[tuple]:
+        options = quality.parse(["--data_dir", str(folder), "--datasets", *words])
+        rows = {name: data.read(folder, name) for name in options.datasets}
+        return [tuple(cell) for cell in quality.cells_of(options, rows)]
+
+    found = cells("hwu64", "wnut17", "--contestants", "ours", "setfit", "frozen")
+    assert found[0] == ("hwu64", "few", "ours", 0)
+    assert [cell[3] for cell in found] == sorted(cell[3] for cell in found)
+    assert {cell[:3] for cell in found} == {
+        *(("hwu64", "few", name) for name in ("ours", "setfit", "frozen")),
+        *(("hwu64", "all", name) for name in ("ours", "frozen")),
+        *(("wnut17", budget, "ours") for budget in ("few", "all")),
+    }
+    assert [cell[3] for cell in found if cell[:3] == ("hwu64", "all", "ours")] == [0, 1, 2, 3, 4]
+    assert [cell[3] for cell in found if cell[:3] == ("hwu64", "all", "frozen")] == [0]
+    assert cells("hwu64", "--contestants", "tfidf", "--seeds", "7", "--budgets", "few") == [
+        ("hwu64", "few", "tfidf", 7)
+    ]
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Nothing starts a process or changes this one."""
@@ -173,15 +201,10 @@ def in_this_process(monkeypatch):
 def test_every_contestant_is_measured_once(backbone, folder, in_this_process, capsys):
     output = folder / "out"
     options = ["--data_dir", str(folder), "--encoder", str(backbone("bert"))]
-    options += ["--output", str(output), "--seeds", "3"]
+    options += ["--output", str(output), "--seeds", "0"]
     options += ["--datasets", "hwu64", "wnut17", "--budgets", "few"]
     quality.main(options)
     cells = {path: path.read_text() for path in (output / "cells" / "bert").glob("*/*/*.json")}
-    names = {path.relative_to(output / "cells" / "bert").as_posix() for path in cells}
-    assert names == {
-        *(f"hwu64/few/{name}-v1-seed3.json" for name in ("ours", "stock", "frozen", "tfidf")),
-        *(f"wnut17/few/{name}-v1-seed3.json" for name in ("ours", "stock")),
-    }
     sentences = {
         f"{task}_{metric}" for task in ("scenario", "intent") for metric in ("accuracy", "macro_f1")
     }
@@ -190,6 +213,10 @@ def test_every_contestant_is_measured_once(backbone, folder, in_this_process, ca
         "stock": {*sentences, "slots_f1", "exact_match"},
         "frozen": sentences,
         "tfidf": sentences,
+    }
+    assert {path.relative_to(output / "cells" / "bert").as_posix() for path in cells} == {
+        *(f"hwu64/few/{name}-v1-seed0.json" for name in every),
+        *(f"wnut17/few/{name}-v1-seed0.json" for name in ("ours", "stock")),
     }
     for one in map(json.loads, cells.values()):
         kept = every[one["contestant"]] if one["dataset"] == "hwu64" else {"tags_f1"}

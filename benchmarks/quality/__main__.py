@@ -87,9 +87,10 @@ def measure(cell: Cell, rows: Rows, encoder: str, folder: Path) -> dict[str, Any
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     run, sample = RUN[cell.contestant], draw(cell.dataset, rows, cell.budget, cell.seed)
-    if cell.contestant == "stock" and cell.budget == "all" and "2000" in budgets(rows):
-        searched = measure(cell._replace(budget="2000"), rows, encoder, folder)
-        run = partial(run, rates=searched["chosen"])
+    whole = cell.budget == "all" and "2000" in budgets(rows)
+    searched = cell._replace(budget="2000" if whole else cell.budget, seed=0)
+    if cell.contestant == "stock" and cell != searched:
+        run = partial(run, rates=measure(searched, rows, encoder, folder)["chosen"])
     clocks = time.perf_counter(), sum(os.times()[:4])
     metrics, chosen = run(sample, encoder, cell.seed)
     wall, processor = time.perf_counter() - clocks[0], sum(os.times()[:4]) - clocks[1]

@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,8 +47,8 @@ AUTO = {SENTENCE: AutoModelForSequenceClassification, TOKENS: AutoModelForTokenC
 COLLATORS = {SENTENCE: DataCollatorWithPadding, TOKENS: DataCollatorForTokenClassification}
 # frozen, tfidf
 STRENGTHS = (0.1, 1, 10, 100)
-# setfit: its default batch, and steps at most
-PAIRS, PAIR_STEPS = 16, 500
+# setfit: its default batch, and steps, for one epoch of all pairs would be hours
+PAIRS, PAIR_STEPS = 16, 250
 PEERS = ROOT / "benchmarks" / "peers"
 SETFIT = PEERS / ".environments" / "setfit" / "bin" / "python"
 
@@ -97,10 +97,7 @@ def run_script(command: list[str], folder: Path) -> None:
 
 
 def stock(
-    sample: Sample,
-    encoder: str,
-    seed: int,
-    rates: dict[str, float] | None = None,
+    sample: Sample, encoder: str, seed: int, rates: dict[str, float] | None = None
 ) -> Outcome:
     """A model per task by `transformers.Trainer`, as in its scripts run_glue.py and run_ner.py.
 
@@ -169,7 +166,7 @@ def _fine_tuned(
         if kind == SENTENCE:
             return [labels[one] for one in ids]
         rows = zip(sample.splits[split], ids, strict=True)
-        return [_word_tags(row["tokens"], one, labels, tokenizer) for row, one in rows]
+        return [_word_tags(row, one, labels, tokenizer) for row, one in rows]
 
     return answer
 
@@ -183,30 +180,23 @@ def _encoded(row: dict, task: str, labels: list[str], tokenizer: PreTrainedToken
     if isinstance(row[task], str):
         return {**tokenizer(text_of(row), truncation=True), "labels": labels.index(row[task])}
     encoded = tokenizer(row["tokens"], is_split_into_words=True, truncation=True)
-    tags = [IGNORED] * len(encoded["input_ids"])
-    for word, position in _first_tokens(encoded.word_ids()).items():
-        tags[position] = labels.index(row[task][word])
+    words = encoded.word_ids()
+    tags = [
+        IGNORED if word is None or word in words[:position] else labels.index(row[task][word])
+        for position, word in enumerate(words)
+    ]
     return {**encoded, "labels": tags}
 
 
-def _first_tokens(words: Iterable[int | None]) -> dict[int, int]:
-    """Word to the position of its first token."""
-    first: dict[int, int] = {}
-    for position, word in enumerate(words):
-        if word is not None:
-            first.setdefault(word, position)
-    return first
-
-
 def _word_tags(
-    words: list[str], ids: np.ndarray, labels: list[str], tokenizer: PreTrainedTokenizerBase
+    row: dict, ids: np.ndarray, labels: list[str], tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """The tag of each word's first token; `O` for a word without tokens."""
-    encoded = tokenizer(words, is_split_into_words=True, truncation=True)
-    tags = ["O"] * len(words)
-    for word, position in _first_tokens(encoded.word_ids()).items():
-        tags[word] = labels[ids[position]]
-    return tags
+    words = tokenizer(row["tokens"], is_split_into_words=True, truncation=True).word_ids()
+    return [
+        labels[ids[words.index(word)]] if word in words else "O"
+        for word in range(len(row["tokens"]))
+    ]
 
 
 def frozen(sample: Sample, encoder: str, seed: int) -> Outcome:
@@ -250,31 +240,20 @@ def setfit(sample: Sample, encoder: str, seed: int) -> Outcome:
     """
     if not SETFIT.exists():
         raise ValueError("Not installed. To install it: python benchmarks/peers/install.py setfit")
+    train, test = len(sample.splits["train"]), len(sample.splits["test"])
+    epochs = math.ceil(PAIR_STEPS * 2 * PAIRS / train)  # as sentences, for the peer's script
     answers = {}
     for task in sample.sentence_tasks():
         with TemporaryDirectory() as folder:
-            path = Path(folder)
-            for split in ("train", "test"):
-                rows = [
-                    {"tokens": [text_of(row)], "slots": ["O"], "intent": row[task]}
-                    for row in sample.splits[split]
+            for split, rows in sample.splits.items():
+                asked = [
+                    {"tokens": [text_of(row)], "slots": ["O"], "intent": row[task]} for row in rows
                 ]
-                write_rows(path / f"{split}.jsonl", rows)
-            counts = [len(sample.splits[split]) for split in ("train", "test")]
-            epochs = setfit_epochs([row[task] for row in sample.splits["train"]])
+                write_rows(Path(folder, f"{split}.jsonl"), asked)
             command = f"""{SETFIT} {PEERS}/run_setfit.py --data {folder} --encoder {encoder}
-                --rows {counts[0]} --test_rows {counts[1]} --epochs {epochs} --seed {seed}
-                --batch_size {2 * PAIRS} --output {folder}/result.json"""
-            run_script(command.split(), path)
-            found = json.loads((path / "result.json").read_text(encoding="utf-8"))["answers"]
-        answers[task] = [one["intent"] for one in found]
+                --rows {train} --test_rows {test} --epochs {epochs} --batch_size {2 * PAIRS}
+                --seed {seed} --output {folder}/result.json"""
+            run_script(command.split(), Path(folder))
+            found = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
+        answers[task] = [one["intent"] for one in found["answers"]]
     return score(sample, "test", answers), {}
-
-
-def setfit_epochs(labels: list[str]) -> int:
-    """Passes over the rows that hold as many sentences as the pairs of SetFit's one epoch: as many
-    pairs of equal labels as of different ones, up to PAIR_STEPS batches."""
-    counts = np.unique(labels, return_counts=True)[1].tolist()
-    equal = sum(math.comb(count + 1, 2) for count in counts)
-    pairs = 2 * max(equal, math.comb(len(labels) + 1, 2) - equal)
-    return max(1, math.ceil(2 * min(pairs, PAIR_STEPS * PAIRS) / len(labels)))
