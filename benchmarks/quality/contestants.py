@@ -47,7 +47,7 @@ AUTO = {SENTENCE: AutoModelForSequenceClassification, TOKENS: AutoModelForTokenC
 COLLATORS = {SENTENCE: DataCollatorWithPadding, TOKENS: DataCollatorForTokenClassification}
 # frozen, tfidf
 STRENGTHS = (0.1, 1, 10, 100)
-# setfit: its default batch, and steps, for one epoch of all pairs would be hours
+# setfit: its default batch; steps, as its default, one epoch of all pairs, would take hours
 PAIRS, PAIR_STEPS = 16, 250
 PEERS = ROOT / "benchmarks" / "peers"
 SETFIT = PEERS / ".environments" / "setfit" / "bin" / "python"
