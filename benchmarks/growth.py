@@ -19,9 +19,11 @@ in log-log: 1 is linear, 0 is no growth at all; heads and labels add to what the
 import argparse
 import json
 import os
-import sys
+import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,60 +31,42 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
-from benchmarks import machine, training
-from benchmarks.measuring import (
-    Memory,
-    Spread,
-    exponent,
-    in_fresh_process,
-    measured,
-    run_all,
-    turns,
-)
+from benchmarks import machine, measuring, training, workload
 from benchmarks.reporting import Table, plot_growth, times_as_json, write
 from benchmarks.tokenization import write_rows
-from benchmarks.workload import (
-    TOKENS,
-    Workload,
-    find_entities,
-    load,
-    options_parser,
-    run_arguments,
-    start,
-)
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 
+PARTS = ("heads", "labels", "length", "rows", "processes")
 HEADS = (1, 2, 4, 8, 16, 32, 64)
 LABELS = (2, 10, 100, 1000, 10_000)
 LENGTHS = (16, 64, 256, 1024, 4096, 8192)
 FIRST_ROWS = 1000  # and ten times as many, up to the greatest
 PROCESSES = (1, 2)
 STEP_ROWS = 32
-KINDS = {"sentence": "sequence_classification", "token": TOKENS}
+KINDS = {"sentence": "sequence_classification", "token": workload.TOKENS}
 LABELS_PER_HEAD = 9
 ENTITY_SHARE = 0.2  # of tokens: that untrained heads write down as much as trained ones
 LOOK_EVERY = 0.02
-MIB = 2**20
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = parse_options(argv)
-    start(options)
+    options = workload.start(parser(), argv)
     if options.series == "processes":
         train_in_ranks(options)
         return
     if options.series is not None:
-        print(json.dumps(memory_of(options)))
+        watch = measuring.Memory(LOOK_EVERY, files=True)
+        runner(options, options.folder, options.series, options.size)()
+        print(json.dumps({"before": watch.before, "peak": watch.look()}))
         return
-    work = load(options)
+    work = workload.load(options)
     limits = machine.limits(work.model().encoder)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         prepare(work, Path(folder))
         for part in options.parts:
-            found[part] = PARTS[part](options, argv, Path(folder))
+            found[part] = growth_with(part, options, Path(folder))
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     tables = [
         table
@@ -91,35 +75,25 @@ def main(argv: list[str] | None = None) -> None:
         for table in growth_tables(options.output, part, measure, series)
     ]
     limit = work.tokenizer.model_max_length
-    write(
-        options.output,
-        "growth",
-        argv,
-        {
-            "machine": machine.describe(),
-            "limits": limits,
-            "encoder_limit_tokens": limit,
-            "found": found,
-        },
-        tables,
-        [
-            f"This encoder's own limit is {limit:,} tokens. `At once`, all lengths are read with "
-            "random weights and as many positions as needed: times and memory are those of a "
-            "longer encoder of the same size, and its answers mean nothing."
-        ],
+    note = (
+        f"This encoder's own limit is {limit:,} tokens. `At once`, all lengths are read with "
+        "random weights and as many positions as needed: times and memory are those of a "
+        "longer encoder of the same size, and its answers mean nothing."
     )
+    results = {"limits": limits, "encoder_limit_tokens": limit, "found": found}
+    write(options, results, tables, [note])
 
 
-def parse_options(argv: list[str]) -> argparse.Namespace:
-    """Also those of the processes that are measured."""
-    parser = options_parser(__file__, __doc__, rows=256, rounds=3)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+def parser() -> argparse.ArgumentParser:
+    """Its options, also those of the processes that are measured."""
+    parser = workload.options_parser(__file__, __doc__, rows=256, rounds=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--max_rows", type=int, default=10_000, help="texts to answer")
     parser.add_argument("--max_data_rows", type=int, default=1_000_000, help="rows to read")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--series", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    return parser
 
 
 def growth_tables(
@@ -128,7 +102,7 @@ def growth_tables(
     """Tables of the series of one measure, which get their exponents; and a plot in `folder`."""
     tables = []
     for name, one in series.items():
-        one["exponent"] = exponent(one["sizes"], one["values"])
+        one["exponent"] = measuring.exponent(one["sizes"], one["values"])
         rows = list(zip(one["sizes"], one["values"], strict=True))
         rows.append(("exponent", one["exponent"]))
         tables.append(Table(f"{name}: {measure}", (part, measure), rows))
@@ -137,7 +111,7 @@ def growth_tables(
     return tables
 
 
-def prepare(work: Workload, folder: Path) -> None:
+def prepare(work: workload.Workload, folder: Path) -> None:
     """Write what is measured to a folder, for processes that load nothing else."""
     work.tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "texts.json").write_text(json.dumps(work.texts))
@@ -150,11 +124,25 @@ def prepare(work: Workload, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(folder / "long")
 
 
+def growth_with(part: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Seconds and MiB of every series of a part at each of its sizes, by measure."""
+    if part == "rows":
+        return rows(options, folder)
+    if part == "processes":
+        return processes(options, folder)
+    sizes: dict[str, dict[str, Sequence[int]]] = {
+        "heads": {"sentence heads": HEADS, "token heads": HEADS},
+        "labels": {"sentence labels": LABELS, "token labels": LABELS},
+        "length": {"at once": LENGTHS, "in windows": LENGTHS},
+    }
+    return growth_of_answers(options, folder, sizes[part])
+
+
 # Time and memory of answers, by size
 
 
 def growth_of_answers(
-    options: argparse.Namespace, argv: list[str], folder: Path, sizes: Mapping[str, Sequence[int]]
+    options: argparse.Namespace, folder: Path, sizes: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """Seconds and MiB of every series at each of its sizes."""
     runs = {
@@ -162,29 +150,22 @@ def growth_of_answers(
         for series, some in sizes.items()
         for size in some
     }
-    times = run_all(runs, runs, options.rounds)
+    times = measuring.run_all(runs, runs, options.rounds)
     found: dict[str, Any] = {"wall seconds": {}, "MiB": {}}
     for series, some in sizes.items():
-        seconds = [Spread.of([one.wall for one in times[f"{series} {size}"]]) for size in some]
+        by_size = {size: times[f"{series} {size}"] for size in some}
         found["wall seconds"][series] = {
             "sizes": list(some),
-            "values": [one.median for one in seconds],
-            "rounds": times_as_json({str(size): times[f"{series} {size}"] for size in some}),
+            "values": [statistics.median(one.wall for one in some) for some in by_size.values()],
+            "rounds": times_as_json({str(size): some for size, some in by_size.items()}),
         }
         grown = []
         for size in some:
-            given = ("--folder", str(folder), "--series", series, "--size", str(size))
-            one = in_fresh_process(__file__, *argv, *given)
-            grown.append((one["peak"] - one["before"]) / MIB)
+            given = measuring.as_argv({"folder": folder, "series": series, "size": size})
+            one = measuring.in_fresh_process(__file__, *options.argv, *given)
+            grown.append(measuring.grown_mebibytes(one))
         found["MiB"][series] = {"sizes": list(some), "values": grown}
     return found
-
-
-def memory_of(options: argparse.Namespace) -> dict[str, int]:
-    """Bytes before, and at most while one size of a series is loaded and run."""
-    watch = Memory(LOOK_EVERY, files=True)
-    runner(options, options.folder, options.series, options.size)()
-    return {"before": watch.before, "peak": watch.look()}
 
 
 def runner(options: argparse.Namespace, folder: Path, series: str, size: int) -> Callable[[], Any]:
@@ -192,93 +173,53 @@ def runner(options: argparse.Namespace, folder: Path, series: str, size: int) ->
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     texts = json.loads((folder / "texts.json").read_text())
     if series in ("at once", "in windows"):
-        return long_runner(options, folder, tokenizer, texts, series, size)
+        return long_runner(folder, tokenizer, texts, series, size)
     if series == "answers":
         model = MultiTaskModel.from_pretrained(folder / "model")
         answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)
-        return lambda: sum(1 for _ in answers(repeated(texts, size)))
+        return lambda: sum(1 for _ in answers(islice(cycle(texts), size)))
     kind, _, what = series.partition(" ")
-    labels = size if what == "labels" else LABELS_PER_HEAD
-    task = {"type": KINDS[kind], "labels": label_names(kind, labels)}
+    number = size if what == "labels" else LABELS_PER_HEAD
+    labels = ["O", *(f"B-{index}" for index in range(number - 1))]
+    task = {"type": KINDS[kind], "labels": labels}
     tasks = {f"task_{index}": task for index in range(size if what == "heads" else 1)}
     model = MultiTaskModel.from_backbone(options.encoder, tasks, dtype="float32")
-    find_entities(model, tokenizer, texts[:64], ENTITY_SHARE)
+    workload.find_entities(model, tokenizer, texts[:64], ENTITY_SHARE)
     answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)
     return lambda: answers(texts)
 
 
 def long_runner(
-    options: argparse.Namespace,
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    series: str,
-    size: int,
+    folder: Path, tokenizer: PreTrainedTokenizerBase, texts: list[str], series: str, size: int
 ) -> Callable[[], Any]:
     """One text of `size` tokens: the forward pass of an encoder that takes as many, or the pipeline
     that cuts it into windows."""
     words = " ".join(texts).split()
     ids = tokenizer(" ".join(words * (1 + size // len(words))), verbose=False)["input_ids"][:size]
     if series == "at once":
-        model = AutoModel.from_pretrained(folder / "long", dtype="float32").eval()
-        inputs = torch.tensor([ids])
-
-        def forward() -> None:
-            with torch.inference_mode():
-                model(input_ids=inputs)
-
-        return forward
-    answers = MultiTaskPipeline(
-        model=MultiTaskModel.from_pretrained(folder / "model"), tokenizer=tokenizer
-    )
+        encoder = AutoModel.from_pretrained(folder / "long", dtype="float32").eval()
+        return partial(torch.inference_mode()(encoder), input_ids=torch.tensor([ids]))
+    model = MultiTaskModel.from_pretrained(folder / "model")
+    answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)
     text = tokenizer.decode(ids, skip_special_tokens=True)
     return lambda: answers(text)
 
 
-def label_names(kind: str, number: int) -> list[str]:
-    """So many; of a token task with `O`."""
-    if kind == "sentence":
-        return [f"label {index}" for index in range(number)]
-    return ["O", *(f"B-{index}" for index in range(number - 1))]
-
-
-def repeated(texts: list[str], number: int) -> Iterator[str]:
-    """So many texts, one by one."""
-    return (texts[index % len(texts)] for index in range(number))
-
-
-def heads(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the number of heads."""
-    return growth_of_answers(options, argv, folder, {"sentence heads": HEADS, "token heads": HEADS})
-
-
-def labels(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the number of labels of one head."""
-    return growth_of_answers(
-        options, argv, folder, {"sentence labels": LABELS, "token labels": LABELS}
-    )
-
-
-def length(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
-    """With the tokens of one text."""
-    return growth_of_answers(options, argv, folder, {"at once": LENGTHS, "in windows": LENGTHS})
-
-
-def rows(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
+def rows(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """With the number of rows that are read, and of texts that are answered."""
-    found = growth_of_answers(options, argv, folder, {"answers": powers(options.max_rows)})
+    found = growth_of_answers(options, folder, {"answers": powers(options.max_rows)})
     path, sizes, seconds, mebibytes = folder / "rows.jsonl", powers(options.max_data_rows), [], []
     for size in sizes:
         write_rows(path, size)
         cache = folder / f"cache of {size}"  # a second start would find all in the first one's
         given = {"file": path, "encoder": options.encoder, "rows": size, "num_proc": os.cpu_count()}
-        one = in_fresh_process(
+        one = measuring.in_fresh_process(
             str(Path(__file__).with_name("tokenization.py")),
-            *(word for key, value in given.items() for word in (f"--{key}", str(value))),
+            *measuring.as_argv(given),
             HF_DATASETS_CACHE=str(cache),
         )
         seconds.append(sum(one["seconds"].values()))
-        mebibytes.append((one["peak"] - one["before"]) / MIB)
+        mebibytes.append(measuring.grown_mebibytes(one))
     found["wall seconds"]["reading and tokenizing"] = {"sizes": sizes, "values": seconds}
     found["MiB"]["reading and tokenizing"] = {"sizes": sizes, "values": mebibytes}
     return found
@@ -295,20 +236,19 @@ def powers(greatest: int) -> list[int]:
 # Training, by processes
 
 
-def processes(options: argparse.Namespace, argv: list[str], folder: Path) -> dict[str, Any]:
+def processes(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """With the number of processes that share each step."""
     found: dict[int, list[float]] = {ranks: [] for ranks in PROCESSES}
-    for name, _ in turns([str(ranks) for ranks in PROCESSES], options.rounds):
-        given = ("--folder", str(folder), "--series", "processes", "--threads", "1")
-        one = in_fresh_process(
-            __file__, *argv, *given, "--size", name, ranks=int(name), OMP_NUM_THREADS="1"
-        )
-        found[int(name)].append(one["wall"])
+    for ranks, _ in measuring.turns(PROCESSES, options.rounds):
+        given = {"folder": folder, "series": "processes", "size": ranks, "threads": 1}
+        command = [*options.argv, *measuring.as_argv(given)]
+        one = measuring.in_fresh_process(__file__, *command, ranks=ranks, OMP_NUM_THREADS="1")
+        found[ranks].append(one["wall"])
     return {
         "wall seconds": {
             "an epoch": {
                 "sizes": list(found),
-                "values": [Spread.of(values).median for values in found.values()],
+                "values": list(map(statistics.median, found.values())),
                 "rounds": {str(ranks): values for ranks, values in found.items()},
             }
         }
@@ -318,7 +258,7 @@ def processes(options: argparse.Namespace, argv: list[str], folder: Path) -> dic
 def train_in_ranks(options: argparse.Namespace) -> None:
     """One process's part of an epoch; the first one prints its seconds."""
     keep_freed_memory()
-    args = run_arguments(
+    args = workload.run_arguments(
         options,
         output_dir=str(options.folder / "run"),
         per_device_train_batch_size=STEP_ROWS // options.size,
@@ -332,18 +272,9 @@ def train_in_ranks(options: argparse.Namespace) -> None:
         AutoTokenizer.from_pretrained(options.folder / "tokenizer"),
         args,
     )
-    seconds, _ = measured(trainer.train)
+    seconds, _ = measuring.measured(trainer.train)
     if trainer.is_world_process_zero():
         print(json.dumps(seconds._asdict()))
-
-
-PARTS = {
-    "heads": heads,
-    "labels": labels,
-    "length": length,
-    "rows": rows,
-    "processes": processes,
-}
 
 
 if __name__ == "__main__":

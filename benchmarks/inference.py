@@ -13,10 +13,10 @@ has, and the stock model has the same token head.
 """
 
 import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -25,14 +25,7 @@ from benchmarks import machine
 from benchmarks.flops import inference_flops
 from benchmarks.measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
 from benchmarks.reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
-from benchmarks.workload import (
-    Workload,
-    load,
-    options_parser,
-    padded_share,
-    start,
-    stock_pipelines,
-)
+from benchmarks.workload import Workload, load, options_parser, padded_share, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
 
@@ -45,9 +38,7 @@ WARM_UP_TEXTS = 64
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = options_parser(__file__, __doc__, rows=2000, rounds=5).parse_args(argv)
-    start(options)
+    options = start(options_parser(__file__, __doc__, rows=2000, rounds=5), argv)
     work = load(options)
     texts = work.texts
     model = work.answering_model()
@@ -75,14 +66,13 @@ def main(argv: list[str] | None = None) -> None:
     shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
     plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
     shapes = [list(batch["input_ids"].shape) for batch in batches[OURS]]
-    described = {"machine": machine.describe(), "limits": limits}
     notes = [
         f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
         "the three, that is of all answers.",
         SPREAD_AND_PEAK.format("."),
     ]
-    results = {**described, "texts": len(texts), "batches": shapes, **results}
-    write(options.output, "inference", argv, results, tables, notes)
+    results = {"limits": limits, "texts": len(texts), "batches": shapes, **results}
+    write(options, results, tables, notes)
 
 
 def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
@@ -100,20 +90,16 @@ def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
     for kind in KINDS:
         one, many = heads_title(kind, 1), heads_title(kind, MANY_HEADS)
         ratios[f"wall seconds, {many} to {one}"] = ratio(wall[many], wall[one])
-        ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(
-            wall[f"{many}, forward"], wall[f"{one}, forward"]
-        )
+        forward = [wall[f"{title}, forward"] for title in (many, one)]
+        ratios[f"wall seconds of forward passes, {many} to {one}"] = ratio(*forward)
     return ratios
 
 
 def our_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, MultiTaskPipeline]:
     """Pipelines of a model, and of models with one head and with many, by title."""
     models = {OURS: model}
-    models |= {
-        heads_title(kind, heads): work.model_of_heads(kind, heads)
-        for kind in KINDS
-        for heads in (1, MANY_HEADS)
-    }
+    for kind, heads in product(KINDS, (1, MANY_HEADS)):
+        models[heads_title(kind, heads)] = work.model_of_heads(kind, heads)
     return {
         title: MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
         for title, model in models.items()

@@ -8,7 +8,6 @@ model's forward pass alone, and three stock pipelines, the sum of which is all a
 thread, and with as many as torch takes.
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,20 +17,17 @@ import torch
 from transformers import Pipeline
 
 from benchmarks import machine
-from benchmarks.measuring import Spread, of_clock, percentiles, ratio, run_all, summed
+from benchmarks.measuring import SHARES, Spread, of_clock, percentiles, ratio, run_all, summed
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import load, options_parser, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskPipeline
 
 OURS, FORWARD, STOCK = "MultiTaskPipeline", "its forward pass alone", "three stock pipelines"
 LENGTHS = {"short": 5, "median": 50, "long": 95}
-SHARES = (50, 95, 99)
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = options_parser(__file__, __doc__, rows=2000, rounds=200).parse_args(argv)
-    start(options)
+    options = start(options_parser(__file__, __doc__, rows=2000, rounds=200), argv)
     work = load(options)
     model = work.answering_model()
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
@@ -48,17 +44,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(all_threads)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     plot(found, options.output)
-    write(
-        options.output,
-        "latency",
-        argv,
-        {"machine": machine.describe(), "limits": limits, "calls": options.rounds, "found": found},
-        tables(found),
-        [
-            f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
-            "together."
-        ],
+    note = (
+        f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
+        "together."
     )
+    results = {"limits": limits, "calls": options.rounds, "found": found}
+    write(options, results, tables(found), [note])
 
 
 def measure(
@@ -79,13 +70,8 @@ def measure(
     return {
         "tokens": inputs["input_ids"].shape[1],
         "milliseconds": {
-            name: {
-                **{
-                    f"p{share}": 1000 * value
-                    for share, value in zip(SHARES, percentiles(wall[name], SHARES), strict=True)
-                },
-                "cpu_median": 1000 * Spread.of(cpu[name]).median,
-            }
+            name: {f"p{share}": 1000 * value for share, value in percentiles(wall[name]).items()}
+            | {"cpu_median": 1000 * Spread.of(cpu[name]).median}
             for name in times
         },
         "ratios": {

@@ -43,12 +43,6 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def matrix_shapes(encoder: torch.nn.Module) -> list[tuple[int, int]]:
-    """The distinct (input, output) widths of an encoder's linear layers."""
-    layers = (one for one in encoder.modules() if isinstance(one, torch.nn.Linear))
-    return sorted({(layer.in_features, layer.out_features) for layer in layers})
-
-
 def matrix_peak(
     shapes: list[tuple[int, int]],
     dtype: torch.dtype = torch.float32,
@@ -59,14 +53,11 @@ def matrix_peak(
 
     Args:
         shapes (`list[tuple[int, int]]`): widths of inputs and outputs.
-        dtype (`torch.dtype`): of inputs, weights and outputs.
         tokens (`tuple[int, ...]`): rows of the inputs.
-        samples (`int`): of each shape, of at least 20 ms; the fastest one counts, for the others
-            were held up by something else.
+        samples (`int`): of each shape; the fastest one counts, the others were held up.
 
-    Returns:
-        `dict`: `shapes`, a list of `{"tokens", "inputs", "outputs", "gflops"}`; and `peak`, the
-        best of them: what shares of this machine's peak are shares of.
+    Returns a dict of `shapes`, a list of `{"tokens", "inputs", "outputs", "gflops"}`, and their
+    `peak`, of which contestants reach shares.
     """
     found = []
     for rows in tokens:
@@ -109,12 +100,10 @@ def memory_bandwidth(samples: int = SAMPLES) -> float:
 
 
 def limits(encoder: torch.nn.Module) -> dict[str, Any]:
-    """What this machine can do at most at an encoder's shapes.
-
-    bfloat16 that the processor emulates is some hundred times slower than what it multiplies
-    itself: it is measured at the smallest size only.
-    """
-    shapes = matrix_shapes(encoder)
+    """What this machine can do at most, with the widths of an encoder's linear layers."""
+    layers = (one for one in encoder.modules() if isinstance(one, torch.nn.Linear))
+    shapes = sorted({(layer.in_features, layer.out_features) for layer in layers})
+    # bfloat16 that the processor emulates is some hundred times slower: the smallest size will do.
     tokens, samples = (TOKENS, SAMPLES) if has_fast_bf16(use_cpu=True) else (TOKENS[:1], 1)
     return {
         "fp32": matrix_peak(shapes),

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+SHARES = (50, 95, 99)
 ROOT = Path(__file__).parent.parent  # where `benchmarks` is imported from
 
 
@@ -24,10 +25,11 @@ class Seconds(NamedTuple):
     cpu: float
 
 
+T = TypeVar("T")
 Contestants = Mapping[str, Callable[[], Any]]
 
 
-def turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, int]]:
+def turns(names: Iterable[T], rounds: int) -> Iterator[tuple[T, int]]:
     """Whose turn it is, and in which round: A B, B A, A B, ...
 
     So whatever drifts (heat, neighbours, caches) comes to all of them alike.
@@ -49,13 +51,8 @@ def measured(run: Callable[[], Any]) -> tuple[Seconds, Any]:
 def run_all(
     contestants: Contestants, warm_up: Contestants, rounds: int
 ) -> dict[str, list[Seconds]]:
-    """The seconds of all contestants in all rounds.
-
-    Args:
-        contestants (`dict[str, Callable]`): what is timed.
-        warm_up (`dict[str, Callable]`): what is called once each before: first calls cost more.
-        rounds (`int`).
-    """
+    """The seconds of all contestants in all rounds, after a call of each `warm_up`: first calls
+    cost more."""
     for run in warm_up.values():
         run()
     times: dict[str, list[Seconds]] = {name: [] for name in contestants}
@@ -102,9 +99,9 @@ def rate(amount: float, seconds: list[float]) -> Spread:
     return Spread.of([amount / one for one in seconds])
 
 
-def percentiles(values: list[float], shares: tuple[float, ...] = (50, 95, 99)) -> list[float]:
-    """The values that so many percent of all are not above."""
-    return [float(value) for value in np.percentile(values, shares)]
+def percentiles(values: list[float]) -> dict[int, float]:
+    """For each of `SHARES`, the value that so many percent of all are not above."""
+    return dict(zip(SHARES, np.percentile(values, SHARES).tolist(), strict=True))
 
 
 def exponent(sizes: list[float], values: list[float]) -> float:
@@ -155,17 +152,21 @@ class Memory:
         return total
 
 
+def grown_mebibytes(found: dict[str, Any]) -> float:
+    """From the bytes `before` to those at the `peak`, in MiB."""
+    return (found["peak"] - found["before"]) / 2**20
+
+
+def as_argv(keys: Mapping[str, Any]) -> list[str]:
+    """A command line that sets `keys`, those that are None left out."""
+    return [f"--{key}={value}" for key, value in keys.items() if value is not None]
+
+
 def in_fresh_process(
     script: str, *arguments: str, ranks: int = 1, **environment: str
 ) -> dict[str, Any]:
-    """What a script prints as JSON in its last line, run by itself in a new process.
-
-    Args:
-        script (`str`): its path.
-        *arguments (`str`): its command line.
-        ranks (`int`): processes that torchrun starts it in, if more than one.
-        **environment (`str`): variables besides those of this process.
-    """
+    """What the script at this path prints as JSON in its last line, run in a new process, or by
+    torchrun in several `ranks`; `environment` adds to this process's variables."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [sys.executable, *(launcher if ranks > 1 else []), script, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}

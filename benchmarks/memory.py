@@ -13,86 +13,65 @@ that of the greatest, and the sum is theirs together, where each is a process at
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 from datasets import load_from_disk
 from transformers import AutoTokenizer, Pipeline, PreTrainedTokenizerBase, pipeline
 
-from benchmarks import machine, training
-from benchmarks.measuring import Memory, Spread, in_fresh_process, turns
+from benchmarks import measuring, training, workload
 from benchmarks.reporting import Table, plot_bars, write
-from benchmarks.workload import (
-    AUTO,
-    STOCK_PIPELINES,
-    load,
-    options_parser,
-    run_arguments,
-    start,
-    stock_pipelines,
-)
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 
 LOOK_EVERY = 0.02  # seconds: a step of training is some times longer
 BATCH_SIZE = 32
 KEYS = {"per_device_train_batch_size": BATCH_SIZE, "num_train_epochs": 1}
-MIB = 2**20
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    parser = options_parser(__file__, __doc__, rows=2000, rounds=3)
+    parser = workload.options_parser(__file__, __doc__, rows=2000, rounds=3)
     # Set in the processes that are measured.
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    start(options)
+    options = workload.start(parser, argv)
     if options.part is not None:
         print(json.dumps(measure(options)))
         return
     with tempfile.TemporaryDirectory() as folder:
         parts = prepare(options, Path(folder))
         grown: dict[str, list[float]] = {part: [] for part in parts}
-        before = []
-        for part, _ in turns(parts, options.rounds):
-            found = in_fresh_process(__file__, *argv, "--part", part, "--folder", folder)
-            grown[part].append((found["peak"] - found["before"]) / MIB)
-            before.append(found["before"] / MIB)
+        all_before = []
+        for part, _ in measuring.turns(parts, options.rounds):
+            command = [*options.argv, "--part", part, "--folder", folder]
+            found = measuring.in_fresh_process(__file__, *command)
+            grown[part].append(measuring.grown_mebibytes(found))
+            all_before.append(found["before"] / 2**20)
     stock = [values for part, values in grown.items() if part.startswith("stock training")]
     rounds = list(zip(*stock, strict=True))
     grown["stock training, peak"] = [max(one) for one in rounds]
     grown["stock training, sum"] = [sum(one) for one in rounds]
-    mebibytes = {part: Spread.of(values) for part, values in grown.items()}
+    mebibytes = {part: measuring.Spread.of(values) for part, values in grown.items()}
+    before = measuring.Spread.of(all_before)
     plot_bars(options.output, "memory", "Memory", "MiB", mebibytes)
-    write(
-        options.output,
-        "memory",
-        argv,
-        {
-            "machine": machine.describe(),
-            "mebibytes": mebibytes,
-            "before_mebibytes": Spread.of(before),
-            "texts": options.rows,
-        },
-        [Table("MiB at most, above an idle process", ("", "MiB"), list(mebibytes.items()))],
-        [
-            f"{options.rows:,} texts or rows. Median (lowest to highest) of processes. All of them "
-            f"have {Spread.of(before).median:,.0f} MiB before, of Python and its modules."
-        ],
+    results = {"mebibytes": mebibytes, "before_mebibytes": before, "texts": options.rows}
+    table = Table("MiB at most, above an idle process", ("", "MiB"), list(mebibytes.items()))
+    note = (
+        f"{options.rows:,} texts or rows. Median (lowest to highest) of processes. All of them "
+        f"have {before.median:,.0f} MiB before, of Python and its modules."
     )
+    write(options, results, [table], [note])
 
 
 def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
     """Write what is measured to a folder, so that loading it is all that the processes do; and give
     the names of the parts."""
-    work = load(options, **KEYS)
+    work = workload.load(options, **KEYS)
     work.tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "texts.json").write_text(json.dumps(work.texts))
     model = work.answering_model()
     model.save_pretrained(folder / "ours")
-    for name, one in stock_pipelines(work, model).items():
+    for name, one in workload.stock_pipelines(work, model).items():
         one.save_pretrained(folder / name)
     work.model().save_pretrained(folder / "all tasks")
     work.splits["train"].save_to_disk(folder / "rows")
@@ -111,7 +90,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
 def measure(options: argparse.Namespace) -> dict[str, int]:
     """Bytes before and at most, of one part."""
     folder, part = options.folder, options.part
-    watch = Memory(LOOK_EVERY, files=True)
+    watch = measuring.Memory(LOOK_EVERY, files=True)
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     if "training" in part:
         train(options, tokenizer)
@@ -121,7 +100,7 @@ def measure(options: argparse.Namespace) -> dict[str, int]:
     else:
         made = [
             pipeline(name, model=str(folder / name), device="cpu", **keys)
-            for name, keys in STOCK_PIPELINES.items()
+            for name, keys in workload.STOCK_PIPELINES.items()
         ]
     if "answers" in part:
         texts = json.loads((folder / "texts.json").read_text())
@@ -136,14 +115,14 @@ def measure(options: argparse.Namespace) -> dict[str, int]:
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None:
     """One epoch, of all tasks or of the stock model of one."""
     folder, (_, _, task) = options.folder, options.part.partition(", ")
-    args = run_arguments(options, output_dir=str(folder / "run"), **KEYS).training
+    args = workload.run_arguments(options, output_dir=str(folder / "run"), **KEYS).training
     if not task:
         keep_freed_memory()
         model, rows = MultiTaskModel.from_pretrained(folder / "all tasks"), folder / "rows"
         training.our_trainer(model, load_from_disk(rows), tokenizer, args).train()
         return
     task_type = json.loads((folder / "types.json").read_text())[task]
-    model, rows = AUTO[task_type].from_pretrained(folder / task), folder / f"{task} rows"
+    model, rows = workload.AUTO[task_type].from_pretrained(folder / task), folder / f"{task} rows"
     training.stock_trainer(model, load_from_disk(rows), tokenizer, args, task_type).train()
 
 

@@ -10,7 +10,6 @@ the heads are not trained, and pooling is `cls`, for which all encoder families 
 classification of their own.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -25,8 +24,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
-from benchmarks import machine
-from benchmarks.measuring import Spread, of_clock, rate, run_all
+from benchmarks.measuring import of_clock, rate, run_all
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
@@ -68,11 +66,9 @@ class Reference(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
     parser = options_parser(__file__, __doc__, rows=500, rounds=3)
     parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
-    options = parser.parse_args(argv)
-    start(options)
+    options = start(parser, argv)
     work = load(options)
     try:
         model, tokenizer = (
@@ -86,10 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     reference = Reference(model, tokenizer, work.texts, ours(work.texts))
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory() as folder, ExitStack() as services:
-        contestants: dict[str, Answer] = {
-            OURS: ours,
-            **compare(reference, Path(folder), found, services),
-        }
+        contestants: dict[str, Answer] = {OURS: ours}
+        contestants |= compare(reference, Path(folder), found, services)
         if options.model and "test" in work.rows:
             (test,) = work.rows["test"].values()
             for name in (OURS, TYPED, *SERVED, *GRAPHS):
@@ -102,27 +96,17 @@ def main(argv: list[str] | None = None) -> None:
         )
     wall = of_clock(times, "wall")
     speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
-    results = {
-        "machine": machine.describe(),
-        "texts": len(work.texts),
-        "found": found,
-        "times": times_as_json(times),
-        "sentences_per_second": speed,
-    }
+    results = {"texts": len(work.texts), "found": found, "times": times_as_json(times)}
     refused = [f"{name}: {one['refused']}" for name, one in found.items() if "refused" in one]
     notes = [f"{len(work.texts):,} texts of the training split. {COLUMNS}", *refused]
-    write(options.output, "parity", argv, results, [parity_table(found, speed)], notes)
-
-
-def parity_table(found: dict[str, dict[str, Any]], speed: dict[str, Spread]) -> Table:
-    """A row for each form of the model."""
     keys = ["embedding", "logits", "scores", "labels", "entities"]
     keys += [key for key in found[OURS] if key.endswith(", test")]
     rows = [
         [name, *(one.get(key) for key in keys), speed.get(name), one.get("megabytes")]
         for name, one in found.items()
     ]
-    return Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
+    table = Table("Parity", ("", *keys, "sentences/s", "MB"), rows)
+    write(options, {**results, "sentences_per_second": speed}, [table], notes)
 
 
 def compare(
@@ -234,7 +218,11 @@ def disagreements(answers: list[dict], expected: list[dict]) -> dict[str, float]
             ),
             default=0.0,
         ),
-        "labels": others(answers, expected, lambda one: labels(one["labels"])),
+        "labels": others(
+            answers,
+            expected,
+            lambda one: {name: label["label"] for name, label in one["labels"].items()},
+        ),
         "entities": others(answers, expected, lambda one: spans(one["entities"])),
     }
 
@@ -268,9 +256,8 @@ def embedding(reference: Reference, path: Path) -> Form:
     model, tokenizer, texts, expected = reference
     sentence_transformers.export(model, tokenizer, path)
     encode = partial(SentenceTransformer(str(path), device="cpu").encode, show_progress_bar=False)
-    vectors = torch.from_numpy(encode(texts))
-    ours = torch.tensor([one["embedding"] for one in expected])
-    return parity.differences({"embedding": ours}, {"embedding": vectors}), encode
+    answers = [{"embedding": vector} for vector in encode(texts)]
+    return embedding_difference(answers, expected), encode
 
 
 def head(name: str, reference: Reference, path: Path) -> Form:
@@ -288,11 +275,6 @@ def head(name: str, reference: Reference, path: Path) -> Form:
         answers = [one["label"] for one in stock(texts)]
     largest = largest_differences(reference, partial(plain_heads.outputs, stock.model, name))
     return {"logits": largest[name], key: others(answers, ours, lambda one: one)}, stock
-
-
-def labels(answers: dict[str, dict]) -> dict[str, Any]:
-    """The label of each sentence task."""
-    return {name: one["label"] for name, one in answers.items()}
 
 
 def spans(answers: dict[str, list[dict]]) -> dict[str, list[tuple]]:

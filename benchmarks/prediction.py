@@ -15,11 +15,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import Memory, in_fresh_process
+from benchmarks.measuring import Memory, as_argv, in_fresh_process
 from benchmarks.tokenization import write_rows
-
-FORMATS = ("jsonl", "parquet")
-MIB = 2**20
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,13 +36,13 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "rows.jsonl")
             write_rows(path, rows)
-            for form in FORMATS:
-                words = ["--model", options.model, "--backend", options.backend]
-                words += ["--file", str(path), "--format", form]
-                found = in_fresh_process(__file__, *words)
+            for form in ("jsonl", "parquet"):
+                given = {"model": options.model, "backend": options.backend}
+                given |= {"file": path, "format": form}
+                found = in_fresh_process(__file__, *as_argv(given))
                 print(
                     f"{rows:10,} {form:8}{rows / found['reading']:10,.0f}"
-                    f"{rows / found['answering']:12,.0f}{found['peak'] / MIB:10,.0f}"
+                    f"{rows / found['answering']:12,.0f}{found['peak'] / 2**20:10,.0f}"
                     f"{found['bytes'] / rows:8,.0f}",
                     flush=True,
                 )

@@ -40,29 +40,16 @@ def write_profile(run: Callable[[], Any], folder: str) -> dict[str, float]:
     shares = dict.fromkeys([*GROUPS, "other"], 0.0)
     for event in events:
         shares[group_of(event.key)] += event.self_cpu_time_total / total
+    kinds = [[name, 100 * shares[name]] for name in sorted(shares, key=lambda name: -shares[name])]
+    longest = []
+    for event in events[:TOP]:
+        time = event.self_cpu_time_total
+        kind = group_of(event.key)
+        longest.append([event.key, 100 * time / total, time / 1000, event.count, kind])
+    header = ("operator", "share, %", "milliseconds", "calls", "kind")
     tables = [
-        Table(
-            "By kind",
-            ("", "share, %"),
-            [
-                [name, 100 * share]
-                for name, share in sorted(shares.items(), key=lambda one: -one[1])
-            ],
-        ),
-        Table(
-            f"The {TOP} longest",
-            ("operator", "share, %", "milliseconds", "calls", "kind"),
-            [
-                [
-                    event.key,
-                    100 * event.self_cpu_time_total / total,
-                    event.self_cpu_time_total / 1000,
-                    event.count,
-                    group_of(event.key),
-                ]
-                for event in events[:TOP]
-            ],
-        ),
+        Table("By kind", ("", "share, %"), kinds),
+        Table(f"The {TOP} longest", header, longest),
     ]
     note = (
         "Time of an operator itself, without those that it calls, of the thread that calls it. "

@@ -20,21 +20,12 @@ from typing import Any, NamedTuple
 
 from transformers import AutoConfig
 
-from benchmarks import machine
+from benchmarks.measuring import ROOT, as_argv
 from benchmarks.reporting import Table, write
-from benchmarks.workload import ROOT
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 
 NOTHING_TRAINED = "everything"
-# Only the last weights are evaluated, for choosing the best would cost evaluations.
-KEYS = {
-    "do_eval": "false",
-    "save_strategy": "no",
-    "overwrite_output_dir": "true",
-    "report_to": "none",
-    "disable_tqdm": "true",
-}
 
 
 class Outcome(NamedTuple):
@@ -58,8 +49,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=4, help="default: 4")
     parser.add_argument("--recipes", nargs="+", help="some of them; default: all")
     parser.add_argument("--output", help="folder; default: runs/benchmarks/recipes/CONFIG")
-    options = parser.parse_args(argv)
-    folder = Path(options.output or f"runs/benchmarks/recipes/{Path(options.config).stem}")
+    options = parser.parse_args(argv, argparse.Namespace(argv=argv, title="recipes"))
+    options.output = options.output or f"runs/benchmarks/recipes/{Path(options.config).stem}"
+    folder = Path(options.output)
     run = parse_arguments(_common(options, folder / "run"))
     recipes = recipes_for(run)
     chosen = options.recipes or list(recipes)
@@ -71,14 +63,9 @@ def main(argv: list[str] | None = None) -> None:
     for name in dict.fromkeys([NOTHING_TRAINED, *chosen]):
         outcomes[name] = outcome(options, recipes[name], folder / "run")
         print(name, json.dumps(outcomes[name]), flush=True)
-    write(
-        str(folder),
-        "recipes",
-        argv,
-        {"machine": machine.describe(), "spearman_before": before, "outcomes": outcomes},
-        [table(outcomes, before, options.epochs)],
-        [f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."],
-    )
+    note = f"One seed; {options.epochs} epochs of {options.rows or 'all'} rows; test, percent."
+    results = {"spearman_before": before, "outcomes": outcomes}
+    write(options, results, [table(outcomes, before, options.epochs)], [note])
 
 
 def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
@@ -86,7 +73,7 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
     embedding = next(name for name, task in run.tasks.items() if task.type == "sentence_embedding")
     head = next(name for name, task in run.tasks.items() if task.type != "sentence_embedding")
     layers = AutoConfig.from_pretrained(run.model.encoder).num_hidden_layers
-    third, half = layers // 3, layers // 2
+    third, half, more = layers // 3, layers // 2, layers - layers // 3
     free = {f"tasks.{embedding}.loss": "none"}
     return {
         NOTHING_TRAINED: {**free, "freeze": "everything"},
@@ -94,10 +81,7 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
         "nothing, embedding retained": {},
         "the encoder": {**free, "freeze": "encoder"},
         f"embeddings, lowest {third} of {layers} layers": {**free, "freeze_layers": third},
-        f"embeddings, lowest {layers - third} of {layers} layers": {
-            **free,
-            "freeze_layers": layers - third,
-        },
+        f"embeddings, lowest {more} of {layers} layers": {**free, "freeze_layers": more},
         f"the head {head}": {**free, "freeze": f"heads.{head}"},
         f"gradually less, {third} layers an epoch": {**free, "unfreeze_layers_per_epoch": third},
         "nothing, layers at 0.8 of the rate above": {**free, "layer_learning_rate_decay": 0.8},
@@ -109,25 +93,25 @@ def recipes_for(run: RunArguments) -> dict[str, dict[str, Any]]:
 
 
 def _common(options: argparse.Namespace, folder: Path) -> list[str]:
+    # Only the last weights are evaluated, for choosing the best would cost evaluations.
     keys: dict[str, Any] = {
-        **KEYS,
+        "do_eval": "false",
+        "save_strategy": "no",
+        "overwrite_output_dir": "true",
+        "report_to": "none",
+        "disable_tqdm": "true",
         "output_dir": folder,
         "num_train_epochs": options.epochs,
         "encoder": options.encoder,
         "data_dir": options.data_dir,
         "train_size": options.rows,
     }
-    return [options.config, *_as_argv(keys)]
-
-
-def _as_argv(keys: dict[str, Any]) -> list[str]:
-    given = {key: value for key, value in keys.items() if value is not None}
-    return [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    return [options.config, *as_argv(keys)]
 
 
 def outcome(options: argparse.Namespace, recipe: dict[str, Any], folder: Path) -> Outcome:
     """Run one recipe."""
-    log, cpu = _run([*_common(options, folder), *_as_argv(recipe)])
+    log, cpu = _run([*_common(options, folder), *as_argv(recipe)])
     results = json.loads((folder / "all_results.json").read_text())
     found = re.search(r"([\d,]+) of [\d,]+ parameters are trained", log)
     return Outcome(
@@ -142,8 +126,8 @@ def _spearman(options: argparse.Namespace, folder: Path, model: list[str]) -> fl
     if options.sts_dir is None:
         return None
     keys = {"data_dir": options.sts_dir, "output_dir": folder / "sts", "disable_tqdm": "true"}
-    no_validation = ["--validation_file", "null", "--do_eval", "false"]
-    _run([str(ROOT / "configs/sts.yaml"), *_as_argv(keys), *no_validation, *model])
+    keys |= {"validation_file": "null", "do_eval": "false"}
+    _run([str(ROOT / "configs/sts.yaml"), *as_argv(keys), *model])
     results = json.loads((folder / "sts" / "all_results.json").read_text())
     return results["test_embedding_spearman"]
 
@@ -151,17 +135,16 @@ def _spearman(options: argparse.Namespace, folder: Path, model: list[str]) -> fl
 def _run(argv: list[str]) -> tuple[str, float]:
     """What a run of its own printed, and the seconds of the processor that it took."""
     command = [sys.executable, str(ROOT / "run_multitask.py"), *argv]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    before = sum(os.times()[2:4])  # user and system time of children that have ended
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=True,
     )
-    assert process.stdout is not None
-    with process.stdout as stream:
-        log = stream.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, log)
-    return log, usage.ru_utime + usage.ru_stime
+    return done.stdout, sum(os.times()[2:4]) - before
 
 
 def table(outcomes: dict[str, Outcome], before: float | None, epochs: int) -> Table:
@@ -176,16 +159,12 @@ def table(outcomes: dict[str, Outcome], before: float | None, epochs: int) -> Ta
     metrics.sort(key=lambda key: key.endswith("exact_match"))  # behind those of tasks
     titles = [key.removeprefix("test_").replace("_", " ") for key in metrics]
     rest = outcomes[NOTHING_TRAINED].cpu
-    rows = [
-        [
-            name,
-            *(f"{100 * one.metrics[key]:.2f}" for key in metrics),
-            *([] if one.spearman is None else [f"{100 * one.spearman:.2f}"]),
-            one.trained,
-            None if name == NOTHING_TRAINED else round((one.cpu - rest) / epochs, 1),
-        ]
-        for name, one in outcomes.items()
-    ]
+    rows = []
+    for name, one in outcomes.items():
+        shares = [*(one.metrics[key] for key in metrics), one.spearman]
+        cells = [f"{100 * share:.2f}" for share in shares if share is not None]
+        seconds = None if name == NOTHING_TRAINED else round((one.cpu - rest) / epochs, 1)
+        rows.append([name, *cells, one.trained, seconds])
     header = ["frozen", *titles, *spearman, "trained parameters", "processor s per epoch"]
     return Table("", header, rows)
 

@@ -2,15 +2,18 @@
 
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # there is no screen
 from matplotlib import pyplot as plt
 
+from benchmarks import machine
 from benchmarks.measuring import Seconds, Spread, exponent, of_clock, rate
 
 # A note; it ends with what else the peak has in common with what is measured.
@@ -47,11 +50,6 @@ def shown(cell: Any) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell).replace("|", "\\|")
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent."""
-    return f"{100 * share:.1f} %"
-
-
 def as_json(value: Any) -> Any:
     """Named tuples as the dicts that they stand for, for the JSON module would make lists."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -59,11 +57,6 @@ def as_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): as_json(one) for key, one in value.items()}
     return [as_json(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def ratios_table(ratios: dict[str, Spread]) -> Table:
-    """Ratios by name, as a section of a report."""
-    return Table("Ratios", ("", "median of the rounds"), list(ratios.items()))
 
 
 def speed_report(
@@ -77,9 +70,7 @@ def speed_report(
     """The results and the tables of contestants that all handle the same sentences.
 
     Args:
-        times (`dict`): seconds of each round, by contestant.
-        sentences (`int`): how many each handles in a round.
-        ratios (`dict[str, Spread]`): by name, already taken.
+        times (`dict`): seconds of each round, by contestant; `ratios` are taken of them.
         flops (`dict[str, int]`): operations of all matrix products, by contestant, where known.
         peaks (`dict[str, float]`): GFLOP/s of the machine, by contestant.
         padding (`dict[str, float]`): padded share of the tokens, in 0 to 1.
@@ -88,17 +79,12 @@ def speed_report(
     speed = {name: rate(sentences, seconds) for name, seconds in wall.items()}
     shares = {name: rate(flops[name] / (1e9 * peaks[name]), wall[name]) for name in flops}
     header = ("", "sentences/s", "wall s", "processor s", "share of peak, %", "padding")
-    rows = [
-        [
-            name,
-            speed[name],
-            Spread.of(wall[name]),
-            Spread.of(cpu[name]),
-            Spread(*(100 * one for one in shares[name])) if name in shares else None,
-            percent(padding[name]) if name in padding else None,
-        ]
-        for name in times
-    ]
+    rows = []
+    for name in times:
+        share = Spread(*(100 * one for one in shares[name])) if name in shares else None
+        padded = f"{100 * padding[name]:.1f} %" if name in padding else None
+        seconds = (Spread.of(wall[name]), Spread.of(cpu[name]))
+        rows.append([name, speed[name], *seconds, share, padded])
     results = {
         "times": times_as_json(times),
         "sentences_per_second": speed,
@@ -110,47 +96,41 @@ def speed_report(
     return results, [Table("Speed", header, rows), ratios_table(ratios)]
 
 
+def ratios_table(ratios: dict[str, Spread]) -> Table:
+    """Ratios by name."""
+    return Table("Ratios", ("", "median of the rounds"), list(ratios.items()))
+
+
 def times_as_json(times: dict[str, list[Seconds]]) -> dict[str, Any]:
     """Of each contestant the seconds of every round, and their medians."""
-    return {
-        name: {
-            clock: {
-                **Spread.of([getattr(one, clock) for one in rounds])._asdict(),
-                "rounds": [getattr(one, clock) for one in rounds],
-            }
-            for clock in Seconds._fields
-        }
-        for name, rounds in times.items()
-    }
+    found: dict[str, Any] = {name: {} for name in times}
+    for clock in Seconds._fields:
+        for name, seconds in of_clock(times, clock).items():
+            found[name][clock] = {**Spread.of(seconds)._asdict(), "rounds": seconds}
+    return found
 
 
 def write(
-    folder: str,
-    title: str,
-    argv: list[str],
-    results: dict[str, Any],
-    tables: list[Table],
-    notes: Sequence[str] = (),
+    options: Namespace, results: dict[str, Any], tables: list[Table], notes: Sequence[str]
 ) -> None:
-    """Write `results.json` and `results.md`, and show the latter.
+    """Write `results.json` and `results.md` to the folder with the plots, and show the latter.
 
     Args:
-        folder (`str`): where to; plots are there already.
-        title (`str`): the script's name without its ending.
-        argv (`list[str]`): its command line.
-        results (`dict`): with `machine`, and `limits` where they were measured.
-        tables (`list[Table]`): of `results.md`.
+        options (`Namespace`): the benchmark's `title`, its command line `argv`, and `output`.
+        results (`dict`): with `limits` where they were measured.
         notes (`Sequence[str]`): what a reader must know about the numbers.
     """
-    path = Path(folder)
+    title, path = options.title, Path(options.output)
     path.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", f"benchmarks.{title}", *argv])
-    written = as_json({"benchmark": title, "command": command, **results, "notes": list(notes)})
+    command = shlex.join(["python", "-m", f"benchmarks.{title}", *options.argv])
+    described = machine.describe()
+    written = {"benchmark": title, "command": command, "machine": described, **results}
+    written = as_json({**written, "notes": notes})
     (path / "results.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     parts = [f"# {title}\n", f"```\n{command}\n```\n"]
     parts += [f"{note}\n" for note in notes]
     parts += [table.markdown() for table in tables]
-    parts.append(Table("Machine", ("what", "value"), list(results["machine"].items())).markdown())
+    parts.append(Table("Machine", ("what", "value"), list(described.items())).markdown())
     if "limits" in results:
         parts.append(_limits_table(results["limits"]).markdown())
     parts += [f"![{plot.stem}]({plot.name})\n" for plot in sorted(path.glob("*.png"))]
@@ -175,12 +155,9 @@ def _limits_table(limits: dict[str, Any]) -> Table:
 def plot_bars(folder: str, name: str, title: str, unit: str, values: dict[str, Spread]) -> None:
     """A horizontal bar per contestant, with its range."""
     figure, axes = plt.subplots(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
-    medians = [one.median for one in values.values()]
-    ranges = [
-        [one.median - one.min for one in values.values()],
-        [one.max - one.median for one in values.values()],
-    ]
-    titles = [f"{name}: {shown(median)}" for name, median in zip(values, medians, strict=True)]
+    medians, lowest, highest = np.array(list(values.values())).T
+    ranges = [medians - lowest, highest - medians]
+    titles = [f"{name}: {shown(one.median)}" for name, one in values.items()]
     axes.barh(titles, medians, xerr=ranges, capsize=3)
     axes.invert_yaxis()
     axes.set(title=title, xlabel=unit)

@@ -27,8 +27,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks import machine
-from benchmarks.measuring import Contestants, Seconds, of_clock, percentiles, rate, ratio, run_all
+from benchmarks import measuring
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
@@ -38,15 +37,12 @@ OURS = "MultiTaskPipeline, in one process"
 CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256
 ONE = f"the service, {CLIENTS} clients with one text each"
 MANY = f"the service, {CLIENTS} clients with {TOGETHER} texts each"
-SHARES = (50, 95, 99)
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
     parser = options_parser(__file__, __doc__, rows=1000, rounds=3)
     parser.add_argument("--replicas", type=int, default=2, help="default: 2")
-    options = parser.parse_args(argv)
-    start(options)
+    options = start(parser, argv)
     work = load(options)
     model = work.answering_model()
     torch.set_num_threads(options.threads or options.replicas)
@@ -57,45 +53,35 @@ def main(argv: list[str] | None = None) -> None:
         port = free_port()
         with service(Path(folder, "model"), port, flags):
             times, latency = measure(ours, Client(port), work.texts, options.rounds)
-    wall = of_clock(times, "wall")
-    speed = {name: rate(len(work.texts), seconds) for name, seconds in wall.items()}
+    wall = measuring.of_clock(times, "wall")
+    speed = {name: measuring.rate(len(work.texts), seconds) for name, seconds in wall.items()}
     ratios = {
-        f"sentences/s, {name} to {OURS}": ratio(wall[OURS], wall[name]) for name in (ONE, MANY)
+        f"sentences/s, {name} to {OURS}": measuring.ratio(wall[OURS], wall[name])
+        for name in (ONE, MANY)
     }
-    header = ("", *(f"p{share}" for share in SHARES))
+    header = ("", *(f"p{share}" for share in measuring.SHARES))
     rows = [[name, *values] for name, values in latency.items()]
-    write(
-        options.output,
-        "serving",
-        argv,
-        {
-            "machine": machine.describe(),
-            "texts": len(work.texts),
-            "replicas": options.replicas,
-            "times": times_as_json(times),
-            "sentences_per_second": speed,
-            "ratios": ratios,
-            "milliseconds_of_one_text": latency,
-        },
-        [
-            Table("Speed", ("", "sentences/s"), list(speed.items())),
-            ratios_table(ratios),
-            Table("Milliseconds of one text, one client", header, rows),
-        ],
-        [
-            f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
-            "run on the same cores.",
-            "Median (lowest to highest) of the rounds.",
-        ],
-    )
+    tables = [
+        Table("Speed", ("", "sentences/s"), list(speed.items())),
+        ratios_table(ratios),
+        Table("Milliseconds of one text, one client", header, rows),
+    ]
+    notes = [
+        f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
+        "run on the same cores.",
+        "Median (lowest to highest) of the rounds.",
+    ]
+    results = {"texts": len(work.texts), "replicas": options.replicas}
+    results |= {"times": times_as_json(times), "sentences_per_second": speed, "ratios": ratios}
+    write(options, {**results, "milliseconds_of_one_text": latency}, tables, notes)
 
 
 def measure(
     ours: MultiTaskPipeline, ask: "Client", texts: list[str], rounds: int
-) -> tuple[dict[str, list[Seconds]], dict[str, list[float]]]:
+) -> tuple[dict[str, list[measuring.Seconds]], dict[str, list[float]]]:
     """The seconds of all texts, and the percentiles of the milliseconds of one."""
 
-    def contestants(texts: list[str]) -> Contestants:
+    def contestants(texts: list[str]) -> measuring.Contestants:
         return {
             OURS: lambda: ours(texts),
             ONE: lambda: ask.all([[text] for text in texts]),
@@ -103,12 +89,12 @@ def measure(
         }
 
     some = texts[:WARM_UP_TEXTS]
-    times = run_all(contestants(texts), contestants(some), rounds)
+    times = measuring.run_all(contestants(texts), contestants(some), rounds)
     alone = [milliseconds(partial(ours, text)) for text in some]
     served = [milliseconds(partial(ask, [text])) for text in some]
     return times, {
-        "the pipeline": percentiles(alone, SHARES),
-        "the service": percentiles(served, SHARES),
+        "the pipeline": list(measuring.percentiles(alone).values()),
+        "the service": list(measuring.percentiles(served).values()),
     }
 
 

@@ -12,15 +12,12 @@ that several share by their shares of it: the kernel's PSS).
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measuring import Memory
+from benchmarks.measuring import Memory, as_argv, in_fresh_process
 
-ROOT = Path(__file__).parent.parent
 TASKS = {
     "topic": {"type": "sequence_classification"},
     "sentiment": {"type": "sequence_classification"},
@@ -43,12 +40,9 @@ def main(argv: list[str] | None = None) -> None:
         path = Path(folder, "rows.jsonl")
         write_rows(path, options.rows)
         print(f"{options.rows:,} rows, {path.stat().st_size / 2**20:,.0f} MiB of JSONL")
-        environment = {**os.environ, "HF_DATASETS_CACHE": folder}
+        command = as_argv({**vars(options), "file": path})
         for title in ("first start", "second start"):
-            command = [sys.executable, __file__, "--file", str(path)]
-            for key in ("encoder", "rows", "num_proc"):
-                command += [f"--{key}", str(getattr(options, key))]
-            found = json.loads(subprocess.check_output(command, env=environment, cwd=ROOT))
+            found = in_fresh_process(__file__, *command, HF_DATASETS_CACHE=folder)
             print(f"\n{title}")
             for stage, seconds in found["seconds"].items():
                 print(f"  {stage:22}{seconds:10.1f} s{options.rows / seconds:14,.0f} rows/s")

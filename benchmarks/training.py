@@ -20,7 +20,6 @@ split, all by the same code.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -32,8 +31,6 @@ from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainingArguments,
@@ -41,26 +38,18 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks import machine
+from benchmarks import machine, measuring
 from benchmarks.flops import training_flops
-from benchmarks.measuring import (
-    Seconds,
-    Spread,
-    in_fresh_process,
-    measured,
-    of_clock,
-    ratio,
-    turns,
-)
+from benchmarks.measuring import Seconds, Spread, measured, of_clock, ratio, turns
 from benchmarks.profiling import write_profile
 from benchmarks.reporting import SPREAD_AND_PEAK, Table, plot_bars, speed_report, write
-from benchmarks.workload import Workload, load, options_parser, padded_share, start
+from benchmarks.workload import TOKENS, Workload, load, options_parser, padded_share, start
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.training.embedding_rows import only_used_rows
-from multitask_encoder.training.metrics import METRICS, compute_metrics
+from multitask_encoder.training.metrics import compute_metrics, metric_of
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 OURS, BARE, STOCK = "MultiTaskTrainer", "bare loop", "stock Trainers"
@@ -82,9 +71,7 @@ SAME = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = parse_options(argv)
-    start(options)
+    options = start(parser(), argv)
     if options.contestant is not None:
         print(json.dumps(run_one(options)))
         return
@@ -92,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = work.splits["train"]
     limits = machine.limits(work.model().encoder)
     contestants = [name for name in CONTESTANTS if "embedding" in work.tasks or name != PLAIN]
-    times, quality = compete(contestants, argv, options.rounds)
+    times, quality = compete(contestants, options)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     precision = {OURS: "bf16" if work.training_arguments(seed=0).bf16 else "fp32", STOCK: "fp32"}
     peaks = {name: limits[precision.get(name, precision[OURS])]["peak"] for name in contestants}
@@ -104,9 +91,11 @@ def main(argv: list[str] | None = None) -> None:
         write_profile(make_ready(OURS, work, some, seed=0), options.output)
     speed = results["sentences_per_second"]
     plot_bars(options.output, "speed", "Training", "sentences/s", speed)
-    scores = {name: spreads(rounds) for name, rounds in quality.items()}
-    described = {"machine": machine.describe(), "limits": limits, "precision": precision}
-    results = {**described, "sentences": sentences, **results}
+    scores = {
+        name: {key: Spread.of([one[key] for one in rounds]) for key in rounds[0]}
+        for name, rounds in quality.items()
+    }
+    results = {"limits": limits, "precision": precision, "sentences": sentences, **results}
     results |= {"quality": scores, "quality_by_round": quality}
     notes = [
         f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
@@ -114,28 +103,29 @@ def main(argv: list[str] | None = None) -> None:
         "it has trained all of them.",
         SPREAD_AND_PEAK.format(" in the same precision."),
     ]
-    write(options.output, "training", argv, results, [*tables, quality_table(scores)], notes)
+    write(options, results, [*tables, quality_table(scores)], notes)
 
 
-def parse_options(argv: list[str]) -> argparse.Namespace:
-    """Also those of the processes that are measured."""
+def parser() -> argparse.ArgumentParser:
+    """Its options, also those of the processes that are measured."""
     parser = options_parser(__file__, __doc__, rows=2000, rounds=4)
     parser.add_argument("--batch_size", type=int, default=32, help="default: 32")
     parser.add_argument("--epochs", type=int, default=2, help="default: 2")
     parser.add_argument("--profile", action="store_true", help="also write profile.md, of ours")
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    return parser
 
 
 def compete(
-    contestants: list[str], argv: list[str], rounds: int
+    contestants: list[str], options: argparse.Namespace
 ) -> tuple[dict[str, list[Seconds]], dict[str, list[dict[str, float]]]]:
     """Seconds and scores of each contestant in every round, each run in a process of its own."""
     times: dict[str, list[Seconds]] = {name: [] for name in contestants}
     quality: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-    for name, seed in turns(contestants, rounds):
-        found = in_fresh_process(__file__, *argv, "--contestant", name, "--seed", str(seed))
+    for name, seed in turns(contestants, options.rounds):
+        own = ("--contestant", name, "--seed", str(seed))
+        found = measuring.in_fresh_process(__file__, *options.argv, *own)
         times[name].append(Seconds(**found["seconds"]))
         quality[name].append(found["quality"])
     return times, quality
@@ -167,13 +157,11 @@ def quality_table(scores: dict[str, dict[str, Spread]]) -> Table:
 
 def load_run(options: argparse.Namespace) -> Workload:
     """What is trained on, and for how long."""
-    free = {"tasks.embedding.loss": "none"} if options.contestant == PLAIN else {}
-    return load(
-        options,
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
-        **free,
-    )
+    keys: dict[str, Any] = {"num_train_epochs": options.epochs}
+    keys["per_device_train_batch_size"] = options.batch_size
+    if options.contestant == PLAIN:
+        keys["tasks.embedding.loss"] = "none"
+    return load(options, **keys)
 
 
 def run_one(options: argparse.Namespace) -> dict[str, Any]:
@@ -194,7 +182,9 @@ def make_ready(name: str, work: Workload, rows: Dataset, seed: int) -> Callable[
     def run() -> dict:
         for trainer in set(trainers.values()):
             if name == BARE:
-                train_bare(trainer.model, rows, trainer.data_collator, trainer.args)
+                # The Trainer doesn't train embedding rows that are never used, either.
+                with only_used_rows(trainer.model.encoder, rows, work.tokenizer.pad_token_id):
+                    train_bare(trainer.model, rows, trainer.data_collator, trainer.args)
             else:
                 trainer.train()
         return {task: trainer.model for task, trainer in trainers.items()}
@@ -208,24 +198,15 @@ def trainers_of(name: str, work: Workload, rows: Dataset, seed: int) -> dict[str
     tasks = work.trained_tasks()
     if name != STOCK:
         return dict.fromkeys(tasks, our_trainer(work.model(seed), rows, tokenizer, args))
-    return {
-        task: stock_trainer(
-            work.stock_model(task, seed),
-            stock_rows(rows, task, tokenizer.model_input_names),
-            tokenizer,
-            args,
-            work.tasks[task]["type"],
-        )
-        for task in tasks
-    }
+    trainers = {}
+    for task in tasks:
+        own = stock_rows(rows, task, tokenizer.model_input_names)
+        model, task_type = work.stock_model(task, seed), work.tasks[task]["type"]
+        trainers[task] = stock_trainer(model, own, tokenizer, args, task_type)
+    return trainers
 
 
-def our_trainer(
-    model: MultiTaskModel,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    args: TrainingArguments,
-) -> MultiTaskTrainer:
+def our_trainer(model: MultiTaskModel, rows: Dataset, tokenizer, args) -> MultiTaskTrainer:
     """As `run_multitask.py` makes it."""
     trainer = MultiTaskTrainer(
         model=model,
@@ -239,13 +220,7 @@ def our_trainer(
 
 
 def train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
-    """The shortest loop that does the same arithmetic: forward, backward, clip, step, and no
-    embedding rows that are never used."""
-    with only_used_rows(model.encoder, rows, collator.tokenizer.pad_token_id):
-        _train_bare(model, rows, collator, args)
-
-
-def _train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: TrainingArguments) -> None:
+    """The shortest loop that does the same arithmetic: forward, backward, clip, step."""
     epochs = int(args.num_train_epochs)
     sampler = LengthGroupedBatchSampler(
         rows["length"][:], args.per_device_train_batch_size, seed=args.seed
@@ -278,19 +253,12 @@ def _train_bare(model, rows: Dataset, collator: MultiTaskCollator, args: Trainin
             optimizer.zero_grad()
 
 
-def stock_trainer(
-    model: PreTrainedModel,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    args: TrainingArguments,
-    task_type: str,
-) -> Trainer:
+def stock_trainer(model, rows: Dataset, tokenizer, args, task_type: str) -> Trainer:
     """A Trainer of transformers for one task, with its defaults but for `SAME`."""
-    collator = STOCK_COLLATORS[task_type]
     trainer = Trainer(
         model=model,
         args=TrainingArguments(**{key: getattr(args, key) for key in SAME}),
-        data_collator=collator(tokenizer),
+        data_collator=STOCK_COLLATORS[task_type](tokenizer),
         train_dataset=rows,
     )
     trainer.remove_callback(PrinterCallback)
@@ -300,11 +268,12 @@ def stock_trainer(
 def stock_rows(rows: Dataset, name: str, inputs: list[str]) -> Dataset:
     """The rows as stock models take them: the same token ids, and one task's labels."""
 
+    constants = {"attention_mask": 1, "token_type_ids": 0}
+
     def convert(row: dict) -> dict:
-        length = len(row["input_ids"])
-        made = {"attention_mask": [1] * length, "token_type_ids": [0] * length}
-        made = {key: value for key, value in made.items() if key in inputs}
-        return {"input_ids": row["input_ids"], **made, "labels": row[name]}
+        ids = row["input_ids"]
+        made = {key: [value] * len(ids) for key, value in constants.items() if key in inputs}
+        return {"input_ids": ids, **made, "labels": row[name]}
 
     return rows.map(convert, remove_columns=rows.column_names)
 
@@ -337,27 +306,20 @@ def batches_of(trainer: Trainer, epochs: int) -> Iterator[dict]:
 @torch.inference_mode()
 def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float]:
     """Each task's accuracy or entity F1 (of words, by their first token) on the test split, as
-    fractions.
-
-    Args:
-        models (`dict`): by task the model that answers it: ours for all of them, or a stock one
-            for each.
-        work (`Workload`): its test rows and tasks.
-    """
+    fractions; `models` has the one that answers each task, ours or stock."""
     windows = work.splits["test"]
     input_ids = windows["input_ids"][:]
     longest = max(windows["length"])
     predictions = {}
     for name, model in models.items():
         model.eval()
-        in_tokens = work.tasks[name]["type"] == "token_classification"
         answers = []
         for first in range(0, len(windows), EVALUATED_AT_ONCE):
             rows = [{"input_ids": ids} for ids in input_ids[first : first + EVALUATED_AT_ONCE]]
             batch = work.tokenizer.pad(rows, return_tensors="pt")
             logits = model(**batch).logits
             logits = logits[name] if isinstance(logits, dict) else logits
-            if in_tokens:
+            if work.tasks[name]["type"] == TOKENS:
                 ids = logits.argmax(-1).numpy()
                 answers.append(np.pad(ids, ((0, 0), (0, longest - ids.shape[1]))))
             else:
@@ -366,15 +328,9 @@ def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float
     found = compute_metrics(predictions, windows, {name: work.tasks[name] for name in models})
     main_values = {}
     for name in models:
-        task = work.tasks[name]
-        _, value = METRICS[task["type"]][task["problem_type"]]
+        value = metric_of(work.tasks[name]).main
         main_values[f"{name}_{value}"] = found[f"{name}_{value}"]
     return main_values
-
-
-def spreads(rounds: list[dict[str, float]]) -> dict[str, Spread]:
-    """Of each value over the rounds."""
-    return {key: Spread.of([one[key] for one in rounds]) for key in rounds[0]}
 
 
 if __name__ == "__main__":

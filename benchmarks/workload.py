@@ -7,6 +7,7 @@ anywhere.
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    Pipeline,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    pipeline,
-    set_seed,
-)
+import transformers
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.measuring import ROOT
@@ -52,51 +44,38 @@ STOCK_PIPELINES: dict[str, dict] = {
     "token-classification": {"aggregation_strategy": "simple"},
 }
 AUTO = {
-    "sequence_classification": AutoModelForSequenceClassification,
-    TOKENS: AutoModelForTokenClassification,
+    "sequence_classification": transformers.AutoModelForSequenceClassification,
+    TOKENS: transformers.AutoModelForTokenClassification,
 }
 
 
 def options_parser(script: str, doc: str, rows: int, rounds: int) -> argparse.ArgumentParser:
-    """The options that all benchmarks have.
-
-    Args:
-        script (`str`): its path.
-        doc (`str`): its docstring, of which the first line is shown.
-        rows (`int`), rounds (`int`): their defaults.
-    """
+    """The options that all benchmarks have, for the script at this path; the help shows the first
+    line of `doc`. `rows` and `rounds` are defaults."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--encoder", default="backbones/minilm", help="Hub id or folder")
     parser.add_argument("--data_dir", help="rows as in configs/snips.yaml; default: synthetic ones")
     parser.add_argument("--rows", type=int, default=rows, help=f"default: {rows}")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")
     parser.add_argument("--threads", type=int, help="of torch; default: as many as it takes")
-    parser.add_argument("--output", default=f"runs/benchmarks/{Path(script).stem}", help="folder")
+    title = Path(script).stem
+    parser.add_argument("--output", default=f"runs/benchmarks/{title}", help="folder")
+    parser.set_defaults(title=title)
     return parser
 
 
 @dataclass
 class Workload:
-    """A run's rows and tokenizer.
-
-    Args:
-        options (`argparse.Namespace`), keys (`dict`): what the run's keys are made of.
-        run (`RunArguments`): those keys: without evaluation, checkpoints and reports.
-        tokenizer (`PreTrainedTokenizerBase`): the encoder's.
-        tasks (`dict[str, dict]`): as in a model's config.
-        rows (`dict`): all loaded rows: split to data set to rows.
-        splits (`dict`): preprocessed rows by split; of the training rows, those chosen.
-        texts (`list[str]`): of the chosen training rows.
-    """
+    """A run's rows and tokenizer."""
 
     options: argparse.Namespace
-    keys: dict[str, Any]
-    run: RunArguments
-    tokenizer: PreTrainedTokenizerBase
-    tasks: dict[str, dict]
-    rows: dict[str, dict[str, datasets.Dataset]]
-    splits: dict[str, datasets.Dataset]
-    texts: list[str]
+    keys: dict[str, Any]  # of the run, besides those that the options give
+    run: RunArguments  # without evaluation, checkpoints and reports
+    tokenizer: transformers.PreTrainedTokenizerBase
+    tasks: dict[str, dict]  # as in a model's config
+    rows: dict[str, dict[str, datasets.Dataset]]  # all loaded ones, by split and data set
+    splits: dict[str, datasets.Dataset]  # preprocessed; of the training rows, those chosen
+    texts: list[str]  # of the chosen training rows
 
     def training_arguments(self, seed: int) -> MultiTaskTrainingArguments:
         """The run's own, with another seed."""
@@ -108,7 +87,7 @@ class Workload:
 
     def model(self, seed: int = 0) -> MultiTaskModel:
         """A new model on the encoder, its heads as the seed has it."""
-        set_seed(seed)
+        transformers.set_seed(seed)
         _, model = load_model(self.run, self.rows)
         return model
 
@@ -123,7 +102,7 @@ class Workload:
         return self._model({name: self.tasks[name] for name in names}, pooling)
 
     def _model(self, tasks: dict[str, dict], pooling: str = "mean") -> MultiTaskModel:
-        set_seed(0)
+        transformers.set_seed(0)
         encoder = self.run.model.encoder
         model = MultiTaskModel.from_backbone(encoder, tasks, pooling, dtype="float32")
         labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
@@ -131,9 +110,9 @@ class Workload:
         find_entities(model, self.tokenizer, self.texts[:64], float(share))
         return model
 
-    def stock_model(self, name: str, seed: int = 0) -> PreTrainedModel:
+    def stock_model(self, name: str, seed: int = 0) -> transformers.PreTrainedModel:
         """The same of transformers' own, for one of the tasks."""
-        set_seed(seed)
+        transformers.set_seed(seed)
         task = self.tasks[name]
         model = AUTO[task["type"]].from_pretrained(
             self.run.model.encoder,
@@ -143,23 +122,23 @@ class Workload:
         )
         return model.eval()
 
-    def stock_encoder(self) -> PreTrainedModel:
-        """The encoder alone."""
-        return AutoModel.from_pretrained(self.run.model.encoder, dtype="float32").eval()
-
     def first_of(self, task_type: str) -> str:
         """The first task of a type."""
         return next(name for name, task in self.tasks.items() if task["type"] == task_type)
 
 
-def start(options: argparse.Namespace) -> None:
-    """Quiet libraries, and as many threads as asked for."""
+def start(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The options, with the whole command line as `argv`. Libraries are quiet from here on, and
+    torch has as many threads as asked for."""
+    argv = sys.argv[1:] if argv is None else argv
+    options = parser.parse_args(argv, argparse.Namespace(argv=argv))
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     logging.getLogger("multitask_encoder").setLevel(logging.WARNING)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    return options
 
 
 def run_arguments(options: argparse.Namespace, **keys: Any) -> RunArguments:
@@ -181,7 +160,7 @@ def load(options: argparse.Namespace, **keys: Any) -> Workload:
     try:
         run = run_arguments(options, **keys)
         rows, _ = load_rows(run)
-        set_seed(0)
+        transformers.set_seed(0)
         tokenizer, model = load_model(run, rows)
         windows, _ = preprocess_rows(run, rows, tokenizer, model)
         splits = join_datasets(run, windows, tokenizer, model)
@@ -198,23 +177,22 @@ def load(options: argparse.Namespace, **keys: Any) -> Workload:
     return Workload(options, keys, run, tokenizer, model.config.tasks, rows, splits, texts)
 
 
-def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, Pipeline]:
+def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, transformers.Pipeline]:
     """Three of transformers' own that together give the answers of `model`, the
     `answering_model`."""
     sentence, token = (work.first_of(one) for one in AUTO)
     tagger = work.stock_model(token)
     tagger.classifier.load_state_dict(model.heads[token].classifier.state_dict())
-    models = (work.stock_encoder(), work.stock_model(sentence), tagger)
+    encoder = transformers.AutoModel.from_pretrained(work.run.model.encoder, dtype="float32").eval()
+    models = (encoder, work.stock_model(sentence), tagger)
     return {
-        name: pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
+        name: transformers.pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
         for (name, keys), one in zip(STOCK_PIPELINES.items(), models, strict=True)
     }
 
 
 @torch.inference_mode()
-def find_entities(
-    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], share: float
-) -> None:
+def find_entities(model: MultiTaskModel, tokenizer, texts: list[str], share: float) -> None:
     """Set the bias of `O` in untrained token heads so that they find entities in a share of the
     tokens; else they would find one in nearly every token, and writing them down take long."""
     batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")

@@ -78,10 +78,7 @@ def doccano_row(record: Any) -> dict:
 
 def is_spacy_pair(record: Any) -> bool:
     """Whether a value is a pair `["text", {...}]` rather than an array of records."""
-    match record:
-        case [str(), dict()]:
-            return True
-    return False
+    return isinstance(record, list) and [type(one) for one in record] == [str, dict]
 
 
 def spacy_row(record: Any) -> dict:
@@ -153,7 +150,7 @@ def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tupl
                 f"{name!r} should be of type labels, choices, rating or number. Found {kind!r}."
             )
         elif "start" in value:
-            raise ValueError(f"{name!r} should be {kind} of the text. Found it of a part of it.")
+            raise ValueError(f"{name!r} should be {kind} of the whole text. Found a part of it.")
         else:
             column += value[kind] if isinstance(value[kind], list) else [value[kind]]
     return task["data"] | {

@@ -76,7 +76,7 @@ def good_rows(
             skipped += [as_skipped(row, name) for row in bad_rows]
             if len(bad) == len(rows) and on_bad_row == "skip":
                 raise ValueError(
-                    f"{name}: all of its {len(rows)} rows are bad, the first one being "
+                    f"{name}: all of its {len(rows)} rows are bad. The first: "
                     f"{problem_line(bad_rows[0])}"
                 )
             kept = set(bad)

@@ -1,85 +1,54 @@
 """The keys of a data set: location, format, columns and splits."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .readers import FORMATS
 
 SPLITS = ("train", "validation", "test")
 
 
+def key(says: str, choices: list[str] | None = None) -> Any:
+    """A key that is not set by default: its help, and the values it may have."""
+    return field(default=None, metadata={"help": says, **({"choices": choices} if choices else {})})
+
+
 @dataclass
 class DatasetArguments:
     """Location, format, columns and splits of one data set."""
 
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "`synthetic`, a Hub id, or a data set folder; instead of files."},
+    dataset: str | None = key("`synthetic`, a Hub id, or a data set folder; instead of files.")
+    dataset_config: str | None = key(
+        "Configuration of the data set, for data sets that have several."
     )
-    dataset_config: str | None = field(
-        default=None,
-        metadata={"help": "Configuration of the data set, for data sets that have several."},
+    dataset_revision: str | None = key("Branch, tag or commit of the data set's Hub id.")
+    data_dir: str | None = key("Folder that contains the files below.")
+    train_file: list[str] | None = key("Training files: names, folders or globs.")
+    validation_file: list[str] | None = key("Validation files, to choose the best checkpoint.")
+    test_file: list[str] | None = key("Test files, held out for the end.")
+    format: str | None = key(
+        "Format of the files. Default: detected from their names and first lines.",
+        choices=list(FORMATS),
     )
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the data set's Hub id."}
+    column_names: list[str] | None = key(
+        "Column names of conll files. Default: tokens, column_2, ..., tags."
     )
-    data_dir: str | None = field(
-        default=None, metadata={"help": "Folder that contains the files below."}
+    text_column: list[str] | None = key(
+        "Column of the text, or the columns of a pair or triplet of texts, for the losses of "
+        "sentence_embedding. Default: text, or texts, which holds a list of texts."
     )
-    train_file: list[str] | None = field(
-        default=None, metadata={"help": "Training files: names, folders or globs."}
+    tokens_column: str | None = key("Column of the words. Default: tokens, if present.")
+    train_size: int | None = key(
+        "Training rows to use (the first ones); for `synthetic`, rows to generate. Default: all."
     )
-    validation_file: list[str] | None = field(
-        default=None, metadata={"help": "Validation files, to choose the best checkpoint."}
+    validation_size: int | None = key("Validation rows, as in train_size.")
+    test_size: int | None = key("Test rows, as in train_size.")
+    validation_fraction: float | None = key(
+        "Fraction of the training rows to split off for validation, if there is no validation "
+        "split."
     )
-    test_file: list[str] | None = field(
-        default=None, metadata={"help": "Test files, held out for the end."}
-    )
-    format: str | None = field(
-        default=None,
-        metadata={
-            "help": "Format of the files. Default: detected from their names and first lines.",
-            "choices": list(FORMATS),
-        },
-    )
-    column_names: list[str] | None = field(
-        default=None,
-        metadata={"help": "Column names of conll files. Default: tokens, column_2, ..., tags."},
-    )
-    text_column: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Column of the text, or the columns of a pair or triplet of texts, for the "
-            "losses of sentence_embedding. Default: text, or texts, which holds a list "
-            "of texts."
-        },
-    )
-    tokens_column: str | None = field(
-        default=None, metadata={"help": "Column of the words. Default: tokens, if present."}
-    )
-    train_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "Training rows to use (the first ones); for `synthetic`, rows to generate. "
-            "Default: all."
-        },
-    )
-    validation_size: int | None = field(
-        default=None, metadata={"help": "Validation rows, as in train_size."}
-    )
-    test_size: int | None = field(default=None, metadata={"help": "Test rows, as in train_size."})
-    validation_fraction: float | None = field(
-        default=None,
-        metadata={
-            "help": "Fraction of the training rows to split off for validation, if there is no "
-            "validation split."
-        },
-    )
-    test_fraction: float | None = field(
-        default=None,
-        metadata={
-            "help": "Fraction of the training rows to split off for testing, if there is no test "
-            "split."
-        },
+    test_fraction: float | None = key(
+        "Fraction of the training rows to split off for testing, if there is no test split."
     )
 
     def files(self, split: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Data report: counts that reveal mistakes before training, and first rows as the model sees
+"""Data report: counts that reveal mistakes before training, and the first rows as the model sees
 them."""
 
 import difflib
@@ -24,11 +24,11 @@ LINE = 100  # columns of the terminal
 COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, without greys
 
 
-EXAMPLES = 3  # first rows that are shown
+EXAMPLES = 3  # first rows to show
 # Key in the report -> column of preprocessed rows.
 SUMS = {
     "widened_spans": "widened",
-    "lost_spans": "lost",
+    "lost_spans": "unalignable",
     "cut_tokens": "cut_tokens",
     "cut_entities": "cut_entities",
 }
@@ -231,7 +231,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
         for key in ("repaired_labels", "widened_spans", "lost_spans", "cut_tokens", "cut_entities"):
             if split[key]:
                 lines.append(f"  {key.replace('_', ' ')}: {split[key]:,}")
-        lines.append(f"  rows whose text came before: {split['repeated_rows']:,}")
+        lines.append(f"  rows that repeat a text: {split['repeated_rows']:,}")
         lines.append(f"  bad rows: {len(split['bad_rows']):,}")
         lines += [_visible(f"    {problem}") for problem in split["bad_rows"][:SHOWN_LINES]]
         if len(split["bad_rows"]) > SHOWN_LINES:
@@ -245,7 +245,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
         lines.append(f"and {len(once) - SHOWN_LINES:,} more labels that occur only once")
     for pair, count in report["leaks"].items():
         left, right = pair.split(", ")
-        lines.append(f"rows of {right} whose text is in {left} too: {count:,}")
+        lines.append(f"rows of {right} whose text is also in {left}: {count:,}")
     return "\n".join(lines)
 
 

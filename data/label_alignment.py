@@ -78,11 +78,11 @@ def spans_to_tags(
         words (`list[tuple[int, int]]`): the words' ranges.
 
     Returns:
-        `(tags, widened, lost)`: the tags; the spans whose borders are not word borders, which the
-        tags widen to the smallest range of words that covers them; and the spans that have no word
-        of their own.
+        `(tags, widened, unalignable)`: the tags; the spans whose borders are not word borders,
+        which the tags widen to the smallest range of words that covers them; and the spans that
+        have no word of their own.
     """
-    tags, widened, lost = ["O"] * len(words), [], []
+    tags, widened, unalignable = ["O"] * len(words), [], []
     starts, ends = [start for start, _ in words], [end for _, end in words]
     for span in spans:
         # Words are in order, so those that overlap the span are between these two.
@@ -90,14 +90,14 @@ def spans_to_tags(
         last = bisect_left(starts, span["end"])
         covered = [index for index in range(first, last) if tags[index] == "O"]
         if not covered:
-            lost.append(span)
+            unalignable.append(span)
             continue
         for index in covered:
             tags[index] = f"I-{span['label']}"
         tags[covered[0]] = f"B-{span['label']}"
         if (words[covered[0]][0], words[covered[-1]][1]) != (span["start"], span["end"]):
             widened.append(span)
-    return tags, widened, lost
+    return tags, widened, unalignable
 
 
 def label_id(label: str, labels: list[str]) -> int:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `iob2` | each entity begins with `B-` | `B-X I-X I-X B-X` |
 | `iob1` | `B-` only where an entity directly follows another of its type | `I-X I-X I-X B-X` |
-| `io` | the bare type; such neighbours can't be told apart | `X X X X` |
+| `io` | the bare type; neighbours of one type can't be told apart | `X X X X` |
 | `bilou` | `L-` ends an entity, `U-` is one of one word | `B-X I-X L-X U-X` |
 
 `bilou` stands for IOBES (`E-` for `L-`, `S-` for `U-`) and BMES (`M-` for `I-` as well) too: the
@@ -40,7 +40,7 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
     - none: `io`. Types that all look like prefixed ones (`B-cell` alone) can't be recognised;
     - any of `L-`, `U-`, `E-`, `S-`, `M-`: `bilou`;
     - only `B-` and `I-`: `iob1` if every `B-` directly follows a tag of its type, which is the only
-      place where IOB1 has it (so too if there is none); else `iob2`, broken or not;
+      place where IOB1 has it (also if there is no `B-`); else `iob2`, broken or not;
     - no tags but `O`: `iob2`.
 
     Reads the sequences once and keeps none. `to_iob2` checks that the tags are valid.
@@ -77,20 +77,20 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
 
 
 def to_iob2(tags: list[str], scheme: str) -> tuple[list[str], int]:
-    """IOB2 tags of the same entities, and how many of the given tags contradict the scheme.
+    """IOB2 tags of the same entities, and the number of given tags that contradict the scheme.
 
     A tag continues an entity if it is an `I-` or `L-` that directly follows a `B-` or `I-` of its
     type (under `io`: if it follows its type); any other tag begins one. So broken sequences are
     read as seqeval reads them in its default mode. A tag contradicts the scheme if the scheme has
-    another one for its place in the entities so found: an `I-` that begins an entity under `iob2`,
-    a `B-` under `bilou` that nothing continues.
+    another one for its place in these entities: an `I-` that begins an entity under `iob2`, a `B-`
+    under `bilou` that nothing continues.
 
     Args:
         tags (`list[str]`): one per word.
         scheme (`str`): one of `SCHEMES`.
 
     Returns:
-        `(iob2, repaired)`: as many tags, and a number from 0 to as many.
+        `(iob2, repaired)`: as many tags, and the number that contradicted the scheme.
 
     Raises:
         ValueError: a tag that is not in the scheme, or an unknown scheme.
@@ -145,9 +145,9 @@ def resolve_overlaps(spans: list[dict], policy: str) -> tuple[list[dict], int]:
 
     Args:
         spans (`list[dict]`): `{"start", "end", "label"}` with start < end, in any order.
-        policy (`str`): `longest` prefers the longer span, of equally long ones that which starts
-            first; `first` prefers the one that starts first, of several the longest; of spans in
-            the same place both keep the one given first. `refuse` keeps all or raises.
+        policy (`str`): `longest` prefers the longer span and, among equally long spans, the first
+            to start; `first` prefers the first to start and, among several, the longest. Among
+            spans in the same place, both keep the one given first. `refuse` keeps all or raises.
 
     Raises:
         ValueError: spans overlap under `refuse`, or an unknown policy.

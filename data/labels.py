@@ -82,24 +82,24 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
     for name, task in tasks.items():
         if not task.get("label_map"):
             continue
-        found: set[str] = set()
+        known: set[str] = set()
         for rows in parts:
             labels = _distinct(rows, name)
             tags = kind_of(task).by_token and "tokens" in rows.column_names
             prefixed = tags and scheme_of(name, task, _tag_rows(rows, name)) != "io"
-            found |= {label[2:] if prefixed else label for label in labels - {"O"}}
+            known |= {label[2:] if prefixed else label for label in labels - {"O"}}
         for label in task["label_map"]:
-            if label not in found:
+            if label not in known:
                 raise ValueError(
                     f"label_map of task {name!r} should name labels that rows have: "
-                    f"{', '.join(sorted(found))}. Found {label!r}."
+                    f"{', '.join(sorted(known))}. Found {label!r}."
                 )
 
 
 def unify_row(
     row: dict, schemes: dict[str, str], renamed: list[str], tasks: dict[str, dict]
 ) -> dict:
-    """A loaded row with IOB2 tags and renamed labels, or with its problem."""
+    """A loaded row with IOB2 tags and renamed labels, or with the problem it has."""
     if row["problem"] is not None:
         return row
     changed: dict[str, Any] = {}
@@ -147,10 +147,10 @@ def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
     if kind.numeric:
         return kind.collected(name, set())
     distinct = _entity_types if kind.by_token else _distinct
-    found = set(chain.from_iterable(distinct(rows, name) for rows in parts))
-    if not found:
+    names = set(chain.from_iterable(distinct(rows, name) for rows in parts))
+    if not names:
         raise ValueError(f"No row of the training data has a label of task {name!r}.")
-    return kind.collected(name, found)
+    return kind.collected(name, names)
 
 
 def _distinct(rows: Dataset, name: str) -> set[str]:

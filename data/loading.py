@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +23,8 @@ from .task_kinds import kind_of
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
 RESERVED_COLUMNS = (
     "source", "text", "tokens", "texts", "repairs", "problem", "raw", "input_ids", "others",
-    "attention_mask", "length", "labels", "row", "dataset", "window", "widened", "lost",
-    "cut_tokens", "cut_entities",
+    "attention_mask", "length", "labels", "row", "dataset", "window", "widened",
+    "unalignable", "cut_tokens", "cut_entities",
 )  # fmt: skip
 
 ROWS_THAT_TELL = 1000  # streamed rows that are read to learn columns and tag schemes
@@ -156,15 +157,12 @@ def _raw_splits(source: DatasetArguments, seed: int, streaming: bool = False) ->
 
 def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
     """The splits of a Hub data set; only `train` is streamed."""
-    where = (source.dataset, source.dataset_config)
+    name, config, revision = source.dataset, source.dataset_config, source.dataset_revision
+    load = partial(datasets.load_dataset, name, config, revision=revision)
     try:
-        loaded = dict(
-            datasets.load_dataset(*where, revision=source.dataset_revision, streaming=streaming)
-        )
+        loaded = dict(load(streaming=streaming))
         for split in {"validation", "test"} & set(loaded if streaming else ()):
-            loaded[split] = datasets.load_dataset(
-                *where, revision=source.dataset_revision, split=split
-            )
+            loaded[split] = load(split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise FileNotFoundError(
             f"Can't load data set {source.dataset!r}: {first_line(error)}"
@@ -231,31 +229,17 @@ def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArgum
     def generate() -> Iterator[dict]:
         yield from normalized_rows(islice(raw.rows(), size), raw.name, tasks, columns, form)
 
-    with _quiet_datasets(), _clear_errors():
-        return Dataset.from_generator(
-            generate,
-            features=loaded_features(tasks, form),
-            split=split,
-            fingerprint=fingerprint(
-                raw.state, raw.name, split, unweighted(tasks), columns, form, size
-            ),
-        )
-
-
-@contextmanager
-def _quiet_datasets() -> Iterator[None]:
-    """Silence log lines for errors that we report ourselves."""
-    before = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(before)
+    state = fingerprint(raw.state, raw.name, split, unweighted(tasks), columns, form, size)
+    features = loaded_features(tasks, form)
+    with _clear_errors():
+        return Dataset.from_generator(generate, features=features, split=split, fingerprint=state)
 
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Raise the original of an error that `datasets` wraps."""
+    """Raise the original of an error that `datasets` wraps, without its log lines."""
+    before = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         yield
     except datasets.exceptions.DatasetGenerationError as error:
@@ -263,6 +247,8 @@ def _clear_errors() -> Iterator[None]:
         if isinstance(cause, OSError | ValueError):
             raise cause from None
         raise
+    finally:
+        datasets.logging.set_verbosity(before)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Normalizes rows of any source to one form, checking each.
+"""Checks rows of any source and brings them into one form.
 
 A loaded row has `source` (its file and line, for messages), and `text`, `tokens` (words) or `texts`
 (a pair, a triplet or more), which is its form. There is one column per task:
@@ -58,8 +58,9 @@ def normalized_rows(
         name (`str`): the file or data set, for messages.
         tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap` and `column` (by
             default the name; a sentence_embedding that has none needs no score).
-        source_columns (`list[str]`), form (`str`): the column of the text, of the words or of a
-            list of texts, or those of several texts; and which of `FORMS`.
+        source_columns (`list[str]`): the column of the text, of the words or of a list of texts; or
+            the columns of several texts.
+        form (`str`): one of `FORMS`.
 
     Raises:
         ValueError: at the end, if there was no row, or no row had one of the columns.
@@ -70,7 +71,7 @@ def normalized_rows(
         if form in kind_of(task).forms
     }
     absent = [*source_columns, *filter(None, columns.values())]
-    found: dict[str, None] = {}  # a set that keeps the order
+    met: dict[str, None] = {}  # a set that keeps the order
     count = 0
     for place, row in rows:
         count += 1
@@ -78,7 +79,7 @@ def normalized_rows(
             if isinstance(row, ValueError):
                 raise row
             absent = [column for column in absent if column not in row]
-            found |= dict.fromkeys(row)
+            met |= dict.fromkeys(row)
             normal = _normalize_row(row, source_columns, form, columns, tasks)
             yield {"source": place, **normal, "problem": None, "raw": None}
         except ValueError as error:
@@ -86,8 +87,8 @@ def normalized_rows(
             yield problem_row(place, tasks, str(error), raw, form)
     if count == 0:
         raise ValueError(f"{name}: has no rows.")
-    if found and absent:
-        raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {', '.join(found)}.")
+    if met and absent:
+        raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {', '.join(met)}.")
 
 
 def problem_row(
@@ -152,7 +153,7 @@ def _texts_of(row: dict, columns: list[str]) -> list[str]:
 
 
 def _is_unicode(value: str | list[str]) -> bool:
-    """False if JSON held half of a surrogate pair; Arrow and tokenizers would raise."""
+    """False for half of a surrogate pair, which JSON can hold; Arrow and tokenizers would raise."""
     try:
         "".join(value).encode()
     except UnicodeEncodeError:
@@ -161,10 +162,10 @@ def _is_unicode(value: str | list[str]) -> bool:
 
 
 def words_of(value: Any, column: str) -> list[str]:
-    """The words of a cell: a list, JSON of one, or words with spaces between them.
+    """The words of a cell: a list, a JSON list, or words separated by spaces.
 
     Raises:
-        ValueError: it is something else, or holds no word or an empty one.
+        ValueError: the cell holds something else, no word or an empty word.
     """
     try:
         words = parsed(value)

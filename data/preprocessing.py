@@ -10,8 +10,8 @@ preprocessed row is one window of it, or the whole row if it fits the encoder:
 | `length` | the number of token ids, of the longest text |
 | `<task>` | a class id, floats, or one label per token; -100 or NaN where absent |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
-| `widened`, `lost`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the first):
-  spans whose borders are inside a unit, and spans with no unit of their own; tokens and
+| `widened`, `unalignable`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the
+  first): spans whose borders are inside a unit, and spans with no unit of their own; tokens and
   entities behind a cut |
 
 Each label is in one window only, so that losses and metrics count it once: a token's label in the
@@ -30,11 +30,11 @@ from transformers import PreTrainedTokenizerBase
 from .caching import fingerprint, unweighted
 from .label_alignment import join_words
 from .normalization import FORMS
-from .task_kinds import UnitLabels, kind_of
+from .task_kinds import LabelUnits, kind_of
 
 ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
 LONG_TEXTS = ("window", "truncate", "refuse")
-FINDINGS = ("widened", "lost", "cut_tokens", "cut_entities")
+FINDINGS = ("widened", "unalignable", "cut_tokens", "cut_entities")
 
 
 def preprocess(
@@ -219,11 +219,11 @@ def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
     if len(windows) > 1 and long_texts == "truncate":
         cut_tokens = len(tokenized.ids) - windows[0].end
         windows = [windows[0]._replace(last=windows[0].end)]
-    by_unit = {name: label for name, label in labels.items() if isinstance(label, UnitLabels)}
+    by_unit = {name: label for name, label in labels.items() if isinstance(label, LabelUnits)}
     last = windows[-1]
     findings = {
         "widened": sum(label.widened for label in by_unit.values()),
-        "lost": sum(label.lost for label in by_unit.values()),
+        "unalignable": sum(label.unalignable for label in by_unit.values()),
         "cut_tokens": cut_tokens,
         "cut_entities": sum(label.entities_behind(last.last) for label in by_unit.values()),
     }

@@ -50,14 +50,8 @@ Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row
 Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
 
 ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".conll": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".iob2": "conll",
+    **{f".{format}": format for format in ("csv", "tsv", "parquet", "arrow", "conll")},
+    **dict.fromkeys((".bio", ".iob", ".iob2"), "conll"),
 }
 FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> the folder's format
 BATCH = 1000
@@ -68,14 +62,14 @@ WORDS = re.compile(r"[^ \t]+")  # not str.split(): a word may hold a no-break sp
 
 
 def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
-    """Expand names and globs to files, and to folders that are themselves a data file.
+    """Expand names and globs to files, and to folders that are data files themselves.
 
     Each path appears once, even if several patterns match; matches of one glob are sorted.
 
     Raises:
         FileNotFoundError: a name or glob without a match.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for pattern in patterns:
         folder = os.path.expanduser(data_dir or "")
         path = Path(folder, os.path.expanduser(pattern))
@@ -85,12 +79,10 @@ def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
             matches = [Path(match) for match in sorted(glob.glob(inside, recursive=True))]
             matches = [match for match in matches if _is_data(match)]
         if not matches:
-            hint = (
-                f" It is a folder: name its files, as {path}/*.jsonl does." if path.is_dir() else ""
-            )
+            hint = f" It is a folder: name its files, like {path}/*.jsonl." if path.is_dir() else ""
             raise FileNotFoundError(f"No file {path}.{hint}")
-        found += matches
-    return list(dict.fromkeys(found))
+        files += matches
+    return list(dict.fromkeys(files))
 
 
 def detect_format(path: Path) -> str:
@@ -120,7 +112,7 @@ def detect_format(path: Path) -> str:
     if ending not in ENDINGS:
         raise ValueError(
             f"{path}: should end in one of .json, .jsonl, {', '.join(ENDINGS)}. Found {ending!r}. "
-            f"Else set `format` to one of {', '.join(FORMATS)}."
+            f"Or set `format` to one of {', '.join(FORMATS)}."
         )
     return ENDINGS[ending]
 
@@ -154,21 +146,20 @@ def read_file(path: Path, format: str, column_names: list[str] | None = None) ->
 
 
 def named_classes(features: Features) -> Callable[[dict], dict]:
-    """A function from a row with class ids to one with names, in lists and spans too.
+    """A function that replaces the class ids of a row with their names, in lists and spans too.
 
     None and -1, which stands for no label in some data sets, become None. The function raises
     ValueError for an id without a name.
     """
-    name_row = _class_namer(dict(features))
-    return name_row or (lambda row: row)
+    return _class_namer(dict(features)) or (lambda row: row)
 
 
 def _class_namer(feature: Any) -> Callable | None:
-    """A function that names the class ids in values of a feature; None if it has none."""
+    """A function that names the class ids in a feature's values; None if it has none."""
     if isinstance(feature, ClassLabel):
         return partial(_class_name, feature.names)
-    if isinstance(feature, List | LargeList) and (name_one := _class_namer(feature.feature)):
-        return lambda values: values and [name_one(value) for value in values]
+    if isinstance(feature, List | LargeList) and (name_value := _class_namer(feature.feature)):
+        return lambda values: values and [name_value(value) for value in values]
     if isinstance(feature, dict):
         namers = {key: namer for key, value in feature.items() if (namer := _class_namer(value))}
         if namers:
@@ -190,7 +181,7 @@ def _is_data(path: Path) -> bool:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Turn an error of a whole file into one line that begins with the file's name."""
+    """Turn an error of a whole file into a line that begins with the file's name."""
     try:
         yield
     except (ValueError, pa.ArrowException, OSError) as error:
@@ -212,7 +203,7 @@ def _check_distinct(names: list[str]) -> None:
 
 
 def _each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> Records:
-    """Convert records. An error stands in for a record that can't be read or converted."""
+    """Convert records, with an error in place of each that can't be read or converted."""
     for place, record in records:
         if not isinstance(record, ValueError):
             try:
@@ -229,8 +220,9 @@ def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"line {number}", line.removesuffix("\n").removesuffix("\r")
 
 
-def _read_text(path: Path, _) -> Rows:
-    return _each(_read_lines(path), _text_row)
+def _reader(records: Callable[[Path], Records], convert: Callable[[Any], dict]) -> Callable:
+    """Reads a format in which each of a file's records becomes a row."""
+    return lambda path, _: _each(records(path), convert)
 
 
 def _text_row(line: str) -> dict:
@@ -239,14 +231,6 @@ def _text_row(line: str) -> dict:
 
 
 # JSON
-
-
-def _read_json(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), json_object)
-
-
-def _read_jsonl(path: Path, _) -> Rows:
-    return _each(_read_json_lines(path), json_object)
 
 
 def _read_json_lines(path: Path) -> Records:
@@ -261,7 +245,7 @@ def _read_json_values(path: Path) -> Records:
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether the first line is a record (maybe a broken one), not the start of an array."""
+    """Whether the first line is a record, maybe broken, rather than the start of an array."""
     first = next((line.strip() for _, line in _read_lines(path) if line.strip()), "")
     try:
         value = _parse_json(first)
@@ -276,14 +260,14 @@ def _read_json_array(path: Path) -> Records:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"should be a JSON array, or have an object in each line ({error.msg} in line "
+            f"should be a JSON array, or have one object per line ({error.msg} in line "
             f"{error.lineno}, character {error.colno})."
         ) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"should be a JSON array in UTF-8 ({error}).") from None
     if not isinstance(values, list):
         raise ValueError(
-            f"should be a JSON array, or have an object in each line. Found {shown(values)}."
+            f"should be a JSON array, or have one object per line. Found {shown(values)}."
         )
     records = ((f"row {index}", value) for index, value in enumerate(values, start=1))
     return _each(records, _check_surrogates) if ESCAPED_SURROGATE.search(text) else records
@@ -311,14 +295,6 @@ def _check_surrogates(value: Any) -> Any:
             f"should be Unicode text. Found half of a surrogate pair: {shown(value)}."
         ) from None
     return value
-
-
-def _read_doccano(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), doccano_row)
-
-
-def _read_spacy(path: Path, _) -> Rows:
-    return _each(_read_json_values(path), spacy_row)
 
 
 def _read_label_studio(path: Path, _) -> Rows:
@@ -358,10 +334,8 @@ def _table_row(header: list[str], fields: list[str]) -> dict:
 def _read_records(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        if delimiter == "\t":
-            reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-        else:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+        options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if delimiter == "\t" else {}
+        reader = csv.reader(file, delimiter=delimiter, strict=True, **options)
         while True:
             place = f"line {reader.line_num + 1}"
             try:
@@ -388,9 +362,9 @@ def _read_arrow(path: Path, _) -> Rows:
         except IndexError:  # `datasets` can't load what it saves for zero rows
             return
         except (KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
             raise ValueError(
-                "should be a folder written by Dataset.save_to_disk "
-                f"({type(error).__name__}: {error})."
+                f"should be a folder written by Dataset.save_to_disk ({reason})."
             ) from None
         yield from _read_batches(dataset.features.arrow_schema, dataset.iter(BATCH))
         return
@@ -434,7 +408,7 @@ def _read_conll(path: Path, column_names: list[str] | None) -> Rows:
     count = len(split(first))
     if count < 2:
         raise ValueError(
-            f"{place} should have two or more columns, with tabs or spaces between. "
+            f"{place} should have two or more columns, separated by tabs or spaces. "
             f"Found {shown(first)}."
         )
     others = [f"column_{number}" for number in range(2, count)]
@@ -495,7 +469,7 @@ def _read_intent_slots(path: Path, _) -> Rows:
     counts = [sum(1 for _ in _read_lines(file)) for file in files]
     if len(set(counts)) > 1:
         raise ValueError(
-            "seq.in, seq.out and label should have as many lines as each other. "
+            "seq.in, seq.out and label should have the same number of lines. "
             f"Found {', '.join(map(str, counts))}."
         )
     lines = zip_longest(*map(_read_lines, files))
@@ -516,16 +490,16 @@ def _intent_row(lines: list[str]) -> dict:
 
 
 FORMATS: dict[str, Callable[..., Rows]] = {  # each (path, column_names) -> rows
-    "json": _read_json,
-    "jsonl": _read_jsonl,
+    "json": _reader(_read_json_values, json_object),
+    "jsonl": _reader(_read_json_lines, json_object),
     "csv": partial(_read_table, delimiter=","),
     "tsv": partial(_read_table, delimiter="\t"),
     "parquet": _read_parquet,
     "arrow": _read_arrow,
     "conll": _read_conll,
     "intent_slots": _read_intent_slots,
-    "doccano": _read_doccano,
+    "doccano": _reader(_read_json_values, doccano_row),
     "label_studio": _read_label_studio,
-    "spacy": _read_spacy,
-    "text": _read_text,
+    "spacy": _reader(_read_json_values, spacy_row),
+    "text": _reader(_read_lines, _text_row),
 }

@@ -7,9 +7,8 @@ import numpy as np
 
 MIXINGS = ("proportional", "uniform", "temperature", "weights")
 
-POOL_STEPS = (
-    50  # steps whose rows are sorted together: enough for little padding, few for shuffling
-)
+# Steps whose rows are sorted together: enough for little padding, few for shuffling.
+POOL_STEPS = 50
 
 
 def rows_per_epoch(
@@ -98,12 +97,9 @@ class LengthGroupedBatchSampler:
                 f"Found {self.total} rows."
             )
         self.lengths = np.asarray(lengths)
-        self.batch_size = batch_size
-        self.accumulation_steps = accumulation_steps
-        self.num_ranks = num_ranks
-        self.rank = rank
-        self.seed = seed
-        self.epoch = 0
+        self.batch_size, self.accumulation_steps = batch_size, accumulation_steps
+        self.num_ranks, self.rank = num_ranks, rank
+        self.seed, self.epoch = seed, 0
         self.drop_last = False
 
     def set_epoch(self, epoch: int) -> None:

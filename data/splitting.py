@@ -33,7 +33,9 @@ def cut_splits(
             continue
         if split in splits or "train" not in splits:
             found = f"a {split} split" if split in splits else "no training rows"
-            raise ValueError(f"{split}_fraction cuts a missing split off the rows. Found {found}.")
+            raise ValueError(
+                f"{split}_fraction needs training rows and no {split} split. Found {found}."
+            )
         if not 0 < fraction < 1:
             raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
         # A fraction of all rows, including those already cut off.
@@ -60,7 +62,7 @@ def split_off(
         rows (`Dataset`): loaded rows.
         fraction (`float`): of the texts, in (0, 1).
         stratify_by (`str`, *optional*): a single-label task; without one all rows are one stratum.
-        seed (`int`): decides which.
+        seed (`int`): decides which texts are held out.
 
     Raises:
         ValueError: the fraction is outside (0, 1), or leaves no held-out row.
@@ -78,8 +80,8 @@ def split_off(
 
     random = np.random.default_rng(seed)
     held_out: list[int] = []
-    # What rounding kept back goes to the next stratum, so that rare labels add up; never more than
-    # half a text, or one stratum would have to make up for many of a single text.
+    # The remainder of rounding goes to the next stratum, so that rare labels add up; at most half a
+    # text, or one stratum would have to make up for many strata of a single text.
     carry = 0.0
     for label in sorted(strata, key=str):
         texts = strata[label]
@@ -90,7 +92,9 @@ def split_off(
             held_out += texts[chosen]
     chosen_rows = set(held_out)
     if not chosen_rows:
-        raise ValueError(f"{fraction} of {len(rows)} training rows is none; give more, or a file.")
+        raise ValueError(
+            f"{fraction} of {len(rows)} training rows is no row: give more rows, or a file."
+        )
     stay = [index for index in range(len(rows)) if index not in chosen_rows]
     return rows.select(stay), rows.select(sorted(chosen_rows))
 

@@ -1,4 +1,4 @@
-"""Streams training rows as needed: data of any size, without a cache."""
+"""Streams training rows on demand: data of any size, without a cache."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -50,7 +50,7 @@ class StreamedWindows(IterableDataset):
 
     def _endless(self, number: int) -> Iterator[dict]:
         worker = get_worker_info()
-        first_time = worker is None or worker.id == 0  # each of them reads all rows
+        first_time = worker is None or worker.id == 0  # every worker reads all rows
         while True:
             empty = True
             rows = iter(self.sources[number]())
@@ -60,7 +60,7 @@ class StreamedWindows(IterableDataset):
                     empty = False
                     yield window
             if empty:
-                raise BadRows(["A data set that is streamed should have rows. Found no good one."])
+                raise BadRows(["A streamed data set should have valid rows. Found none."])
             first_time = False
 
     def _good(self, rows: list[dict], first_time: bool) -> list[dict]:
@@ -73,7 +73,7 @@ class StreamedWindows(IterableDataset):
 
 
 class StreamedBatches(IterableDataset):
-    """Batches of rows of similar length, split among micro-batches and ranks like those of
+    """Batches of rows of similar length, split among micro-batches and ranks as by
     `LengthGroupedBatchSampler`: the rows of a step depend only on its size.
 
     Every rank reads all rows and takes its own, and so does every worker of a `DataLoader`. A

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import yaml
 from datasets import Dataset, Features, IterableDataset, List, NamedSplit, Value
 
-from . import synthetic_lexicon as lexicon
+LEXICON_FILE = Path(__file__).with_name("synthetic_lexicon.yaml")
 
 TOPICS = ("Finance/Tech", "Health/Lifestyle", "Entertainment/Sports")
 SENTIMENTS = ("positive", "negative")
@@ -36,6 +37,13 @@ FEATURES = Features(
 
 # Of ten possible texts, four belong to the training split: see `_split_of`.
 SPLIT_OF_REMAINDER = ("train",) * 4 + ("validation",) * 3 + ("test",) * 3
+
+# Common slots that the lexicon doesn't list.
+NUMBERS = {
+    "percent": [*(f"{n}%" for n in range(2, 60)), *(f"{n} percent" for n in range(3, 30))],
+    "number": [str(n) for n in range(18, 90)],
+    "price": [f"${n}" for n in range(15, 400, 5)],
+}
 
 # Slots whose words would sound odd when repeated within a text.
 NEVER_TWICE = frozenset(("part", "adj", "strong", "np", "verdict", "quantity"))
@@ -81,17 +89,8 @@ def generate(split: str, num_rows: int, seed: int = 0) -> Iterator[dict]:
 def load_synthetic(
     split: str, num_rows: int, seed: int = 0, streaming: bool = False
 ) -> Dataset | IterableDataset:
-    """The rows of `generate` as a data set of `FEATURES`.
-
-    Args:
-        split (str): One of `SPLITS`.
-        num_rows (int): Number of rows, at least 1.
-        seed (int): Another seed gives other rows.
-        streaming (bool): Makes the rows on the fly, in constant memory and without the cache.
-
-    Raises:
-        ValueError: For an unknown split or fewer than one row.
-    """
+    """The rows of `generate`, with its arguments and errors, as a data set of `FEATURES`;
+    `streaming` makes them on the fly, in constant memory and without the cache."""
     _check(split, num_rows)
     arguments = {"split": split, "num_rows": num_rows, "seed": seed}
     if streaming:
@@ -109,6 +108,12 @@ def load_synthetic(
     )
 
 
+@cache
+def lexicon() -> dict[str, Any]:
+    """The words and sentence patterns in `LEXICON_FILE`."""
+    return yaml.safe_load(LEXICON_FILE.read_text(encoding="utf-8"))
+
+
 def _check(split: str, num_rows: int) -> None:
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}. Expected one of: {', '.join(SPLITS)}.")
@@ -117,7 +122,7 @@ def _check(split: str, num_rows: int) -> None:
 
 
 def _source_checksum() -> int:
-    return zlib.crc32(Path(__file__).read_bytes() + Path(lexicon.__file__).read_bytes())
+    return zlib.crc32(Path(__file__).read_bytes() + LEXICON_FILE.read_bytes())
 
 
 def _generate(split: str, num_rows: int, seed: int) -> Iterator[dict]:
@@ -156,27 +161,29 @@ def _pick(rng: Random, options: Sequence[T]) -> T:
 
 @cache
 def _domains(topic: str) -> tuple[str, ...]:
-    return tuple(name for name, domain in lexicon.DOMAINS.items() if domain["topic"] == topic)
+    return tuple(name for name, domain in lexicon()["domains"].items() if domain["topic"] == topic)
 
 
 @cache
-def _grammar(domain: str, sentiment: int) -> dict[str, tuple[str, ...]]:
+def _grammar(domain: str, sentiment: str) -> dict[str, list[str]]:
     """The options for each slot in a sentence of this domain and sentiment."""
-    source = lexicon.DOMAINS[domain]
+    domains = lexicon()["domains"]
+    source = domains[domain]
     events = [event.partition(" ") for event in source["events"][sentiment]]
     return {
-        **lexicon.COMMON,
-        **{slot: pair[sentiment] for slot, pair in lexicon.POLAR.items()},
+        **lexicon()["common"],
+        **NUMBERS,
+        **{slot: options[sentiment] for slot, options in lexicon()["polar"].items()},
         **{slot: source[slot] for slot in ("item", "part", "actor", "scene")},
         "quantity": source["quantity"][sentiment],
-        "do": tuple(f"{verb.split('/')[0]} {rest}" for verb, _, rest in events),
-        "did": tuple(f"{verb.split('/')[1]} {rest}" for verb, _, rest in events),
-        "foreign": tuple(
+        "do": [f"{verb.split('/')[0]} {rest}" for verb, _, rest in events],
+        "did": [f"{verb.split('/')[1]} {rest}" for verb, _, rest in events],
+        "foreign": [
             item
-            for other in lexicon.DOMAINS.values()
+            for other in domains.values()
             if other["topic"] != source["topic"]
             for item in other["item"]
-        ),
+        ],
     }
 
 
@@ -195,9 +202,16 @@ class _Writer:
         self.domain = domain
         self.sentiment = sentiment
         # A text speaks of one thing throughout, and says nothing twice about it.
-        self.item = _pick(rng, lexicon.DOMAINS[domain]["item"])
+        self.item = self.draw("domains", domain, "item")
         self.said: set[str] = set()
         self.it = "thing"
+
+    def draw(self, *keys: str) -> str:
+        """One of the words or patterns that the lexicon lists below `keys`."""
+        options: Any = lexicon()
+        for key in keys:
+            options = options[key]
+        return _pick(self.rng, options)
 
     def text(self) -> str:
         rng = self.rng
@@ -211,17 +225,17 @@ class _Writer:
             else:
                 text += _pick(rng, (". ", ". ", ". ", ", and ", ": ", "; ", " - ", "! ")) + opinion
         elif shape < 0.77:
-            before, after = _pick(rng, lexicon.FRAMES).split("{opinion}")
+            before, after = self.draw("frames").split("{opinion}")
             opinion = self.opinion()
             text = self.fill(before) + opinion + self.fill(after)
         elif shape < 0.86:
             text = self.opinion()
         else:
-            text = self.fill(_pick(rng, lexicon.NEWS))
+            text = self.fill(self.draw("news"))
             if text[-1].isalnum() and rng.random() < 0.5:
-                text += self.fill(_pick(rng, lexicon.REACTIONS))
+                text += self.fill(self.draw("reactions"))
         if rng.random() < 0.1:
-            text = f"{_pick(rng, lexicon.PREFIXES)} {text}"
+            text = f"{self.draw('prefixes')} {text}"
         text = self.punctuate(text)
         if rng.random() < 0.5:
             for long, short in CONTRACTIONS:
@@ -230,10 +244,10 @@ class _Writer:
         return SENTENCE_START.sub(lambda match: match[1] + match[2].upper(), text)
 
     def opinion(self) -> str:
-        kinds = (lexicon.PLAIN, lexicon.NEGATED, lexicon.MIXED)
-        opinion = self.fill(_pick(self.rng, self.rng.choices(kinds, (48, 23, 29))[0]))
+        kind = self.rng.choices(("plain", "negated", "mixed"), (48, 23, 29))[0]
+        opinion = self.fill(self.draw(kind))
         if self.rng.random() < 0.3:
-            opinion += self.fill(_pick(self.rng, lexicon.ECHOES))
+            opinion += self.fill(self.draw("echoes"))
         return opinion
 
     def punctuate(self, text: str) -> str:
@@ -241,7 +255,7 @@ class _Writer:
         if text[-1] not in '?!"':
             text += rng.choices((".", "", "!", "!!", "..."), (60, 20, 14, 3, 3))[0]
         if rng.random() < 0.07:
-            text += " " + _pick(rng, lexicon.HASHTAGS + lexicon.EMOJI)
+            text += " " + _pick(rng, lexicon()["hashtags"] + lexicon()["emoji"])
         return text
 
     def fill(self, pattern: str, flipped: bool = False) -> str:
@@ -268,7 +282,8 @@ class _Writer:
             return self.item
         if slot == "it":
             slot, self.it = self.it, "pronoun"
-        options = _grammar(self.domain, self.sentiment ^ flipped)[slot]
+        sentiment = SENTIMENTS[self.sentiment ^ flipped]
+        options = _grammar(self.domain, sentiment)[slot]
         choice = _pick(self.rng, options)
         while slot in NEVER_TWICE and choice in self.said:
             choice = _pick(self.rng, options)
@@ -276,54 +291,52 @@ class _Writer:
         return self.fill(choice, flipped)
 
     def titled_person(self) -> str:
-        surnames = lexicon.SURNAMES[self.split]
-        if self.rng.random() < 0.25:
-            surnames = lexicon.AMBIGUOUS_SURNAMES
-        return f"{_pick(self.rng, lexicon.TITLES)} <PER:{_pick(self.rng, surnames)}>"
+        ambiguous = self.rng.random() < 0.25
+        title = self.draw("titles")
+        surname = self.draw("ambiguous_surnames") if ambiguous else self.surname()
+        return f"{title} <PER:{surname}>"
 
     def person(self) -> str:
-        rng = self.rng
-        ambiguous = rng.random() < 0.2
-        first = _pick(
-            rng, lexicon.AMBIGUOUS["PER"] if ambiguous else lexicon.FIRST_NAMES[self.split]
-        )
-        if rng.random() < 0.35:
+        ambiguous = self.rng.random() < 0.2
+        first = self.draw("ambiguous", "PER") if ambiguous else self.draw("first_names", self.split)
+        if self.rng.random() < 0.35:
             return first
-        return f"{first} {_pick(rng, lexicon.SURNAMES[self.split])}"
+        return f"{first} {self.surname()}"
+
+    def surname(self) -> str:
+        return self.draw("surnames", self.split)
 
     def organisation(self) -> str:
-        rng, split = self.rng, self.split
+        rng = self.rng
         kind = rng.random()
         if kind < 0.2:
-            return _pick(rng, lexicon.AMBIGUOUS["ORG"])
+            return self.draw("ambiguous", "ORG")
         # Now and then a suffix from another trade, lest the name give the topic away.
-        domain = self.domain if rng.random() < 0.7 else _pick(rng, tuple(lexicon.DOMAINS))
-        suffix = _pick(rng, lexicon.DOMAINS[domain]["suffix"])
+        domain = self.domain if rng.random() < 0.7 else _pick(rng, tuple(lexicon()["domains"]))
+        suffix = self.draw("domains", domain, "suffix")
         if kind < 0.35:
             return f"{self.town()} {suffix}"
-        surnames = lexicon.SURNAMES[split]
         if kind < 0.45:
-            return f"{_pick(rng, surnames)} & {_pick(rng, surnames)}"
+            return f"{self.surname()} & {self.surname()}"
         if kind < 0.55:
-            return f"{_pick(rng, surnames)} {suffix}"
-        name = _pick(rng, lexicon.ORG_STEMS[split]) + _pick(rng, lexicon.ORG_ENDINGS)
+            return f"{self.surname()} {suffix}"
+        name = self.draw("org_stems", self.split) + self.draw("org_endings")
         if kind < 0.75:
             return name
-        return f"{name} {suffix if kind < 0.9 else _pick(rng, lexicon.ORG_SUFFIXES)}"
+        return f"{name} {suffix if kind < 0.9 else self.draw('org_suffixes')}"
 
     def place(self) -> str:
         kind = self.rng.random()
         if kind < 0.2:
-            return _pick(self.rng, lexicon.AMBIGUOUS["LOC"])
+            return self.draw("ambiguous", "LOC")
         if kind < 0.5:
-            return _pick(self.rng, lexicon.CITIES[self.split])
+            return self.draw("cities", self.split)
         if kind < 0.6:
-            return f"{_pick(self.rng, lexicon.PLACE_PREFIXES)} {self.town()}"
+            return f"{self.draw('place_prefixes')} {self.town()}"
         return self.town()
 
     def town(self) -> str:
-        stem = _pick(self.rng, lexicon.PLACE_STEMS[self.split])
-        return stem + _pick(self.rng, lexicon.PLACE_ENDINGS)
+        return self.draw("place_stems", self.split) + self.draw("place_endings")
 
 
 def _strip_markup(markup: str) -> tuple[str, list[dict]]:

@@ -299,7 +299,7 @@ def _span(span: Any, text: str) -> dict:
 # Labels of tokens
 
 
-class UnitLabels:
+class LabelUnits:
     """The labels of a token task for one text: by unit for metrics, by token for the loss.
 
     Args:
@@ -309,12 +309,12 @@ class UnitLabels:
         tokens (`list[int]`): per token a label, -100 where the loss ignores it.
         ends (`list[bool]`): per unit whether an entity ends there.
         widened (`int`): the number of spans that the units widen.
-        lost (`int`): the number of spans without a unit of their own.
+        unalignable (`int`): the number of spans without a unit of their own.
     """
 
-    def __init__(self, tags, positions, tokens, ends, widened=0, lost=0):
+    def __init__(self, tags, positions, tokens, ends, widened=0, unalignable=0):
         self.tags, self.positions, self.tokens = tags, positions, tokens
-        self.ends, self.widened, self.lost = ends, widened, lost
+        self.ends, self.widened, self.unalignable = ends, widened, unalignable
         self.known = IGNORE_INDEX not in tags
 
     def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
@@ -342,10 +342,11 @@ class UnitLabels:
         )
 
 
-def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabels:
+def encode_token_labels(label, task, text, words, tokenized, units) -> LabelUnits:
     """Labels per unit and per token, from word tags or character spans."""
     labels, labelling = task["labels"], task["labelling"]
-    units_of_text = units[labelling](text, tokenized.offsets)
+    marks = task.get("begin_marks", ""), task.get("inner_marks", "")
+    units_of_text = units[labelling](text, tokenized.offsets, *marks)
     if words is None:
         words = word_ranges(units_of_text, tokenized.offsets)
         spans, tags = label, None
@@ -356,16 +357,16 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
     if label is None:
         absent = [IGNORE_INDEX] * (len(words) or 1)
         tokens = [IGNORE_INDEX] * len(unit_ids)
-        return UnitLabels(absent, positions or [-1], tokens, [False] * len(absent))
+        return LabelUnits(absent, positions or [-1], tokens, [False] * len(absent))
     widened: list[dict] = []
-    lost: list[dict] = []
+    unalignable: list[dict] = []
     if spans is not None:
-        tags, widened, lost = spans_to_tags(spans, words)
+        tags, widened, unalignable = spans_to_tags(spans, words)
         # An entity without a token of its own can't be predicted, and must count as missed.
-        tags += [f"B-{span['label']}" for span in lost]
-        positions += [-1] * len(lost)
+        tags += [f"B-{span['label']}" for span in unalignable]
+        positions += [-1] * len(unalignable)
     ids = [label_id(tag, labels) for tag in tags]
-    return UnitLabels(
+    return LabelUnits(
         ids,
         positions,
         token_labels(ids, unit_ids, labels, labelling, units_of_text),
@@ -374,7 +375,7 @@ def encode_token_labels(label, task, text, words, tokenized, units) -> UnitLabel
             for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
         ],
         len(widened),
-        len(lost),
+        len(unalignable),
     )
 
 

@@ -17,12 +17,14 @@ POOLING_NAMES = ("cls", "mean", "max")
 LABELLINGS = ("first", "all")
 SENTENCE_WINDOWS = ("first", "mean")
 EMBEDDING_LOSSES = ("retention", "cosent", "in_batch_negatives", "none")
-# Keys that only one type of task takes: that type, the default, and the allowed values. Dimensions
-# are a list, which is checked against the encoder's width.
+# Keys that only one type of task takes: that type, the default, and the allowed values. The marks
+# are texts, and dimensions a list, which is checked against the encoder's width.
 KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "loss": ("sentence_embedding", "retention", EMBEDDING_LOSSES),
     "dimensions": ("sentence_embedding", None, ()),
     "labelling": ("token_classification", "first", LABELLINGS),
+    "begin_marks": ("token_classification", None, ()),
+    "inner_marks": ("token_classification", None, ()),
     "pooling": ("sequence_classification", None, POOLING_NAMES),
 }
 TASK_KEYS = ("type", "labels", "problem_type", "weight", *KEYS_OF_ONE_TYPE)
@@ -66,6 +68,8 @@ class MultiTaskConfig(PreTrainedConfig):
             - `labelling`, for token_classification: `first` (default), where a word is labelled at
               its first token and entities are whole words, or `all`, where every token is labelled
               and entities begin and end at any token.
+            - `begin_marks`, `inner_marks`, for token_classification: characters that are parts of
+              words in the training rows, see `decoding.word_ids`; by default none.
             - `loss`, for sentence_embedding: `retention` (default), `cosent`, `in_batch_negatives`
               (see losses.py) or `none`.
             - `dimensions`, for sentence_embedding: sizes from 1 to the encoder's width. The loss is
@@ -259,7 +263,9 @@ def _keys_of_type(name: str, task: dict) -> dict:
         if task["type"] == task_type and (value or default):
             if allowed:
                 _check_choice(f"`{key}` of task {name!r}", value or default, allowed)
-            values[key] = (value or default) if allowed else list(value)
+            if key.endswith("_marks") and not isinstance(value, str):
+                raise ValueError(f"`{key}` of task {name!r} should be a text. Found {value!r}.")
+            values[key] = list(value) if key == "dimensions" else value or default
     return values
 
 

@@ -43,15 +43,26 @@ def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, 
     return stripped
 
 
-def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
+def word_ids(
+    text: str,
+    offsets: list[tuple[int, int]],
+    begin_marks: str = "",
+    inner_marks: str = "",
+) -> list[int | None]:
     """The word that each token belongs to.
 
-    A token begins a word unless it continues, with no gap, a run of letters and digits. In scripts
-    written without spaces (Chinese, Japanese, and Korean as well) every token is a word.
+    A word is a run of letters and digits, and any other visible character is a word of its own,
+    but for the marks: they are those inside the words that a model was trained on, so that a text
+    is cut into words like them. In scripts written without spaces (Chinese, Japanese, and Korean as
+    well) every token is a word.
 
     Args:
         text (`str`): the tokenized text.
         offsets (`list[tuple[int, int]]`): from `strip_offsets`.
+        begin_marks (`str`): characters that belong to the letters or digits after them, as in
+            "@name" and "'s".
+        inner_marks (`str`): characters that join the letters and digits on both sides, as in
+            "co-op" and "U.S."; the last one of an abbreviation belongs to it.
 
     Returns:
         `list[int | None]`: per token the index of its word, None for special and empty tokens.
@@ -62,6 +73,10 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
     >>> from multitask_encoder.modeling.decoding import word_ids
     >>> word_ids("in Paris", [(0, 0), (0, 2), (3, 6), (6, 8), (0, 0)])
     [None, 0, 1, 1, None]
+    >>> word_ids("co-op", [(0, 2), (2, 3), (3, 5)])
+    [0, 1, 2]
+    >>> word_ids("co-op", [(0, 2), (2, 3), (3, 5)], inner_marks="-")
+    [0, 0, 0]
 
     ```
     """
@@ -69,18 +84,43 @@ def word_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
     def inside_word(start: int, previous_end: int) -> bool:
         # Some tokenizers leave accents out, which is no real gap.
         gap = text[previous_end:start]
-        return (
-            previous_end > 0
-            and all(unicodedata.category(character)[0] == "M" for character in gap)
-            and _continues_word(text[start])
-            and _continues_word(text[start - 1])
+        if previous_end <= 0 or any(unicodedata.category(mark)[0] != "M" for mark in gap):
+            return False
+        before, after = text[start - 1], text[start]
+        if _continues_word(after):
+            return (
+                _continues_word(before)
+                or before in begin_marks
+                or (before in inner_marks and _between_letters(text, start - 1, inner_marks))
+            )
+        return after in inner_marks and (
+            _between_letters(text, start, inner_marks) or _ends_abbreviation(text, start)
         )
 
     return _unit_ids(offsets, inside_word)
 
 
-def token_ids(text: str, offsets: list[tuple[int, int]]) -> list[int | None]:
-    """As `word_ids`, but each token is a unit, and tokens that share a character are one unit."""
+def _between_letters(text: str, index: int, marks: str) -> bool:
+    """Whether the run of `marks` around `index` has letters or digits on both sides."""
+    start = end = index
+    while start > 0 and text[start - 1] in marks:
+        start -= 1
+    while end + 1 < len(text) and text[end + 1] in marks:
+        end += 1
+    sides = text[start - 1 : start], text[end + 1 : end + 2]
+    return all(side and _continues_word(side) for side in sides)
+
+
+def _ends_abbreviation(text: str, index: int) -> bool:
+    """Whether the mark at `index` ends a word such as "U.S.": a letter, and the same mark again."""
+    return index > 1 and text[index - 2] == text[index] and text[index - 1].isalpha()
+
+
+def token_ids(
+    text: str, offsets: list[tuple[int, int]], begin_marks: str = "", inner_marks: str = ""
+) -> list[int | None]:
+    """As `word_ids`, but each token is a unit, and tokens that share a character are one unit; the
+    marks are not used."""
     return _unit_ids(offsets, lambda start, previous_end: False)
 
 
@@ -104,6 +144,11 @@ def _unit_ids(
 
 # A task's `labelling` -> the function that finds the units of a text.
 UNITS = {"first": word_ids, "all": token_ids}
+
+
+def cutting(task: dict) -> tuple[str, str, str]:
+    """How a token task cuts texts into units: its `labelling`, `begin_marks` and `inner_marks`."""
+    return task["labelling"], task.get("begin_marks", ""), task.get("inner_marks", "")
 
 
 def _continues_word(character: str) -> bool:

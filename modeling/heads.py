@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .losses import LOSSES
+from .losses import LOSSES, root_per_row, sum_per_row
 from .pooling import pool
 
 
@@ -64,12 +64,14 @@ class SequenceClassificationHead(ClassificationHead):
     """Reads a pooled vector: logits of shape `(batch_size, num_labels)`."""
 
     reads_tokens = False
+    pull = staticmethod(sum_per_row)  # a row's classes are one answer
 
 
 class TokenClassificationHead(ClassificationHead):
     """Reads every token: logits of shape `(batch_size, seq_len, num_labels)`."""
 
     reads_tokens = True
+    pull = staticmethod(root_per_row)
 
 
 # The model's one EmbeddingHead answers `sentence_embedding`, which has no head of its own.

@@ -312,5 +312,18 @@ def present_labels(labels: torch.Tensor) -> torch.Tensor:
 
 
 def count_labels(labels: torch.Tensor) -> torch.Tensor:
-    """The number of labels that are present, a scalar `torch.LongTensor`."""
-    return present_labels(labels).sum()
+    """The number of labels that are present, and of rows with one: a `torch.LongTensor` of shape
+    `(2,)`. Counts of parts of a step add up to those of the step."""
+    present = present_labels(labels)
+    return torch.stack([present.sum(), present.view(len(present), -1).any(1).sum()])
+
+
+def sum_per_row(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The factor of a mean over labels that makes it a mean over rows of their labels' sum."""
+    return labels / rows.clamp(min=1)
+
+
+def root_per_row(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The square root of `sum_per_row`: between a mean over labels, by which a text's many tokens
+    weigh as much as its one class, and a sum, by which a long document outweighs all else."""
+    return sum_per_row(labels, rows).sqrt()

@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
 from .heads import HEADS, EmbeddingHead
-from .losses import EMBEDDING_LOSSES, count_labels
+from .losses import EMBEDDING_LOSSES, count_labels, present_labels
 from .stored_weights import PLACES, check_encoder, check_heads, stored_shapes
 
 AUTO_MAP = {
@@ -95,14 +95,15 @@ class MultiTaskOutput(ModelOutput):
     """All answers of one forward pass.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): the weighted sum of `losses`; None without labels.
+        loss (`torch.FloatTensor` of shape `()`): the sum of `losses`, each times its task's weight
+            and pull (`MultiTaskModel.pull`); None without labels.
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`): from
             the encoder's last layer.
         sentence_embedding (`torch.FloatTensor` of shape `(batch_size, hidden_size)`): the pooled
             vectors, scaled to length 1 if the config says `normalize`.
         logits (`dict[str, torch.FloatTensor]`): per task, `(batch_size, num_labels)` or
             `(batch_size, seq_len, num_labels)`.
-        losses (`dict[str, torch.FloatTensor]`): per task, of shape `()`, before weighting.
+        losses (`dict[str, torch.FloatTensor]`): per task the mean over labels, of shape `()`.
         hidden_states, attentions (`tuple[torch.FloatTensor]`): the encoder's.
     """
 
@@ -258,8 +259,9 @@ class MultiTaskModel(PreTrainedModel):
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
             groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): a number for each pair
                 or triplet, whose texts are adjacent; by default each text is alone.
-            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the divisor of the
-                summed loss; by default the number of labels in this batch.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the number of
+                labels, the divisor of the summed loss, and of labelled rows, as `count_labels`
+                gives them; by default those of this batch.
 
         Raises:
             ValueError: labels or a task that the model has no head for.
@@ -314,14 +316,16 @@ class MultiTaskModel(PreTrainedModel):
             if pooling not in vectors:
                 vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
-        losses = None
+        losses = loss = None
         if labels is not None:
-            losses = self._summed_losses(logits, embedding, labels, groups)
+            held = self._held_embedding(tokens, attention_mask, labels)
+            losses = self._summed_losses(logits, embedding, held, labels, groups)
+            counts = num_items or {name: count_labels(labels[name]) for name in losses}
             for name in losses:
-                count = count_labels(labels[name]) if num_items is None else num_items[name]
-                losses[name] = losses[name] / count.clamp(min=1)  # no label at all: exactly 0
+                losses[name] = losses[name] / counts[name][0].clamp(min=1)  # no label: exactly 0
+            loss = self.combined(losses, counts) if losses else None
         return MultiTaskOutput(
-            loss=self._weighted_sum(losses) if losses else None,
+            loss=loss,
             last_hidden_state=tokens,
             sentence_embedding=embedding,
             logits=logits,
@@ -330,10 +334,29 @@ class MultiTaskModel(PreTrainedModel):
             attentions=encoded.attentions,
         )
 
+    def _held_embedding(
+        self, tokens: torch.Tensor, attention_mask: torch.Tensor, labels: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The embedding for the retention loss, whose gradient leaves out the tokens inside words.
+
+        Token tasks say nothing of these: they would move to make up for the tokens that are
+        labelled, and answer nonsense in texts where they are words of their own.
+        """
+        known = torch.zeros_like(attention_mask, dtype=torch.bool)
+        for name, head in self.heads.items():
+            if head.reads_tokens and name in labels:
+                known |= present_labels(labels[name])
+        after_first, before_last = known.cumsum(1) > 0, known.flip(1).cumsum(1).flip(1) > 0
+        inside = after_first & before_last & ~known
+        return self.embedding_head(
+            torch.where(inside.unsqueeze(-1), tokens.detach(), tokens), attention_mask
+        )[1]
+
     def _summed_losses(
         self,
         logits: dict[str, torch.Tensor],
         embedding: torch.Tensor,
+        held: torch.Tensor,
         labels: dict[str, torch.Tensor],
         groups: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
@@ -348,15 +371,33 @@ class MultiTaskModel(PreTrainedModel):
                 losses[name] = self.heads[name].loss(logits[name], labels[name]).sum()
             elif task.get("loss") in EMBEDDING_LOSSES:
                 loss, sizes = EMBEDDING_LOSSES[task["loss"]], task.get("dimensions")
+                vectors = held if task["loss"] == "retention" else embedding
                 sums = [
-                    loss(embedding[:, :size], labels[name], groups).sum()
+                    loss(vectors[:, :size], labels[name], groups).sum()
                     for size in sizes or [embedding.shape[1]]
                 ]
                 losses[name] = torch.stack(sums).mean()
         return losses
 
-    def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        return sum(self.config.tasks[name]["weight"] * loss for name, loss in losses.items())
+    def combined(
+        self, losses: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The sum of the tasks' mean losses, each times its weight and its pull.
+
+        The pull depends on how many labels a row has, so that no task starves beside another: a
+        sentence task counts the sum over a row's classes, a token task the square root of its
+        number of tokens, an embedding once (docs/training.md).
+
+        Args:
+            losses (`dict[str, torch.Tensor]`): by task the mean over labels, of shape `()`.
+            counts (`dict[str, torch.Tensor]`): by task as `count_labels` gives them.
+        """
+        return sum(
+            self.config.tasks[name]["weight"]
+            * (self.heads[name].pull(*counts[name]) if name in self.heads else 1.0)
+            * loss
+            for name, loss in losses.items()
+        )
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
@@ -412,7 +453,7 @@ class _OneTaskModel(MultiTaskModel):
             output_attentions=output_attentions,
         )
         output = self.output_class(
-            loss=answers.loss,
+            loss=None if labels is None else answers.losses[self.task_name],
             logits=answers.logits[self.task_name],
             hidden_states=answers.hidden_states,
             attentions=answers.attentions,

@@ -16,16 +16,16 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .batching import length_batches, pad
-from .decoding import UNITS, likeliest_labels, tags_to_spans
+from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, tokenize
 
-# Texts that are read, sorted by length and answered together: enough for little padding, and few
-# enough for memory.
+# Texts that are read, sorted by length and answered together: enough for little padding, few enough
+# for memory.
 POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
-# Tokens that go through the encoder together. More overflow a processor's caches, fewer leave cores
-# (and far fewer a GPU) without work.
+# Tokens that go through the encoder together. More overflow a processor's caches; fewer leave cores
+# idle, and far fewer a GPU.
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
-# The default threshold of each problem type whose scores are probabilities: by -1 all are answers.
+# The default threshold of each problem type whose scores are probabilities; -1 lets all through.
 THRESHOLDS = {"single_label_classification": -1.0, "multi_label_classification": 0.5}
 
 
@@ -38,10 +38,10 @@ class Units(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A text as the encoder reads it, and its units by `labelling`."""
+    """A text as the encoder reads it, and its units by how a task cuts it (`decoding.cutting`)."""
 
     tokens: TokenizedText
-    units: dict[str, Units]
+    units: dict[tuple[str, str, str], Units]
 
 
 class Limits(NamedTuple):
@@ -58,8 +58,8 @@ class MultiTaskPipeline(Pipeline):
     config's `stride`. Its entities are decoded from all windows' tokens at once; its labels and
     embedding come from the windows that the config's `sentence_windows` names.
 
-    Many texts are read ahead, sorted by length, and encoded in batches of nearly no padding; while
-    the encoder works on some, the next are tokenized. Answers come in the order of the texts.
+    Many texts are read ahead, sorted by length, and encoded in batches with almost no padding;
+    while the encoder works on some, the next are tokenized. Answers come in the order of the texts.
 
     Args (besides those of `transformers.Pipeline`; `num_workers` has no effect):
         tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
@@ -68,10 +68,10 @@ class MultiTaskPipeline(Pipeline):
         top_k (`int`, *optional*): the number of `scores` to give, the highest first; by default
             those of all labels, in their own order. Regressions always give all.
         thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, for all tasks or by task.
-            An entity that scores no more is left out, a label is None. By default 0.5 for the
-            labels of a multi-label task, and none for others.
+            Entities that score no higher are left out, and a label that does not is None. By
+            default 0.5 for the labels of a multi-label task, and none for others.
         batch_size (`int`, *optional*): the most texts (or windows of long texts) encoded together.
-            By default as many as keep the device busy.
+            By default, enough to keep the device busy.
 
     Returns, per text:
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
@@ -82,7 +82,7 @@ class MultiTaskPipeline(Pipeline):
         the score is the mean over the entity's words (its tokens, if the task's `labelling` is
         `all`).
         A text gives one answer, a list or tuple a list of answers, and any other iterable (a
-        generator, a column of a data set) an iterator, which holds some thousand texts at a time.
+        generator, a column of a data set) an iterator, which holds a few thousand texts at a time.
 
     Raises:
         ValueError: an input that is not a text, an unknown task or prompt, a `top_k` or threshold
@@ -91,7 +91,7 @@ class MultiTaskPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # files outside of the folder
+        if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # files outside the folder
             raise ValueError("The tokenizer should be tokenizer.json. Found fast_tokenizer_files.")
         # Offsets and encoders count from the first token, so padding must not come before it.
         self.tokenizer.padding_side = "right"
@@ -146,23 +146,25 @@ class MultiTaskPipeline(Pipeline):
     ) -> Iterator[dict]:
         pools = _pools(texts)
         pool = next(pools, None)
-        labellings = {task["labelling"] for task in tasks.values() if "labelling" in task}
-        documents = self.preprocess(pool, prompt, labellings) if pool else []
+        cuttings = {cutting(task) for task in tasks.values() if "labelling" in task}
+        documents = self.preprocess(pool, prompt, cuttings) if pool else []
         with ThreadPoolExecutor(max_workers=1) as executor:  # starts a thread only if it gets work
             while pool:
                 following = next(pools, None)
                 ahead = None
                 if following:
-                    ahead = executor.submit(self.preprocess, following, prompt, labellings)
+                    ahead = executor.submit(self.preprocess, following, prompt, cuttings)
                 outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
                 yield from self.postprocess(outputs, pool, documents, tasks, limits)
                 pool, documents = following, ahead.result() if ahead else []
 
-    def preprocess(self, texts: list[str], prompt: str, labellings: set[str]) -> list[Document]:
+    def preprocess(
+        self, texts: list[str], prompt: str, cuttings: set[tuple[str, str, str]]
+    ) -> list[Document]:
         """Texts to tokens with offsets, in windows, and their units."""
         tokenized = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
         return [
-            Document(tokens, {name: _units(text, tokens.offsets, name) for name in labellings})
+            Document(tokens, {cut: _units(text, tokens.offsets, *cut) for cut in cuttings})
             for text, tokens in zip(texts, tokenized, strict=True)
         ]
 
@@ -183,7 +185,7 @@ class MultiTaskPipeline(Pipeline):
         ]
         lengths = [documents[number].tokens.length_of(window) for number, window in places]
         batches = length_batches(lengths, self._max_tokens(), batch_size)
-        # All batches are handed to the device before the answers of the first are asked for.
+        # All batches are handed to the device before the first one's answers are needed.
         outputs = [
             self._encode([(documents[places[i][0]], places[i][1]) for i in batch], tasks)
             for batch in batches
@@ -215,15 +217,15 @@ class MultiTaskPipeline(Pipeline):
         )
         encoded: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
         unit_masks = {
-            labelling: _unit_mask(windows, labelling, input_ids.shape[1]).to(self.device)
-            for labelling in windows[0][0].units
+            cut: _unit_mask(windows, cut, input_ids.shape[1]).to(self.device)
+            for cut in windows[0][0].units
         }
         parts = [row for row, (document, _) in enumerate(windows) if _is_part(document)]
         _, token_tasks = _by_form(tasks)
         for name, logits in output.logits.items():
             encoded[name] = logits.float()
             if name in token_tasks:
-                units, labels = unit_masks[tasks[name]["labelling"]], tasks[name]["labels"]
+                units, labels = unit_masks[cutting(tasks[name])], tasks[name]["labels"]
                 encoded[name] = *_labelled(encoded[name], units, labels), encoded[name][parts]
         return encoded
 
@@ -266,7 +268,7 @@ class MultiTaskPipeline(Pipeline):
             yield answer
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As in `Pipeline`, with this pipeline's code beside the model."""
+        """Like `Pipeline`, with this pipeline's code beside the model."""
         save_pipeline_code(self.model.config, save_directory)
         super().save_pretrained(save_directory, **kwargs)
 
@@ -305,7 +307,7 @@ def _by_form(tasks: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:
 
 
 def _in_order(outputs: list[torch.Tensor], order: torch.Tensor) -> torch.Tensor:
-    """One row per window, from the outputs of the batches that the windows are in by `order`."""
+    """One row per window, from the outputs of batches; `order` has each output row's window."""
     by_batch = torch.cat(outputs).cpu()
     rows = torch.empty_like(by_batch)
     rows[order] = by_batch
@@ -351,7 +353,7 @@ def _of_tokens(
     for index in sorted(parts):
         joined.setdefault(places[index][0], []).append(parts[index])
     for number, pieces in joined.items():
-        units = documents[number].units[task["labelling"]]
+        units = documents[number].units[cutting(task)]
         whole = torch.cat(pieces).unsqueeze(0)
         mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
         mask[0, units.first_tokens] = True
@@ -419,18 +421,18 @@ def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) 
     for name, value in by_task.items():
         if name not in defaults:
             names = ", ".join(defaults)
-            raise ValueError(f"thresholds should name tasks of {names}. Found {name!r}.")
+            raise ValueError(f"thresholds should name some of {names}. Found {name!r}.")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value <= 1):
-            raise ValueError(f"A threshold should be in 0 to 1. Found {value!r} for {name!r}.")
+            raise ValueError(f"A threshold should be from 0 to 1. Found {value!r} for {name!r}.")
     return defaults | {name: value for name, value in by_task.items() if value is not None}
 
 
-def _units(text: str, offsets: list[tuple[int, int]], labelling: str) -> Units:
+def _units(text: str, offsets: list[tuple[int, int]], labelling: str, *marks: str) -> Units:
     first_tokens: list[int] = []
     ranges: list[tuple[int, int]] = []
     previous = None
-    for index, unit in enumerate(UNITS[labelling](text, offsets)):
+    for index, unit in enumerate(UNITS[labelling](text, offsets, *marks)):
         if unit is None:
             continue
         if unit != previous:
@@ -456,14 +458,14 @@ def _labelled(
 
 
 def _unit_mask(
-    windows: list[tuple[Document, Window]], labelling: str, longest: int
+    windows: list[tuple[Document, Window]], cut: tuple[str, str, str], longest: int
 ) -> torch.Tensor:
     """`torch.BoolTensor` of shape `(num_windows, longest)`: the tokens that answer for a unit; none
     in windows that are only parts of a document."""
     rows, columns = [], []
     for row, (document, _) in enumerate(windows):
         if not _is_part(document):
-            shift, tokens = len(document.tokens.prefix), document.units[labelling].first_tokens
+            shift, tokens = len(document.tokens.prefix), document.units[cut].first_tokens
             rows += [row] * len(tokens)
             columns += [token + shift for token in tokens]
     mask = torch.zeros(len(windows), longest, dtype=torch.bool)
@@ -475,12 +477,12 @@ def _entities(
     answers: tuple[list[float], list[int]],
     task: dict,
     text: str,
-    units_of_text: dict[str, Units],
+    units_of_text: dict[tuple[str, str, str], Units],
 ) -> list[dict]:
     """Entities from the score and the id of each token's label, and the text's units."""
     labels = task["labels"]
     scores, best = answers
-    first_tokens, ranges = units_of_text[task["labelling"]]
+    first_tokens, ranges = units_of_text[cutting(task)]
     if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
         return []
     tags = [labels[best[token]] for token in first_tokens]

@@ -1,7 +1,7 @@
-"""A text as tokens with exact offsets, in as many windows as the encoder needs to read all of it.
+"""Tokenizes texts with exact offsets, in as many windows as the encoder needs to read them whole.
 
-Neighbouring windows overlap. Each token is answered by the window where it has most context, so
-that a long document has one answer per token like a short one.
+Neighbouring windows overlap. Each token is answered by the window where it has the most context, so
+that a long document has one answer per token, as a short one does.
 """
 
 from itertools import pairwise
@@ -29,7 +29,7 @@ class TokenizedText(NamedTuple):
         ids (`list[int]`): the text's own tokens.
         offsets (`list[tuple[int, int]]`): the characters of each of `ids`, without white space;
             empty ranges for tokens with no visible character.
-        windows (`list[Window]`): ranges of `ids`; a single one if the encoder takes all at once.
+        windows (`list[Window]`): ranges of `ids`; a single window if the encoder takes all at once.
     """
 
     prefix: list[int]
@@ -58,7 +58,7 @@ def tokenize(
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): a fast one.
-        texts (`list[str]`): may be empty texts.
+        texts (`list[str]`): texts, which may be empty.
         prompt (`str`): put before every window.
         max_length (`int`, *optional*): tokens per window, special tokens and prompt included; by
             default the tokenizer's `model_max_length`.
@@ -106,7 +106,7 @@ def _tokenized(
     if capacity < 1:
         extra = len(ids) - (end - start)
         raise ValueError(
-            f"max_length should be more than the {extra} special tokens and tokens of the prompt. "
+            f"max_length should be more than the {extra} special and prompt tokens. "
             f"Found {max_length}."
         )
     stride = capacity // 4 if stride is None else stride
@@ -142,7 +142,7 @@ def _own_tokens(shift: int, offsets: list[tuple[int, int]], special: list[int]) 
 
 
 def split_windows(num_tokens: int, capacity: int, stride: int) -> list[Window]:
-    """Windows of `capacity` tokens that each share `stride` with the next (the last one more).
+    """Windows of `capacity` tokens that each share `stride` with the next; the last shares more.
 
     A token's context in a window is its distance to the nearer end at which the text goes on. As
     all windows are of one size, the context is largest in the window whose middle is nearest: each

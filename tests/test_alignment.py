@@ -274,8 +274,8 @@ def test_other_spans_are_widened_and_counted_and_none_is_dropped(any_tokenizer, 
             assert found.widened == widened
             # Spans with no unit of their own can't be found, and are misses of the metric.
             assert sum(tag[0] == "B" for tag in found.tags) == len(spans)
-            lost = len(spans) - len(covers)
-            assert found.positions[len(found.positions) - lost :] == [-1] * lost
+            unalignable = len(spans) - len(covers)
+            assert found.positions[len(found.positions) - unalignable :] == [-1] * unalignable
 
     check()
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, inference, latency, machine, memory, parity, recipes, training
+from benchmarks import (
+    growth,
+    inference,
+    latency,
+    machine,
+    measuring,
+    memory,
+    parity,
+    recipes,
+    training,
+)
 from benchmarks.measuring import (
     Seconds,
     Spread,
@@ -53,7 +63,7 @@ def test_times_are_summed_round_by_round():
 
 
 def test_percentiles_of_101_values():
-    assert percentiles([float(value) for value in range(101)]) == [50.0, 95.0, 99.0]
+    assert percentiles([float(value) for value in range(101)]) == {50: 50.0, 95: 95.0, 99: 99.0}
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
@@ -120,7 +130,7 @@ def tiny(backbone, tmp_path, monkeypatch) -> list[str]:
         monkeypatch.setattr(module, "LOOK_EVERY", 1e6)  # a thread that would never end
     for module in SCRIPTS.values():
         monkeypatch.setattr(module, "keep_freed_memory", lambda: None)
-        monkeypatch.setattr(module, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(measuring, "in_fresh_process", in_this_process)
     options = {"encoder": backbone("bert"), "rows": 20, "rounds": 1, "output": tmp_path / "out"}
     return [word for key, value in options.items() for word in (f"--{key}", str(value))]
 
@@ -258,7 +268,7 @@ def test_growth(tiny, monkeypatch):
     monkeypatch.setattr(growth, "HEADS", (1, 3))
     monkeypatch.setattr(growth, "LENGTHS", (8, 200))
     monkeypatch.setattr(
-        growth, "in_fresh_process", lambda *arguments: {"before": 0, "peak": len(arguments)}
+        measuring, "in_fresh_process", lambda *arguments: {"before": 0, "peak": len(arguments)}
     )
     growth.main([*tiny, "--parts", "heads", "length"])
     found = results_of(tiny, "heads_wall", "heads_mib", "length_wall", "length_mib")
@@ -270,7 +280,7 @@ def test_growth(tiny, monkeypatch):
 
 @pytest.mark.slow
 def test_growth_with_rows_and_processes(tiny, monkeypatch):
-    monkeypatch.setattr(growth, "in_fresh_process", in_fresh_process)
+    monkeypatch.setattr(measuring, "in_fresh_process", in_fresh_process)
     growth.main(
         [*tiny, "--parts", "rows", "processes", "--max_rows", "20", "--max_data_rows", "400"]
     )

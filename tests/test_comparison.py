@@ -13,9 +13,11 @@ from transformers.trainer_callback import TrainerState
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.cli import run as run_multitask
-from multitask_encoder.comparison.measuring import exact_match_together
+from multitask_encoder.comparison.differences import difference_intervals
+from multitask_encoder.comparison.measuring import paired_answers
 from multitask_encoder.comparison.runs import Comparison, folder_name, is_finished
 from multitask_encoder.training.checkpoints import find_checkpoint, mark_complete
+from multitask_encoder.training.metrics import metrics_of
 from multitask_encoder.training.prepare_data import keep_only_task, load_rows
 
 ROOT = Path(__file__).parent.parent
@@ -168,12 +170,19 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
     assert "eval_one_accuracy" in read(untrained / "all_results.json")
     assert "There is no test split." in (folder / "report.md").read_text()
 
-    # As if each task's own model were the one of all: together they are right where that one is.
+    # As if each task's own model were the one of all: together they answer as that one does.
     multi = Comparison.of(parse_arguments([path])).multi(3)
     same = {folder_name(model, 3): multi for model in ("multi", *tasks)}
     splits, _ = load_rows(multi)
-    together = exact_match_together(Comparison(list(tasks), [3], same), 3, splits, "validation")
-    assert together == read(folder / "multi-seed3" / "all_results.json")["eval_exact_match"] > 0
+    ours, theirs = paired_answers(Comparison(list(tasks), [3], same), 3, splits, "validation")
+    of_model = read(folder / "multi-seed3" / "config.json")["tasks"]
+    labelled = {name: of_model[name] for name in tasks}
+    results = read(folder / "multi-seed3" / "all_results.json")
+    for side in (ours, theirs):
+        assert metrics_of(side, of_model)["exact_match"] == results["eval_exact_match"] > 0
+    spreads = difference_intervals([ours], [theirs], labelled)
+    keys = ("one_accuracy", "both_accuracy", "other_accuracy", "exact_match")
+    assert spreads == {key: [0.0, 0.0] for key in keys}
 
 
 def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
@@ -198,15 +207,8 @@ def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
 # Whole comparisons
 
 
-def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog):
-    path, folder = config(), tmp_path / "runs"
-    compare(path, "--compare_seeds", "3", "4")
-    assert sorted(one.name for one in folder.iterdir()) == sorted(
-        [*RUNS, "report.html", "report.json", "report.md", "report.png"]
-    )
-    report = read(folder / "report.json")
+def assert_report_is_of_the_runs(report: dict, folder: Path) -> None:
     results = {name: read(folder / name / "all_results.json") for name in RUNS}
-    assert (report["split"], report["seeds"]) == ("test", [3, 4])
     for task, metric in {"topic": "accuracy", "entities": "f1"}.items():
         found = report["tasks"][task]["metrics"][metric]
         multi, single = (
@@ -216,15 +218,30 @@ def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog
         assert found["multi"] == pytest.approx(sum(multi) / 2)
         assert found["single"] == pytest.approx(sum(single) / 2)
         assert found["differences"] == pytest.approx(
-            [100 * (one - other) for one, other in zip(multi, single, strict=True)]
+            [100 * (left - right) for left, right in zip(multi, single, strict=True)]
         )
+        low, high = found["interval"]
+        assert -100 <= low <= found["difference"] <= high <= 100
+    low, high = report["exact_match"]["interval"]
+    assert low <= report["exact_match"]["difference"] <= high
     for model, found in report["models"].items():
-        weights = load_file(folder / f"{model}-seed3" / "model.safetensors")
-        assert found["parameters"] == sum(one.numel() for one in weights.values())
-        assert found["bytes"] == (folder / f"{model}-seed3" / "model.safetensors").stat().st_size
-        steps = [read(folder / f"{model}-seed{seed}" / "trainer_state.json") for seed in (3, 4)]
-        assert found["steps"] == sum(one["global_step"] for one in steps) / 2 >= 3
+        file = folder / f"{model}-seed3" / "model.safetensors"
+        assert found["parameters"] == sum(weight.numel() for weight in load_file(file).values())
+        assert found["bytes"] == file.stat().st_size
+        states = [read(folder / f"{model}-seed{seed}" / "trainer_state.json") for seed in (3, 4)]
+        assert found["steps"] == sum(state["global_step"] for state in states) / 2 >= 3
         assert found["seconds"] > 0
+
+
+def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog):
+    path, folder = config(), tmp_path / "runs"
+    compare(path, "--compare_seeds", "3", "4")
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted(
+        [*RUNS, "report.html", "report.json", "report.md", "report.png"]
+    )
+    report = read(folder / "report.json")
+    assert (report["split"], report["seeds"]) == ("test", [3, 4])
+    assert_report_is_of_the_runs(report, folder)
     assert (len(report["speed"]["multi"]), len(report["speed"]["single"])) == (5, 5)
     assert all(-1 <= value < 1 for value in report["similarity_to_start"])
     heads = read(folder / "entities-seed3" / "config.json")["tasks"]

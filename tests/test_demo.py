@@ -24,9 +24,8 @@ from playwright.sync_api import Page, expect
 
 from multitask_encoder.cli import demo as app
 from multitask_encoder.demo import answers as of
-from multitask_encoder.demo.page import NEAREST, Asking, build
+from multitask_encoder.demo.page import EXAMPLES, LIST, NEAREST, PAIR, STORED, Asking, build
 from multitask_encoder.demo.scatter import COLOURS, figure, on_a_plane
-from multitask_encoder.demo.sentences import EXAMPLES, LIST, PAIR, STORED
 from multitask_encoder.demo.texts import (
     MAX_ALL_CHARACTERS,
     MAX_CHARACTERS,

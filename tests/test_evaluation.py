@@ -68,6 +68,16 @@ def conll_rows(split: str, folder: str, column: str) -> list[tuple[list[str], li
     return rows
 
 
+def write_synthetic(folder: Path) -> tuple[dict[str, list], dict[str, Path]]:
+    """Rows by split, and the CoNLL files that hold them."""
+    raw = {split: synthetic_rows(split) for split in ("train", "test")}
+    files = {split: folder / f"{split}.conll" for split in raw}
+    for split, rows in raw.items():
+        lines = ["".join(f"{w}\t{t}\n" for w, t in zip(*row, strict=True)) for row in rows]
+        files[split].write_text("\n".join(lines), encoding="utf-8")
+    return raw, files
+
+
 real = pytest.mark.skipif(
     DATA is None or not BACKBONE.exists(), reason="MULTITASK_DATA names no data, or no backbone"
 )
@@ -92,12 +102,7 @@ def test_f1_is_that_of_seqeval_on_the_raw_tags(
     )
     if read is None:
         tokenizer = AutoTokenizer.from_pretrained(backbone("bert"), model_max_length=512)
-        raw = {split: synthetic_rows(split) for split in ("train", "test")}
-        files = {}
-        for split, rows in raw.items():
-            files[split] = tmp_path / f"{split}.conll"
-            lines = ["".join(f"{w}\t{t}\n" for w, t in zip(*row, strict=True)) for row in rows]
-            files[split].write_text("\n".join(lines), encoding="utf-8")
+        raw, files = write_synthetic(tmp_path)
     else:
         tokenizer = AutoTokenizer.from_pretrained(BACKBONE)
         raw = {split: read(split, name, column) for split in ("train", "test")}

@@ -60,5 +60,5 @@ def test_a_folder_of_files_is_no_file(folder):
         find_files(["deep"], str(folder))
     path = folder / "deep"
     assert str(error.value) == (
-        f"No file {path}. It is a folder: name its files, as {path}/*.jsonl does."
+        f"No file {path}. It is a folder: name its files, like {path}/*.jsonl."
     )

@@ -398,9 +398,9 @@ def test_cache_says_its_size_and_needs_room(
     caplog.set_level(logging.INFO, "multitask_encoder.training")
     with cached_layers(*arguments):
         assert not list(tmp_path.iterdir())
-    assert "Keeping the answers of frozen layers: 0 MB in " in caplog.text
+    assert "Caching the outputs of frozen layers: 0 MB in " in caplog.text
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("", (), {"free": 10})())
-    with pytest.raises(ValueError, match=r"cache_frozen_layers needs 0 MB in .* of room"):
+    with pytest.raises(ValueError, match=r"cache_frozen_layers needs 0 MB in .* Found 0 MB free"):
         cached_layers(*arguments).__enter__()
     layer_stack(model.encoder)[1].register_forward_hook(lambda _, args, states: states[0])
     with pytest.raises(ValueError, match="Found others in BertModel"):
@@ -445,9 +445,9 @@ def test_values_out_of_range_are_refused(keys, message, arguments):
          "unfreeze_layers_per_epoch begins with the heads: at least one should be trained. "
          "Found freeze: heads.topic, heads.entities."),
         ({"unfreeze_layers_per_epoch": 1.0}, True,
-         "unfreeze_layers_per_epoch needs epochs, which streaming has none of."),
+         "unfreeze_layers_per_epoch needs epochs; streaming has none."),
         ({"freeze_layers": 1, "cache_frozen_layers": True}, True,
-         "cache_frozen_layers needs rows that are met again, not streaming."),
+         "cache_frozen_layers needs rows that are read again. Found streaming."),
         ({"freeze": ["embeddings"], "cache_frozen_layers": True}, False,
          "cache_frozen_layers needs freeze_layers of at least 1, or freeze: encoder. "
          "Found freeze_layers: None, freeze: ['embeddings']."),
@@ -493,34 +493,36 @@ def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):
     )
 
 
+RANKS_RUN = {
+    "head_dropout": 0.0,
+    "dataset": "synthetic",
+    "train_size": 12,
+    "validation_size": 5,
+    "test_size": 5,
+    "tasks": {
+        "topic": {"type": "sequence_classification"},
+        "entities": {"type": "token_classification"},
+    },
+    "optim": "sgd",  # Adam would enlarge rounding
+    "learning_rate": 0.1,
+    "num_train_epochs": 4,
+    "gradient_accumulation_steps": 2,
+    "max_batch_tokens": 60,
+    "eval_strategy": "no",
+    "save_strategy": "no",
+    "load_best_model_at_end": False,
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "report": False,
+    "disable_tqdm": True,
+}
+
+
 @pytest.mark.slow
 def test_two_ranks_train_the_same_weights(backbone, tmp_path):
-    """Layers that join in later, and a cache that both fill; SGD, for Adam enlarges rounding."""
-    common = {
-        "encoder": str(backbone("bert")),
-        "head_dropout": 0.0,
-        "dataset": "synthetic",
-        "train_size": 12,
-        "validation_size": 5,
-        "test_size": 5,
-        "tasks": {
-            "topic": {"type": "sequence_classification"},
-            "entities": {"type": "token_classification"},
-        },
-        "optim": "sgd",
-        "learning_rate": 0.1,
-        "num_train_epochs": 4,
-        "gradient_accumulation_steps": 2,
-        "max_batch_tokens": 60,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "load_best_model_at_end": False,
-        "use_cpu": True,
-        "bf16": False,
-        "report_to": "none",
-        "report": False,
-        "disable_tqdm": True,
-    }
+    """Layers that join in later, and a cache that both ranks fill."""
+    common = {"encoder": str(backbone("bert")), **RANKS_RUN}
     cases: dict[str, dict] = {
         "gradual": {"unfreeze_layers_per_epoch": 1.0, "layer_learning_rate_decay": 0.5},
         "cached": {"freeze_layers": 1, "cache_frozen_layers": True, "freeze": ["heads.topic"]},

@@ -62,16 +62,34 @@ def block(lines: list[str], first: str, number: int) -> list[str]:
     return lines[start : start + number]
 
 
-def test_counts_are_those_of_the_rows(inspect, tmp_path):
+NO_FINDINGS: dict = {
+    "repaired_labels": 0,
+    "widened_spans": 0,
+    "lost_spans": 0,
+    "cut_tokens": 0,
+    "cut_entities": 0,
+    "bad_rows": [],
+    "repeated_rows": 0,
+}
+PROBLEM = (
+    "data/train.jsonl, line 3: 'entities' should have one tag for each of the 1 words. Found 2."
+)
+
+
+@pytest.fixture
+def inspected(inspect) -> tuple[list[str], dict]:
+    """Printed lines and the report of rows with a long text, a bad row and a repeated text."""
     tags = ["B-LOC", *["O"] * 149, "I-PER", *["O"] * 49]
     long = {"tokens": ["the"] * 200, "topic": "tech", "entities": tags}
     again = {"tokens": ANN["tokens"]}
     wrong = {"tokens": ["the"], "topic": "tech", "entities": ["O", "O"]}
-    lines, report = inspect([ANN, long, wrong, again], [THE, ANN], max_length=128)
-    problem = (
-        "data/train.jsonl, line 3: 'entities' should have one tag for each of the 1 words. Found 2."
-    )
+    return inspect([ANN, long, wrong, again], [THE, ANN], max_length=128)
+
+
+def test_counts_are_those_of_the_rows(inspected):
+    _, report = inspected
     assert counts(report, "train") == {
+        **NO_FINDINGS,
         "rows": 3,
         "tokens": 9 + 202 + 9,
         "length_percentiles": {"50": 9, "90": 202, "99": 202, "100": 202},
@@ -81,14 +99,11 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
             "entities": {"labelled_share": 2 / 3, "labels": {"PER": 2, "LOC": 2}},
         },
         "repaired_labels": 1,
-        "widened_spans": 0,
-        "lost_spans": 0,
-        "cut_tokens": 0,
-        "cut_entities": 0,
-        "bad_rows": [problem],
+        "bad_rows": [PROBLEM],
         "repeated_rows": 1,
     }
     assert counts(report, "validation") == {
+        **NO_FINDINGS,
         "rows": 2,
         "tokens": 4 + 9,
         "length_percentiles": {"50": 9, "90": 9, "99": 9, "100": 9},
@@ -97,15 +112,12 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
             "topic": {"labelled_share": 1.0, "labels": {"tech": 1, "sports": 1}},
             "entities": {"labelled_share": 1.0, "labels": {"PER": 1, "LOC": 1}},
         },
-        "repaired_labels": 0,
-        "widened_spans": 0,
-        "lost_spans": 0,
-        "cut_tokens": 0,
-        "cut_entities": 0,
-        "bad_rows": [],
-        "repeated_rows": 0,
     }
     assert report["leaks"] == {"train, validation": 1}
+
+
+def test_counts_are_printed(inspected, tmp_path):
+    lines, _ = inspected
     assert lines[:12] == [
         "",
         "train: 3 rows, 220 tokens, 4 windows",
@@ -115,15 +127,15 @@ def test_counts_are_those_of_the_rows(inspect, tmp_path):
         "  entities: 66.7% of rows labelled",
         "    PER 2, LOC 2",
         "  repaired labels: 1",
-        "  rows whose text came before: 1",
+        "  rows that repeat a text: 1",
         "  bad rows: 1",
-        f"    {problem}",
+        f"    {PROBLEM}",
         "",
     ]
     assert lines[-5:] == [
-        "rows of validation whose text is in train too: 1",
+        "rows of validation whose text is also in train: 1",
         "",
-        "The same as JSON: run/inspection.json",
+        "As JSON: run/inspection.json",
         "To train on it: the same command without --do_inspect.",
         "Bad rows end that run, unless `on_bad_row: skip` leaves them out.",
     ]

@@ -132,10 +132,10 @@ def test_spans_on_word_borders_become_tags(spans, tags):
     ],
 )
 def test_spans_off_word_borders_are_widened_and_counted(spans, tags):
-    found, widened, lost = spans_to_tags(spans, WORDS)
+    found, widened, unalignable = spans_to_tags(spans, WORDS)
     assert found == tags
     assert widened == spans[:1]
-    assert lost == spans[1:]
+    assert unalignable == spans[1:]
 
 
 def test_a_span_has_what_an_earlier_one_left_of_its_words():
@@ -144,7 +144,7 @@ def test_a_span_has_what_an_earlier_one_left_of_its_words():
     assert spans_to_tags(spans, WORDS) == (tags, spans, [])
 
 
-def test_a_span_without_a_word_is_lost_and_counted():
+def test_a_span_without_a_word_is_unalignable_and_counted():
     assert spans_to_tags([span(3, 4)], WORDS) == (["O"] * 4, [], [span(3, 4)])
     assert spans_to_tags([span(0, 2)], []) == ([], [], [span(0, 2)])
 
@@ -175,8 +175,8 @@ def spans_of(tags, words) -> list[dict]:
 def test_spans_on_word_borders_come_back(case):
     words, ranges = case
     spans = [span(words[first][0], words[last][1], label) for first, last, label in ranges]
-    tags, widened, lost = spans_to_tags(spans, words)
-    assert (spans_of(tags, words), widened, lost) == (spans, [], [])
+    tags, widened, unalignable = spans_to_tags(spans, words)
+    assert (spans_of(tags, words), widened, unalignable) == (spans, [], [])
 
 
 @bounded
@@ -186,14 +186,14 @@ def test_a_span_comes_back_as_the_fewest_words_that_cover_it(case, data):
     start = data.draw(st.integers(0, words[-1][1] - 1))
     end = data.draw(st.integers(start + 1, words[-1][1]))
     touched = [word for word in words if set(range(*word)) & set(range(start, end))]
-    tags, widened, lost = spans_to_tags([span(start, end)], words)
+    tags, widened, unalignable = spans_to_tags([span(start, end)], words)
     if not touched:
-        assert (spans_of(tags, words), widened, lost) == ([], [], [span(start, end)])
+        assert (spans_of(tags, words), widened, unalignable) == ([], [], [span(start, end)])
         return
     cover = (touched[0][0], touched[-1][1])
     assert spans_of(tags, words) == [span(*cover)]
     assert widened == ([] if cover == (start, end) else [span(start, end)])
-    assert lost == []
+    assert unalignable == []
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

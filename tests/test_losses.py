@@ -6,7 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multitask_encoder.modeling.losses import LOSSES, count_labels, cross_entropy, present_labels
+from multitask_encoder.modeling.losses import (
+    LOSSES,
+    count_labels,
+    cross_entropy,
+    present_labels,
+    root_per_row,
+    sum_per_row,
+)
 
 NAN = math.nan
 CASES = {
@@ -36,7 +43,7 @@ def test_absent_labels_cost_exactly_nothing(problem_type):
 @pytest.mark.parametrize("problem_type", LOSSES)
 def test_sum_over_count_is_torchs_mean(problem_type):
     logits, labels = CASES[problem_type]
-    mean = LOSSES[problem_type](logits, labels).sum() / count_labels(labels)
+    mean = LOSSES[problem_type](logits, labels).sum() / count_labels(labels)[0]
     present = present_labels(labels)
     expected = {
         "single_label_classification": lambda: F.cross_entropy(logits, labels),
@@ -59,3 +66,18 @@ def test_bfloat16_logits_are_summed_in_float32():
     logits = torch.randn(4, 3).bfloat16()
     assert cross_entropy(logits, torch.tensor([0, 1, 2, 0])).dtype == torch.float32
     assert cross_entropy(logits.double(), torch.tensor([0, 1, 2, 0])).dtype == torch.float64
+
+
+def test_labels_and_labelled_rows_are_counted():
+    tokens = torch.tensor([[0, -100, 2], [-100, -100, -100], [1, 1, 1]])
+    assert count_labels(tokens).tolist() == [5, 2]
+    assert count_labels(torch.tensor([[1.0, 0.0], [torch.nan, torch.nan]])).tolist() == [2, 1]
+    assert count_labels(torch.tensor([3, -100])).tolist() == [1, 1]
+    assert count_labels(torch.tensor([-100])).tolist() == [0, 0]
+
+
+def test_a_mean_over_labels_is_pulled_to_a_sum_over_each_row():
+    labels, rows = torch.tensor([40, 10])
+    assert sum_per_row(labels, rows) == 4
+    assert root_per_row(labels, rows) == 2
+    assert sum_per_row(*torch.tensor([0, 0])) == 0

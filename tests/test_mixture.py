@@ -27,8 +27,7 @@ SIZES = {"words": 12, "topics": 24, "reviews": 4}
 NER = ["precision", "recall", "f1", "strict_f1"]
 
 
-@pytest.fixture
-def config(backbone, tmp_path) -> Path:
+def write_data(folder: Path) -> None:
     """40 rows to train on, 5 to evaluate on, in CoNLL, JSON lines and CSV."""
     sentences = [
         [*["the"] * (number % 5), "Ann", "is", "in", "Paris"] for number in range(SIZES["words"])
@@ -42,15 +41,21 @@ def config(backbone, tmp_path) -> Path:
         (f"is the {'play' * number} s", "good" if number % 2 else "bad") for number in range(4)
     ]
     for split, counts in {"train": (12, 24, 4), "validation": (2, 2, 1)}.items():
-        with (tmp_path / f"{split}.conll").open("w") as file:
+        with (folder / f"{split}.conll").open("w") as file:
             for words in sentences[: counts[0]]:
                 tags = {"Ann": "B-PER", "Paris": "B-LOC"}
                 file.writelines(f"{word}\t{tags.get(word, 'O')}\n" for word in words)
                 file.write("\n")
-        with (tmp_path / f"{split}.jsonl").open("w") as file:
+        with (folder / f"{split}.jsonl").open("w") as file:
             file.writelines(json.dumps(row) + "\n" for row in texts[: counts[1]])
-        with (tmp_path / f"{split}.csv").open("w", newline="") as file:
+        with (folder / f"{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("review", "verdict"), *reviews[: counts[2]]])
+
+
+@pytest.fixture
+def config(backbone, tmp_path) -> Path:
+    """A run over the data sets of `write_data`."""
+    write_data(tmp_path)
     run = {
         "encoder": str(backbone("bert")),
         "head_dropout": 0.3,
@@ -123,6 +128,8 @@ def test_each_data_set_has_its_metrics(config):
         *("loss", "loss_ner", "loss_topic", "loss_sentiment", "score", "exact_match"),
         *(f"ner_{one}" for one in NER),
         *("topic_accuracy", "topic_macro_f1", "sentiment_accuracy", "sentiment_macro_f1"),
+        *("ner_f1_interval", "topic_accuracy_interval", "sentiment_accuracy_interval"),
+        "exact_match_interval",
         *("words_score", "words_exact_match", *(f"words_ner_{one}" for one in NER)),
         *("topics_score", "topics_exact_match", *(f"topics_ner_{one}" for one in NER)),
         *("reviews_score", "reviews_exact_match"),

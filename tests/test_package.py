@@ -85,8 +85,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         "configs/quickstart.yaml",
         "configs/accelerate/gpus.yaml",
         "data/readers.py",
+        "data/synthetic_lexicon.yaml",
+        "demo/page.css",
+        "demo/sentences.yaml",
         "modeling/heads.py",
         "export/handler.py",
+        "export/model_card.md",
         "export/endpoint_requirements.txt",
         "reporting/report_page.html.jinja",
     ):

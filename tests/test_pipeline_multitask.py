@@ -335,9 +335,9 @@ def test_what_is_below_its_threshold_is_no_answer(pipe):
     [
         ({"top_k": 0}, r"top_k should be a whole number of at least 1\. Found 0"),
         ({"top_k": 1.5}, r"top_k .* Found 1\.5"),
-        ({"thresholds": 2}, r"threshold should be in 0 to 1\. Found 2"),
-        ({"thresholds": {"topic": "high"}}, r"in 0 to 1\. Found 'high' for 'topic'"),
-        ({"thresholds": {"embedding": 0.5}}, r"tasks of topic, entities\. Found 'embedding'"),
+        ({"thresholds": 2}, r"threshold should be from 0 to 1\. Found 2"),
+        ({"thresholds": {"topic": "high"}}, r"from 0 to 1\. Found 'high' for 'topic'"),
+        ({"thresholds": {"embedding": 0.5}}, r"some of topic, entities\. Found 'embedding'"),
         ({"thresholds": {"topic": 0.5}, "tasks": "entities"}, r"of entities\. Found 'topic'"),
     ],
 )

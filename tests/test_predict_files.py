@@ -373,7 +373,7 @@ def test_a_part_that_is_only_half_there_is_no_part(lost, predict, refused, tmp_p
     whole = content(tmp_path / "out")
     (tmp_path / "out" / lost).unlink()
     if lost.startswith("."):  # it may as well be somebody's own file
-        assert "part-00001.json, the record of it, is missing" in refused(INPUT, *argv)
+        assert "part-00001.json is missing" in refused(INPUT, *argv)
         argv.append("--overwrite_output_dir")
     predict(INPUT, *argv)
     assert content(tmp_path / "out") == whole
@@ -433,15 +433,15 @@ def text_rows(numbers, bad: tuple[int, ...] = ()) -> list[TextRow]:
 @pytest.mark.parametrize(
     ("rows", "argv", "reason"),
     [
-        ([{**INPUT[0], "text": "x"}, *INPUT[1:]], (), "rows 1 to 10 of predict_file were others."),
-        ([{**INPUT[0], "id": "x"}, *INPUT[1:]], (), "rows 1 to 10 of predict_file were others."),
-        ([*INPUT, {"id": "x", "text": "x"}], (), "rows 21 to 26 of predict_file were others."),
-        (INPUT[:10], (), "predict_file had more rows. Found no more than 1 files hold."),
+        ([{**INPUT[0], "text": "x"}, *INPUT[1:]], (), "rows 1 to 10 of predict_file have changed."),
+        ([{**INPUT[0], "id": "x"}, *INPUT[1:]], (), "rows 1 to 10 of predict_file have changed."),
+        ([*INPUT, {"id": "x", "text": "x"}], (), "rows 21 to 26 of predict_file have changed."),
+        (INPUT[:10], (), "predict_file had rows for more files. Found rows for 1."),
         (INPUT, ("--predict_format", "parquet"), "predict_format was 'jsonl'. Found 'parquet'."),
         (INPUT, ("--predict_shard_size", "5"), "predict_shard_size was 10. Found 5."),
         (INPUT, ("--predict_without", "scores"), "predict_without was []. Found ['scores']."),
         (INPUT, ("--bf16", "true"), "bf16 was False. Found True."),
-        (INPUT, ("--max_length", "20"), "the model or its windows were others."),
+        (INPUT, ("--max_length", "20"), "the model or its windows have changed."),
     ],
 )
 def test_answers_for_something_else_are_refused(rows, argv, reason, predict, refused, tmp_path):
@@ -449,7 +449,7 @@ def test_answers_for_something_else_are_refused(rows, argv, reason, predict, ref
     predict(INPUT, *size)
     before = content(tmp_path / "out")
     line = refused(rows, *size, *argv)
-    assert f" was made from something else: {reason} Replace such files by " in line
+    assert f" was made from something else: {reason} Replace these files with " in line
     assert content(tmp_path / "out") == before
     found = predict(rows, *size, *argv, "--overwrite_output_dir")
     assert columns(found, "id", "text") == columns(rows, "id", "text")
@@ -460,7 +460,7 @@ def test_answers_of_another_model_are_refused(predict, refused, make_model, toke
     predict(INPUT)
     torch.manual_seed(1)
     other = save(make_model(), tokenizer, tmp_path / "other")
-    assert "the model or its windows were others." in refused(INPUT, "--model", other)
+    assert "the model or its windows have changed." in refused(INPUT, "--model", other)
 
 
 def test_files_that_change_meanwhile_are_noticed(model, tmp_path):
@@ -522,7 +522,7 @@ def test_bad_rows_are_skipped_and_kept(predict, tmp_path):
 
 def test_nothing_but_bad_rows_is_refused(refused, tmp_path):
     line = refused([{"text": 1}, {"text": 2}], "--on_bad_row", "skip")
-    assert "all of its rows are bad, the first one being" in line
+    assert "all of its rows are bad. The first:" in line
     assert "line 1: 'text' should be a text. Found 1." in line
 
 
@@ -543,7 +543,7 @@ def test_an_exported_model_answers_without_its_weights(
     for row, other in zip(found, expected, strict=True):
         assert row["embedding"] == pytest.approx(other["embedding"], abs=1e-4)
     assert predict(INPUT[:5], *argv) == found
-    assert "the model or its windows were others." in refused(INPUT[:5])
+    assert "the model or its windows have changed." in refused(INPUT[:5])
     assert "model.onnx" in refused(INPUT[:5], "--backend", "onnx")
 
 

@@ -81,9 +81,9 @@ def test_word_tags_go_to_first_tokens(tokenizer):
     assert found["tags.positions"] == [1, 2, 5, 6]
     assert found["length"] == 8
     assert sorted(found) == [
-        "cut_entities", "cut_tokens", "dataset", "input_ids", "length", "lost", "others",
-        "problem", "raw", "row", "source", "tags", "tags.positions", "tags.tags", "widened",
-        "window",
+        "cut_entities", "cut_tokens", "dataset", "input_ids", "length", "others",
+        "problem", "raw", "row", "source", "tags", "tags.positions", "tags.tags", "unalignable",
+        "widened", "window",
     ]  # fmt: skip
     assert (found["source"], found["dataset"], found["row"], found["window"]) == (
         "file, row 1",
@@ -202,8 +202,8 @@ def test_an_embedding_task_needs_no_label(tokenizer):
 def test_a_text_without_a_token_is_labelled_and_has_no_units(tokenizer):
     found = first_row(tokenizer, {"text": "\u200b", "spans": []}, {"spans": ENTITIES})
     assert (found["spans"], found["spans.tags"], found["spans.positions"]) == ([-100, -100], [], [])
-    lost = first_row(tokenizer, {"text": "\u200b", "spans": [span(0, 1)]}, {"spans": ENTITIES})
-    assert (lost["spans.tags"], lost["spans.positions"], lost["lost"]) == ([1], [-1], 1)
+    alone = first_row(tokenizer, {"text": "\u200b", "spans": [span(0, 1)]}, {"spans": ENTITIES})
+    assert (alone["spans.tags"], alone["spans.positions"], alone["unalignable"]) == ([1], [-1], 1)
     absent = first_row(tokenizer, {"text": "\u200b", "spans": None}, {"spans": ENTITIES})
     assert (absent["spans.tags"], absent["spans.positions"]) == ([-100], [-1])
 
@@ -294,7 +294,7 @@ def test_a_word_without_a_token_goes_with_the_word_before_it(tokenizer):
     assert (second["tags.tags"], second["tags.positions"]) == ([0, 0, 1], [3, 4, -1])
 
 
-def test_a_lost_span_is_in_one_of_the_windows(tokenizer):
+def test_an_unalignable_span_is_in_one_of_the_windows(tokenizer):
     row = {"text": f"\u200b {LETTERS}", "spans": [span(0, 1)]}
     windows = small(tokenizer, row, {"spans": ENTITIES})
     assert [tag for one in windows for tag in one["spans.tags"]] == [0] * 7 + [1]
@@ -377,7 +377,7 @@ def test_streamed_rows_are_the_same(tokenizer):
 
 @pytest.mark.parametrize("max_length", [2, -1])
 def test_windows_must_have_room_for_text(max_length, tokenizer):
-    message = rf"max_length should be more than the 2 special tokens .* Found {max_length}"
+    message = rf"should be more than the 2 special and prompt tokens\. Found {max_length}\."
     with pytest.raises(ValueError, match=message):
         windows_of(tokenizer, {"text": "a"}, {}, max_length=max_length)
     with pytest.raises(ValueError, match=r"stride should be at least 0 .* Found 4\."):

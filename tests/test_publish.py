@@ -543,6 +543,14 @@ def test_card_says_so_where_results_are_of_the_validation_split():
     assert [one.dataset_split for one in card.data["eval_results"]] == ["validation"]
 
 
+def test_card_shows_intervals_beside_their_results():
+    found = {"test_topic_accuracy": 0.5, "test_topic_accuracy_interval": [0.25, 0.75]}
+    card = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", FinishedRun(results=found))
+    assert "| topic_accuracy | 50.00 (25.00 to 75.00) |" in card.text
+    assert "In parentheses: 95 % bootstrap intervals over rows." in card.text
+    assert [one.metric_name for one in card.data["eval_results"]] == ["topic_accuracy"]
+
+
 def test_card_shows_labels_of_any_text():
     labels = ["a|b", "I-5", "<b>", "two\nlines", "[x](http://y)", "`$\\alpha$`", "ça va"]
     tasks = {"topic": {"type": "sequence_classification", "labels": labels}}

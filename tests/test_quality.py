@@ -168,7 +168,9 @@ def test_stock_keeps_the_rate_of_the_first_seed_and_of_2000_rows(tmp_path, monke
 
 def test_cells_are_those_that_say_something(folder):
     def cells(*words: str) -> list[tuple]:
-        options = quality.parse(["--data_dir", str(folder), "--datasets", *words])
+        options = quality.options_parser().parse_args(
+            ["--data_dir", str(folder), "--datasets", *words]
+        )
         rows = {name: data.read(folder, name) for name in options.datasets}
         return [tuple(cell) for cell in quality.cells_of(options, rows)]
 

@@ -83,7 +83,7 @@ def test_json_that_shows_no_tool_is_plain(content, tmp_path):
             "x.xml",
             "",
             "should end in one of .json, .jsonl, .csv, .tsv, .parquet, .arrow, .conll, .bio, "
-            ".iob, .iob2. Found '.xml'. Else set `format` to one of json, jsonl, csv, tsv, "
+            ".iob, .iob2. Found '.xml'. Or set `format` to one of json, jsonl, csv, tsv, "
             "parquet, arrow, conll, intent_slots, doccano, label_studio, spacy, text.",
         ),
         (
@@ -94,7 +94,7 @@ def test_json_that_shows_no_tool_is_plain(content, tmp_path):
         (
             "x.json",
             "[{]",
-            "should be a JSON array, or have an object in each line (Expecting property name "
+            "should be a JSON array, or have one object per line (Expecting property name "
             "enclosed in double quotes in line 1, character 3).",
         ),
     ],

@@ -197,7 +197,7 @@ TWICE["annotations"] *= 2
         ),
         (
             task(result("topic", "choices", choices=["x"], start=0, end=4)),
-            "'topic' should be choices of the text. Found it of a part of it.",
+            "'topic' should be choices of the whole text. Found a part of it.",
         ),
         (
             task(BONN, text="\U0001f600Bonn"),

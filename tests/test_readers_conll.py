@@ -94,7 +94,7 @@ def test_a_sentence_with_a_broken_line_is_a_problem(line, message, read):
         (
             "# x\na\nb\n",
             None,
-            "line 2 should have two or more columns, with tabs or spaces between. Found 'a'.",
+            "line 2 should have two or more columns, separated by tabs or spaces. Found 'a'.",
         ),
         (
             "a O\n",
@@ -181,7 +181,7 @@ def test_unequal_lines_are_a_problem(words, slots, message, read_slots):
 def test_files_of_different_lengths_are_refused(read_slots):
     path = read_slots("a\nb\n", "O\nO", "i\n")
     assert refusal(path, "intent_slots") == (
-        "seq.in, seq.out and label should have as many lines as each other. Found 2, 2, 1."
+        "seq.in, seq.out and label should have the same number of lines. Found 2, 2, 1."
     )
 
 

@@ -104,17 +104,17 @@ def test_an_element_that_is_no_object_is_a_problem(read):
     [
         (
             '[{"a": 1},\n{"a": }]',
-            "should be a JSON array, or have an object in each line (Expecting value in line 2, "
+            "should be a JSON array, or have one object per line (Expecting value in line 2, "
             "character 7).",
         ),
         (
             '[{"a": 1}\n',
-            "should be a JSON array, or have an object in each line (Expecting ',' delimiter in "
+            "should be a JSON array, or have one object per line (Expecting ',' delimiter in "
             "line 2, character 1).",
         ),
         (
             '{\n"data": [{"a": 1}]\n}',
-            "should be a JSON array, or have an object in each line. Found {'data': [{'a': 1}]}.",
+            "should be a JSON array, or have one object per line. Found {'data': [{'a': 1}]}.",
         ),
         (
             b'[\n{"a": "\xe9"}]',

@@ -42,9 +42,9 @@ def test_config_file(content, message, tmp_path, capsys):
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size should be at least 1"),
         ({"pooling": "men"}, "pooling should be one of cls, mean, max. Found 'men'."),
         ({"head_dropout": 1.5}, "`head_dropout` should be in [0, 1). Found 1.5."),
-        ({"max_length": 1}, "max_length should be more than the 2 special tokens and tokens of "),
-        ({"max_length": 0}, "max_length should be more than the 2 special tokens and tokens of "),
-        ({"max_length": 129}, "max_length should be at most 128, which is what "),
+        ({"max_length": 1}, "max_length should be more than the 2 special and prompt tokens. "),
+        ({"max_length": 0}, "max_length should be more than the 2 special and prompt tokens. "),
+        ({"max_length": 129}, "max_length should be at most 128, the limit of "),
         ({"max_length": 12, "stride": 10},
          "stride should be at least 0 and less than the 10 tokens of text that a window of "
          "max_length 12 has room for. Found 10."),

@@ -94,7 +94,7 @@ def test_choices(key, choices, refused):
          "streaming can't cut off a test split: set test_file. Found test_fraction."),
         ({"train_file": None, "validation_file": None,
           "datasets": {"a": data_set(), "b": data_set()}},
-         "streaming needs `mixing: uniform` or `weights`: how many rows there are is not known. "
+         "streaming needs `mixing: uniform` or `weights`: the number of rows is unknown. "
          "Found 'proportional'."),
         ({"train_file": None, "validation_file": None, "mixing": "weights",
           "datasets": {"a": data_set(weight=0), "b": data_set(weight=0)}},

@@ -50,12 +50,12 @@ def located(start, end, text="a", labels=("LOC",)) -> dict:
         # JSON arrays
         ("t.json", "", {}, ": has no rows."),
         ("t.json", "[]", {}, ": has no rows."),
-        ("t.json", '[{"text": "a"', {}, ": should be a JSON array, or have an object in each line "
+        ("t.json", '[{"text": "a"', {}, ": should be a JSON array, or have one object per line "
          "(Expecting ',' delimiter in line 1, character 14)."),
         ("t.json", '[\n{"text": "a", "topic": "x"},\n7\n]', {},
          ", row 2: should be a JSON object. Found 7."),
-        ("t.json", '{\n"text": "a"\n}', {}, ": should be a JSON array, or have an object in each "
-         "line. Found {'text': 'a'}."),
+        ("t.json", '{\n"text": "a"\n}', {}, ": should be a JSON array, or have one object per line"
+         ". Found {'text': 'a'}."),
         ("t.json", b'[{"text": "\xff"}]', {}, ": should be a JSON array in UTF-8 ('utf-8' codec "),
         ("t.json", '[{"text": "\\ud800", "topic": "x"}]', {},
          ", row 1: should be Unicode text. Found half of a surrogate pair: "),
@@ -102,7 +102,7 @@ def located(start, end, text="a", labels=("LOC",)) -> dict:
         # CoNLL
         ("t.conll", "", {"tasks": TAGS}, ": has no rows."),
         ("t.conll", "a\nb\n", {"tasks": TAGS},
-         ": line 1 should have two or more columns, with tabs or spaces between. Found 'a'."),
+         ": line 1 should have two or more columns, separated by tabs or spaces. Found 'a'."),
         ("t.conll", "a O\nb B-LOC\n\nc O O\n", {"column_names": ["tokens", "slots"], "tasks": TAGS},
          ", line 4: line 4 should have 2 columns. Found 3: 'c O O'."),
         ("t.conll", "a O\n\nb O\nc\n", {"column_names": ["tokens", "slots"], "tasks": TAGS},
@@ -124,7 +124,7 @@ def located(start, end, text="a", labels=("LOC",)) -> dict:
          ", line 3: 'slots' should have tags `O`, `B-...`, `I-...`, `L-...` and `U-...` (BILOU; "),
         # seq.in, seq.out and label
         ("t", {"seq.in": "a b\nc\n", "seq.out": "O O\nO\n", "label": "x\n"}, {"tasks": TAGS},
-         ": seq.in, seq.out and label should have as many lines as each other. Found 2, 2, 1."),
+         ": seq.in, seq.out and label should have the same number of lines. Found 2, 2, 1."),
         ("t", {"seq.in": "a b\nc\n", "seq.out": "O O\nO O\n", "label": "x\ny\n"}, {"tasks": TAGS},
          ", line 2: should have a tag in seq.out for each of the 1 words in seq.in. Found 2."),
         ("t", {"seq.in": b"a b\n\xff\n", "seq.out": "O B-LOC\nO\n", "label": "x\ny\n"},
@@ -145,7 +145,8 @@ def located(start, end, text="a", labels=("LOC",)) -> dict:
          ", line 1: should be a JSON object. Found ['a']."),
         ("t.jsonl", b'{"text": "\xff", "label": []}\n', {"format": "doccano"},
          ", line 1: should be UTF-8. Found "),
-        ("t.json", "[1", {"format": "doccano"}, ": should be a JSON array, or have an object in "),
+        ("t.json", "[1", {"format": "doccano"},
+         ": should be a JSON array, or have one object per line"),
         # Label Studio
         ("t.json", json.dumps(studio(located(0, 1), annotations=[{"result": []}, {"result": []}])),
          {"tasks": TAGS}, ", row 1: should have one annotation. Found 2: keep one of them."),
@@ -204,7 +205,8 @@ def test_files(name, content, config, message, refused, tmp_path):
 
 def test_folders_and_files_that_are_not_there(refused, tmp_path):
     (tmp_path / "folder").mkdir()
-    hint = f"No file {tmp_path}/folder. It is a folder: name its files, as {tmp_path}/folder/*.json"
+    folder = tmp_path / "folder"
+    hint = f"No file {folder}. It is a folder: name its files, like {folder}/*.jsonl."
     assert hint in refused(train_file=str(tmp_path / "folder"))
     write(tmp_path / "intents", {"seq.in": "a b\n"})
     assert f"No such file or directory: '{tmp_path}/intents/seq.out'" in refused(

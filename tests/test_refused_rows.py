@@ -34,7 +34,8 @@ from bad_input import CLASSES, MULTI, REGRESSION, SPANS, TAGS, TEXTS, WORDS, spa
         ({"train_file": [{"text": "a", "topic": None}]},
          "No row of the training data has a label of task 'topic'."),
         ({"validation_fraction": 0.5},
-         "validation_fraction cuts a missing split off the rows. Found a validation split."),
+         "validation_fraction needs training rows and no validation split. Found a validation "
+         "split."),
         ({"validation_fraction": 1.5, "validation_file": None},
          "validation_fraction should be in (0, 1). Found 1.5."),
         ({"test_fraction": 0}, "test_fraction should be in (0, 1). Found 0.0."),
@@ -43,7 +44,7 @@ from bad_input import CLASSES, MULTI, REGRESSION, SPANS, TAGS, TEXTS, WORDS, spa
          "validation_fraction and test_fraction should leave rows to train on. Found 1.0 "
          "together."),
         ({"test_fraction": 0.1},
-         "0.1 of 2 training rows is none; give more, or a file."),
+         "0.1 of 2 training rows is no row: give more rows, or a file."),
     ],
 )  # fmt: skip
 def test_data(config, message, refused):

@@ -52,7 +52,7 @@ def test_streamed_bad_rows_of_a_worker(configured, tmp_path, capsys):
 
 def test_streamed_rows_that_are_all_bad(configured, capsys):
     line = stopped(configured(on_bad_row="skip", train_file=[BAD], **STREAMED), capsys=capsys)
-    assert line == "error: A data set that is streamed should have rows. Found no good one."
+    assert line == "error: A streamed data set should have valid rows. Found none."
 
 
 def test_skipped_rows_of_streamed_data_are_written_once(skipping):

@@ -3,13 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
-from multitask_encoder.comparison.differences import paired
+from multitask_encoder.comparison.differences import difference_intervals, in_words, paired
 from multitask_encoder.comparison.markdown import report_text
 from multitask_encoder.comparison.report import make_report, write_report
-from multitask_encoder.comparison.wording import in_words
 from multitask_encoder.reporting.figures import can_plot
+from multitask_encoder.training.metrics import Answers, RowAnswers
 
 TASKS: dict[str, dict] = {
     "intent": {
@@ -56,10 +57,32 @@ HURTS = results(
 
 @pytest.fixture
 def report() -> dict:
-    return make_report(HURTS, TASKS, SEEDS, "test", [0.9, 0.94, 0.95])
+    spreads = {"slots_f1": [-0.75, 0.125], "exact_match": [0.5, 2]}
+    return make_report(HURTS, TASKS, SEEDS, "test", [0.9, 0.94, 0.95], spreads)
 
 
 # Statistics
+
+
+def test_intervals_are_of_the_mean_difference_over_the_seeds_in_points():
+    task = {"type": "sequence_classification", "problem_type": "single_label_classification"}
+
+    def answers(predicted: list[int]) -> RowAnswers:
+        rows = np.arange(len(predicted))
+        return RowAnswers(0 * rows, rows, {"topic": Answers(rows, predicted, [1] * len(rows))})
+
+    right, wrong = answers([1] * 8), answers([0] * 8)
+    half, fewer = answers([0, 1] * 4), answers([1] * 5)
+    for multi, single, expected in [
+        ([right, right], [wrong, wrong], [100.0, 100.0]),
+        ([right, wrong], [wrong, right], [0.0, 0.0]),
+        ([half], [half], [0.0, 0.0]),
+        ([right, fewer], [wrong, fewer], [50.0, 50.0]),  # seeds may differ in their rows
+    ]:
+        found = difference_intervals(multi, single, {"topic": task})
+        assert found == {"topic_accuracy": expected, "exact_match": expected}
+    low, high = difference_intervals([right], [half], {"topic": task})["topic_accuracy"]
+    assert 0 < low < 50 < high < 100
 
 
 def test_differences_are_paired_in_points():
@@ -124,16 +147,19 @@ def test_it_says_where_sharing_hurts(report):
     ]
     text = report_text(report)
     assert all(f"- {line}\n" in text for line in report["summary"])
-    assert "| slots | **f1** | 94.10 | 94.60 | -0.50 | 0.10 |" in text
-    assert "| slots | recall | 94.10 | 94.60 | -0.50 | 0.10 |" in text
-    assert "| whole rows | **exact_match** | 94.10 | 93.00 | +1.10 | 1.50 |" in text
+    assert "| slots | **f1** | 94.10 | 94.60 | -0.50 | 0.10 | -0.75 to +0.12 |" in text
+    assert "| slots | recall | 94.10 | 94.60 | -0.50 | 0.10 | - |" in text
+    assert (
+        "| whole rows | **exact_match** | 94.10 | 93.00 | +1.10 | 1.50 | +0.50 to +2.00 |" in text
+    )
     assert "come from 3 seeds, too few for a precise estimate. " in text
+    assert "a paired bootstrap: rows are resampled 1,000 times, the same rows for both" in text
 
 
 def test_it_says_where_nothing_hurts():
     same = {"multi": [0.9, 0.8], "single": [0.9, 0.8]}
     better = {"multi": [0.9, 0.8], "single": [0.8, 0.7]}
-    report = make_report(results(same, better), TASKS, [0, 1], "test", [0.9, 0.8])
+    report = make_report(results(same, better), TASKS, [0, 1], "test", [0.9, 0.8], {})
     assert report["summary"] == [
         "Sharing hurts nowhere: nothing is worse by more than two standard errors.",
         "Sharing helps: slots.",
@@ -145,10 +171,10 @@ def test_it_says_where_nothing_hurts():
 
 def test_one_seed_shows_no_spread():
     one = {"multi": [0.9], "single": [0.8]}
-    report = make_report(results(one, one), TASKS, [0], "test", [0.9])
+    report = make_report(results(one, one), TASKS, [0], "test", [0.9], {})
     assert report["summary"][0].startswith("One seed shows no spread: ")
     assert report["tasks"]["intent"]["metrics"]["accuracy"]["standard_error"] is None
-    assert "| intent | **accuracy** | 90.00 | 80.00 | +10.00 | - |" in report_text(report)
+    assert "| intent | **accuracy** | 90.00 | 80.00 | +10.00 | - | - |" in report_text(report)
 
 
 def test_a_task_without_labels_in_the_split_is_named():
@@ -156,7 +182,7 @@ def test_a_task_without_labels_in_the_split_is_named():
         name: {key: value for key, value in one.items() if "slots" not in key}
         for name, one in HURTS.items()
     }
-    report = make_report(found, TASKS, SEEDS, "test", [None] * 3)
+    report = make_report(found, TASKS, SEEDS, "test", [None] * 3, {})
     assert list(report["tasks"]) == ["intent"]
     assert report["exact_match"] is None
     assert report["summary"][-1] == "slots: no labels in the test split."

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 
-from multitask_encoder.comparison.page import write_comparison_page
-from multitask_encoder.comparison.report import make_report
+from multitask_encoder.comparison.report import make_report, write_comparison_page
 from multitask_encoder.reporting.report_page import marked, most_confused
 
 
@@ -38,7 +37,9 @@ def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
         "problem_type": "single_label_classification",
         "labels": ["x", "y"],
     }
-    report = make_report(found, {"kind": task}, [0], "test", [None])
+    report = make_report(
+        found, {"kind": task}, [0], "test", [None], {"kind_accuracy": [12.5, 27.5]}
+    )
     (tmp_path / "kind-seed0").mkdir()
     (tmp_path / "kind-seed0" / "report.html").touch()
     write_comparison_page(report, list(found), tmp_path)
@@ -47,3 +48,5 @@ def test_the_page_of_a_comparison_links_to_the_runs_that_have_one(tmp_path):
     assert 'href="kind-seed0/report.html"' in text
     assert "multi-seed0/report.html" not in text
     assert "<td>accuracy *</td><td>90.00</td><td>70.00</td><td>+20.00</td>" in text
+    assert "<td>+12.50 to +27.50</td>" in text
+    assert "The 95 % intervals come from a paired bootstrap" in text

@@ -12,8 +12,8 @@ from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.reporting import run_report
 from multitask_encoder.reporting.confusions import confusion_of
 from multitask_encoder.reporting.curves import series
-from multitask_encoder.reporting.embedding_map import make_map
 from multitask_encoder.reporting.figures import printable
+from multitask_encoder.reporting.maps import make_map
 from multitask_encoder.reporting.report_page import render
 from multitask_encoder.training.metrics import Answers
 
@@ -37,18 +37,38 @@ DATA = [
 
 @pytest.fixture
 def shown(monkeypatch) -> list[dict]:
-    """What each page that is written is made of."""
-    found: list[dict] = []
+    """The content of each page that is written."""
+    contents: list[dict] = []
 
     def kept(content):
-        found.append(content)
+        contents.append(content)
         return render(content)
 
     monkeypatch.setattr(run_report, "render", kept)
-    return found
+    return contents
 
 
 # Whole runs
+
+
+def assert_shows_everything(page) -> None:
+    assert page.title() == "run"
+    headings = page.locator("h2").all_inner_texts()
+    assert headings == ["Results", "Training", "Labels of sentences", "Entities", "Embeddings"]
+    assert all(page.locator("svg").evaluate_all("all => all.map(svg => svg.ariaLabel)"))
+    for details in page.locator("summary").all():
+        details.click()
+    quoted = page.locator("q").first.inner_text()
+    assert quoted.startswith(EVIL) and "<img src=x" in quoted
+    points = page.locator("#maps [data-text]")
+    assert points.count() == 2 * 12
+    hovered = points.first.locator("title").text_content()
+    assert hovered in {row["text"] for row in DATA[:12]}
+    points.first.dispatch_event("pointerenter")
+    assert page.locator(".under").inner_text() == hovered
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) == 0
+    assert page.locator("svg text", has_text="script").count() > 0
 
 
 @needs_chromium
@@ -82,25 +102,7 @@ def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
         with browser_page(width=width, dark=dark) as page:
             page.on("dialog", lambda dialog: pytest.fail("a text of the data was run"))
             page.goto((folder / "report.html").as_uri())
-            assert page.title() == "run"
-            headings = page.locator("h2").all_inner_texts()
-            assert headings == [
-                *("Results", "Training", "Labels of sentences", "Entities", "Embeddings"),
-            ]
-            assert all(page.locator("svg").evaluate_all("all => all.map(one => one.ariaLabel)"))
-            for details in page.locator("summary").all():
-                details.click()
-            quoted = page.locator("q").first.inner_text()
-            assert quoted.startswith(EVIL) and "<img src=x" in quoted
-            points = page.locator("#maps [data-text]")
-            assert points.count() == 2 * 12
-            hovered = points.first.locator("title").text_content()
-            assert hovered in {row["text"] for row in DATA[:12]}
-            points.first.dispatch_event("pointerenter")
-            assert page.locator(".under").inner_text() == hovered
-            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert page.evaluate(wide) == 0
-            assert page.locator("svg text", has_text="script").count() > 0
+            assert_shows_everything(page)
     for name in ("curves.png", "confusion.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
         assert str(folder.parent).encode() not in (folder / name).read_bytes()
@@ -164,7 +166,7 @@ def test_sentences_are_those_of_their_own_data_set(run, shown, tmp_path):
 def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, caplog, capsys):
     monkeypatch.setattr(run_report, "render", lambda content: 1 / 0)
     folder = run(report=True)
-    assert "No report.html: it could not be made." in caplog.text
+    assert "Could not make report.html;" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert "eval_topic_accuracy" in results(folder)
     said = capsys.readouterr().out
@@ -203,7 +205,7 @@ def test_a_history_that_cannot_be_read_costs_no_evaluation(run, tmp_path, caplog
     (folder / "trainer_state.json").write_text("{")
     measured = tmp_path / "measured"
     run(report=True, do_train=False, model=str(folder), output_dir=str(measured))
-    assert "No report.html" in caplog.text
+    assert "Could not make report.html" in caplog.text
     assert "eval_topic_accuracy" in results(measured)
 
 

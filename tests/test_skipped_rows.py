@@ -139,17 +139,17 @@ def test_inspection_lists_bad_rows_and_writes_none(configured, tmp_path, capsys)
     ("config", "message"),
     [
         ({"train_file": [BAD, BAD]},
-         "train: all of its 2 rows are bad, the first one being {path}/train.jsonl, line 1: 'text' "
+         "train: all of its 2 rows are bad. The first: {path}/train.jsonl, line 1: 'text' "
          "should be a text. Found ' '."),
         ({"validation_file": [{"text": "a", "topic": "z"}]},
-         "validation: all of its 1 rows are bad, the first one being {path}/validation.jsonl, line "
+         "validation: all of its 1 rows are bad. The first: {path}/validation.jsonl, line "
          "1: task 'topic': unknown label 'z'."),
         ({"train_file": b"{\n"},
-         "train: all of its 1 rows are bad, the first one being {path}/train.jsonl, line 1: should "
+         "train: all of its 1 rows are bad. The first: {path}/train.jsonl, line 1: should "
          "be JSON (Expecting property name enclosed in double quotes at character 2). Found '{{'."),
         ({"train_file": [*TEXTS, {"text": "a " * 20, "topic": "x"}], "max_length": 9,
           "long_texts": "refuse", "test_file": [{"text": "a " * 20, "topic": "x"}]},
-         "test: all of its 1 rows are bad, the first one being {path}/test.jsonl, line 1: should "
+         "test: all of its 1 rows are bad. The first: {path}/test.jsonl, line 1: should "
          "have at most 9 tokens. Found 22;"),
     ],
 )  # fmt: skip

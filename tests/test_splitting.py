@@ -115,7 +115,8 @@ def test_a_fraction_is_between_0_and_1(fraction):
     ],
 )
 def test_neither_side_may_be_empty(rows, fraction):
-    with pytest.raises(ValueError, match=rf"^{fraction} of {len(rows)} training rows is none"):
+    message = rf"^{fraction} of {len(rows)} training rows is no row: give more rows, or a file\.$"
+    with pytest.raises(ValueError, match=message):
         split_off(rows, fraction, "topic", 0)
 
 
@@ -157,7 +158,7 @@ def test_nothing_is_cut_unless_asked():
 def test_only_missing_splits_are_cut_and_from_training_rows():
     rows = rows_of(["a"] * 10)
     source = DatasetArguments(test_fraction=0.2)
-    message = r"test_fraction cuts a missing split off the rows\. Found a test split"
+    message = r"test_fraction needs training rows and no test split\. Found a test split"
     with pytest.raises(ValueError, match=message):
         cut_splits({"train": rows, "test": rows}, TOPIC, source, 0)
     with pytest.raises(ValueError, match="Found no training rows"):

@@ -188,7 +188,7 @@ def test_rows_that_only_the_model_cannot_take_are_bad_too():
 
 def test_data_without_a_good_row_is_refused():
     stream = windows(Rows(3, bad=(0, 1, 2)), on_bad_row=lambda row: None)
-    with pytest.raises(ValueError, match=r"should have rows\. Found no good one"):
+    with pytest.raises(ValueError, match=r"should have valid rows\. Found none"):
         next(iter(stream))
 
 
@@ -262,9 +262,8 @@ def test_workers_hand_over_bad_rows_once(tmp_path):
     assert path.read_text() == "3\n290\n"
 
 
-@pytest.fixture
-def config(backbone, tmp_path) -> Path:
-    """8 steps over 40 rows in 2 data sets of different formats, with dropout; a checkpoint at 3."""
+def write_data(folder: Path) -> None:
+    """40 rows in 2 data sets of different formats."""
     rows = []
     for number in range(24):
         text = "in paris " + "the " * (number % 9) + "play"
@@ -274,9 +273,15 @@ def config(backbone, tmp_path) -> Path:
         "".join(f"{word}\tO\n" for word in ["is", *["the"] * (number % 7)]) + "Paris\tB-LOC\n"
         for number in range(16)
     ]
-    write_rows(tmp_path / "topics.jsonl", rows)
-    write_rows(tmp_path / "validation.jsonl", rows[:7])
-    (tmp_path / "tags.conll").write_text("\n".join(sentences))
+    write_rows(folder / "topics.jsonl", rows)
+    write_rows(folder / "validation.jsonl", rows[:7])
+    (folder / "tags.conll").write_text("\n".join(sentences))
+
+
+@pytest.fixture
+def config(backbone, tmp_path) -> Path:
+    """8 steps over the data sets of `write_data`, with dropout; a checkpoint at 3."""
+    write_data(tmp_path)
     run = {
         "encoder": str(backbone("bert")),
         "head_dropout": 0.3,

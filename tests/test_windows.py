@@ -154,8 +154,7 @@ def test_length_that_leaves_no_room_for_text_is_refused(tokenizer):
     for content in ("x x", ""):
         with pytest.raises(
             ValueError,
-            match=r"^max_length should be more than the 4 special tokens and tokens of the "
-            r"prompt\. Found 4\.$",
+            match=r"^max_length should be more than the 4 special and prompt tokens\. Found 4\.$",
         ):
             tokenize(tokenizer, [content], "a b ", max_length=4)
 

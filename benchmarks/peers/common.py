@@ -16,35 +16,60 @@ by then, and nothing is evaluated. `predict` is words or text in, answers out.
 import argparse
 import json
 import os
+import sys
 import time
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 LEARNING_RATE = 3e-4  # that of configs/snips.yaml, for all who take one
 WARMUP = 0.1
 
 
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+def options_parser(doc: str) -> argparse.ArgumentParser:
+    """The options that `compare.py` hands on to every runner."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--data", required=True, help="folder with train.jsonl and test.jsonl")
-    parser.add_argument("--encoder", required=True, help="folder of the encoder")
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--encoder", default="backbones/minilm", help="folder of the encoder")
+    parser.add_argument("--rows", type=int, default=2000, help="training rows, the first ones")
     parser.add_argument("--test_rows", type=int, default=700)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def options_and_rows() -> tuple[argparse.Namespace, list[dict], list[dict]]:
+    """A runner's options, training rows and test rows."""
+    parser = options_parser(__doc__)
     parser.add_argument("--output", required=True, help="file to write the result to")
     options = parser.parse_args()
     # As a path that no library takes for a Hub id.
     options.encoder = str(Path(options.encoder).resolve())
-    return options
+    folder = Path(options.data)
+    train_rows = read_rows(folder / "train.jsonl", options.rows)
+    return options, train_rows, read_rows(folder / "test.jsonl", options.test_rows)
 
 
-def read_rows(options: argparse.Namespace, split: str) -> list[dict]:
+def read_rows(path: Path, limit: int) -> list[dict]:
     """The first rows: `{"tokens": [...], "slots": [...], "intent": ...}`."""
-    limit = options.rows if split == "train" else options.test_rows
-    with (Path(options.data) / f"{split}.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line, _ in zip(lines, range(limit), strict=False)]
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in islice(lines, limit)]
+
+
+def trainer_settings(options: argparse.Namespace, folder: str) -> dict:
+    """Keys of transformers' `TrainingArguments` for all who train with its Trainer."""
+    return {
+        "output_dir": folder,
+        "per_device_train_batch_size": options.batch_size,
+        "num_train_epochs": options.epochs,
+        "learning_rate": LEARNING_RATE,
+        "seed": options.seed,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
 
 
 def text_of(row: dict) -> str:
@@ -88,6 +113,11 @@ def tags_of(count: int, spans: list[tuple[int, int, str]]) -> list[str]:
         if first < last and all(tag == "O" for tag in tags[first:last]):
             tags[first:last] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first - 1)
     return tags
+
+
+def bio_tags(row: dict) -> list[str]:
+    """The row's tags, where every entity begins with `B-`."""
+    return tags_of(len(row["tokens"]), spans_of(row["slots"]))
 
 
 def word_starts(tokens: list[str]) -> list[int]:
@@ -135,7 +165,6 @@ def _processor_seconds() -> float:
 
 def write_result(
     options: argparse.Namespace,
-    name: str,
     packages: list[str],
     train: dict | None,
     predict: dict,
@@ -143,7 +172,7 @@ def write_result(
     note: str,
 ) -> None:
     result = {
-        "name": name,
+        "name": Path(sys.argv[0]).stem.removeprefix("run_"),
         "versions": {package: version(package) for package in packages},
         "train": train,
         "predict": predict,

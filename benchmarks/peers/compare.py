@@ -23,9 +23,11 @@ import subprocess
 import sys
 import tempfile
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
+import common
 from install import CANNOT_RUN, REQUIREMENTS, environment_python, is_installed
 from seqeval.metrics import f1_score
 from sklearn.metrics import accuracy_score
@@ -38,11 +40,14 @@ HEADER = (
     "| intent acc. | slot F1 | exact | note |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|"
 )
+RUNNER_OPTIONS = ("data", "encoder", "rows", "test_rows", "epochs", "batch_size", "seed")
+EMBEDDING = {OURS, "sentence_transformers"}  # embed the sentence in the same answer
 
 
 def main() -> None:
     options = parse_options()
-    for path in (Path(options.encoder), *(Path(options.data) / f for f in FILES)):
+    data = Path(options.data)
+    for path in (Path(options.encoder), data / "train.jsonl", data / "test.jsonl"):
         if not path.exists():
             fail(f"{path} should be there, and isn't.")
     names = [name for name in REQUIREMENTS if options.only is None or name in options.only]
@@ -51,8 +56,7 @@ def main() -> None:
         if name not in reasons and not is_installed(name):
             reasons[name] = f"not installed: python benchmarks/peers/install.py {name}"
     names = [name for name in names if name not in reasons]
-    with (Path(options.data) / "test.jsonl").open(encoding="utf-8") as lines:
-        gold = [json.loads(line) for line, _ in zip(lines, range(options.test_rows), strict=False)]
+    gold = common.read_rows(data / "test.jsonl", options.test_rows)
 
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -90,19 +94,10 @@ def main() -> None:
     print(text)
 
 
-FILES = ("train.jsonl", "test.jsonl")
-
-
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="folder with train.jsonl and test.jsonl")
-    parser.add_argument("--encoder", default=str(ROOT / "backbones/minilm"))
+    parser = common.options_parser(__doc__)
+    parser.set_defaults(encoder=str(ROOT / "backbones/minilm"))
     parser.add_argument("--only", type=lambda text: text.split(","), help="peers, by commas")
-    parser.add_argument("--rows", type=int, default=2000, help="training rows, the first ones")
-    parser.add_argument("--test_rows", type=int, default=700)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one run")
     parser.add_argument("--output", default=str(ROOT / "runs/benchmarks/peers"))
@@ -124,9 +119,10 @@ def run_once(name: str, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [str(python), str(script), "--output", str(result)]
-        for key in ("data", "encoder", "rows", "test_rows", "epochs", "batch_size", "seed"):
+        for key in RUNNER_OPTIONS:
             value = getattr(options, key)
-            command += [f"--{key}", str(Path(value).resolve() if key in PATHS else value)]
+            is_path = key in ("data", "encoder")
+            command += [f"--{key}", str(Path(value).resolve() if is_path else value)]
         # Runners write into the folder they run in, if anywhere; and nobody asks the Hub.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         try:
@@ -146,9 +142,6 @@ def run_once(name: str, options: argparse.Namespace) -> dict:
         return json.loads(result.read_text(encoding="utf-8"))
 
 
-PATHS = ("data", "encoder")
-
-
 def score(answers: list[dict], gold: list[dict]) -> dict[str, float | None]:
     """Fractions; None for what a peer doesn't answer.
 
@@ -157,31 +150,24 @@ def score(answers: list[dict], gold: list[dict]) -> dict[str, float | None]:
     """
     if len(answers) != len(gold):
         raise ValueError(f"{len(gold)} answers are expected. Found {len(answers)}.")
-    intents = [one["intent"] for one in answers]
-    slots = [one["slots"] for one in answers]
+    intents, slots = ([one[key] for one in answers] for key in ("intent", "slots"))
     gold_intents, gold_slots = ([row[key] for row in gold] for key in ("intent", "slots"))
-    has_intents, has_slots = None not in intents, None not in slots
-    if has_slots:
-        for index, (found, expected) in enumerate(zip(slots, gold_slots, strict=True)):
+    quality: dict[str, float | None] = {"intent": None, "slots": None, "exact": None}
+    if None not in intents:
+        quality["intent"] = float(accuracy_score(gold_intents, intents))
+    if None not in slots:
+        for number, (found, expected) in enumerate(zip(slots, gold_slots, strict=True), start=1):
             if len(found) != len(expected):
                 raise ValueError(
-                    f"Row {index + 1}: {len(expected)} tags are expected. Found {len(found)}."
+                    f"Row {number}: {len(expected)} tags are expected. Found {len(found)}."
                 )
-    quality: dict[str, float | None] = {"intent": None, "slots": None, "exact": None}
-    if has_intents:
-        quality["intent"] = float(accuracy_score(gold_intents, intents))
-    if has_slots:
         quality["slots"] = float(f1_score(gold_slots, slots, zero_division=0))
-    if has_intents and has_slots:
-        right = [
-            pair == expected
-            for pair, expected in zip(
-                zip(intents, slots, strict=True),
-                zip(gold_intents, gold_slots, strict=True),
-                strict=True,
-            )
-        ]
-        quality["exact"] = sum(right) / len(right)
+        if None not in intents:
+            right = [
+                (answer["intent"], answer["slots"]) == (row["intent"], row["slots"])
+                for answer, row in zip(answers, gold, strict=True)
+            ]
+            quality["exact"] = sum(right) / len(right)
     return quality
 
 
@@ -189,20 +175,17 @@ def summary(name: str, rounds: list[dict[str, list[dict]]]) -> dict:
     """Medians and spreads over a package's runs, and over rounds of ours to it."""
     runs = [run for one in rounds for run in one[name]]
     found = {key: runs[0][key] for key in ("versions", "note")}
-    for phase in ("train", "predict"):
-        for clock in ("wall", "processor"):
-            key = f"{phase}_{clock}"
-            if runs[0][phase] is None:
-                found[key] = found[f"{key}_ratio"] = None
-                continue
-            found[key] = spread([speed(run, phase, clock) for run in runs])
-            found[f"{key}_ratio"] = spread(
-                [
-                    statistics.mean(speed(run, phase, clock) for run in one[OURS])
-                    / statistics.mean(speed(run, phase, clock) for run in one[name])
-                    for one in rounds
-                ]
-            )
+    for phase, clock in product(("train", "predict"), ("wall", "processor")):
+        key = f"{phase}_{clock}"
+        if runs[0][phase] is None:
+            found[key] = found[f"{key}_ratio"] = None
+            continue
+        found[key] = spread([speed(run, phase, clock) for run in runs])
+        ours, theirs = (
+            [statistics.mean(speed(run, phase, clock) for run in one[who]) for one in rounds]
+            for who in (OURS, name)
+        )
+        found[f"{key}_ratio"] = spread([a / b for a, b in zip(ours, theirs, strict=True)])
     for key in ("intent", "slots", "exact"):
         values = [run["quality"][key] for run in runs]
         found[key] = None if None in values else spread(values)
@@ -229,7 +212,7 @@ def table(rows: dict[str, dict], reasons: dict[str, str], options: argparse.Name
     ]
     for name, row in rows.items():
         package, version = next(iter(row["versions"].items()))
-        answers = [word for word, key in (("intent", "intent"), ("slots", "slots")) if row[key]]
+        answers = [key for key in ("intent", "slots") if row[key]]
         if name in EMBEDDING:
             answers.append("embedding")
         own = name == OURS
@@ -249,10 +232,6 @@ def table(rows: dict[str, dict], reasons: dict[str, str], options: argparse.Name
         lines += ["", "Not in the table:", ""]
         lines += [f"- {name.replace('_', ' ')}: {reason}" for name, reason in reasons.items()]
     return "\n".join(lines) + "\n"
-
-
-# What gives the sentence's embedding in the same answer.
-EMBEDDING = {OURS, "sentence_transformers"}
 
 
 def number(found: dict[str, float] | None, form: str, factor: float = 1) -> str:

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -65,14 +66,13 @@ def install(name: str) -> str:
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True)
         if done.returncode:
-            return f"{name}: could not be installed: {_last_error(done.stderr or done.stdout)}"
-    packages = [one.split("=")[0].split("<")[0].split("[")[0] for one in REQUIREMENTS[name]]
-    listing = subprocess.run(
-        [*_pip(name), "list", "--format", "json"], capture_output=True, text=True, check=True
-    )
-    found = {
-        one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listing.stdout)
-    }
+            lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
+            errors = [line for line in lines if line.lower().startswith("error")]
+            reason = (errors or list(filter(None, lines)) or ["no message"])[-1]
+            return f"{name}: could not be installed: {reason}"
+    listing = subprocess.check_output([*_pip(name), "list", "--format", "json"], text=True)
+    found = {one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listing)}
+    packages = [re.match(r"[\w-]+", pin)[0] for pin in REQUIREMENTS[name]]
     versions = {one: found[one] for one in ("torch", "transformers", *packages) if one in found}
     stamp = {"digest": _digest(name), "versions": versions}
     (folder / STAMP).write_text(json.dumps(stamp), encoding="utf-8")
@@ -99,12 +99,6 @@ def _shown(versions: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
-def _last_error(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or lines or ["no message"])[-1]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help=f"of {', '.join(REQUIREMENTS)}; default: all")
@@ -112,11 +106,9 @@ def main() -> None:
     unknown = [name for name in names if name not in REQUIREMENTS]
     if unknown:
         parser.error(f"Unknown peer {unknown[0]}. Known: {', '.join(REQUIREMENTS)}.")
-    lines = []
     for name in names:
-        lines.append(install(name))
-        print(lines[-1], flush=True)
-    sys.exit(any("could not be installed" in line for line in lines))
+        print(install(name), flush=True)
+    sys.exit(not all(map(is_installed, names)))
 
 
 if __name__ == "__main__":

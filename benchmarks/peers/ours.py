@@ -6,17 +6,7 @@ The settings are those of configs/snips.yaml. It runs where run_multitask.py doe
 import argparse
 import tempfile
 
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    parse_options,
-    read_rows,
-    tags_of,
-    text_of,
-    words_between,
-    write_result,
-)
+import common
 from datasets import Dataset
 from transformers import AutoTokenizer, set_seed
 
@@ -39,25 +29,17 @@ TASKS: dict[str, dict] = {
 
 
 def main() -> None:
-    options = parse_options()
+    options, _, test_rows = common.options_and_rows()
     set_seed(options.seed)
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)
     model, rows = model_and_rows(options, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         arguments = MultiTaskTrainingArguments(
-            output_dir=folder,
-            num_train_epochs=options.epochs,
-            per_device_train_batch_size=options.batch_size,
-            learning_rate=LEARNING_RATE,
-            warmup_steps=WARMUP,
+            **common.trainer_settings(options, folder),
+            warmup_steps=common.WARMUP,
             weight_decay=0.01,
             do_eval=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=True,
             bf16=False,  # as the peers, which all train in float32
-            seed=options.seed,
         )
         trainer = MultiTaskTrainer(
             model=model,
@@ -67,17 +49,15 @@ def main() -> None:
             processing_class=tokenizer,
         )
         keep_freed_memory()  # as run_multitask.py does
-        with Timer() as training:
+        with common.Timer() as training:
             trainer.train()
 
-    test_rows = read_rows(options, "test")
-    texts = [text_of(row) for row in test_rows]
+    texts = [common.text_of(row) for row in test_rows]
     pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer)
-    with Timer() as predicting:
+    with common.Timer() as predicting:
         found = pipeline(texts)
-    write_result(
+    common.write_result(
         options,
-        "ours",
         ["transformers", "accelerate", "torch"],
         train=training.result(len(rows) * options.epochs),
         predict=predicting.result(len(texts)),
@@ -103,10 +83,10 @@ def model_and_rows(options: argparse.Namespace, tokenizer) -> tuple[MultiTaskMod
 
 def slot_tags(row: dict, answer: dict) -> list[str]:
     words = row["tokens"]
-    return tags_of(
+    return common.tags_of(
         len(words),
         [
-            (*words_between(words, one["start"], one["end"]), one["label"])
+            (*common.words_between(words, one["start"], one["end"]), one["label"])
             for one in answer["entities"]["slots"]
         ],
     )

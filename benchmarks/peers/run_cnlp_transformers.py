@@ -6,26 +6,17 @@ saving compares its config with a default one, which asks the Hub for the defaul
 is made the default.
 """
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
 
+import common
 from cnlpt.data import CnlpDataset
 from cnlpt.data.preprocess import preprocess_raw_data
 from cnlpt.modeling.config import ProjectionModelConfig
 from cnlpt.modeling.models import ProjectionModel
 from cnlpt.train_system import CnlpTrainSystem
 from cnlpt.train_system.args import CnlpTrainingArguments
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    parse_options,
-    read_rows,
-    text_of,
-    write_result,
-)
 from datasets import Dataset
 from transformers import AutoModel, set_seed
 
@@ -33,10 +24,9 @@ MAX_LENGTH = 128  # its default
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     set_seed(options.seed)
     ProjectionModelConfig.__init__.__kwdefaults__["encoder_name"] = options.encoder
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
     with tempfile.TemporaryDirectory() as folder:
         # It wants a validation split, of which nothing is asked.
         for split, rows in {"train": train_rows, "validation": train_rows[:1]}.items():
@@ -44,16 +34,19 @@ def main() -> None:
         dataset = CnlpDataset(
             folder, options.encoder, max_seq_length=MAX_LENGTH, use_data_cache=False
         )
-        system = CnlpTrainSystem(
-            make_model(dataset, options.encoder), dataset, training_arguments(options, folder)
+        arguments = CnlpTrainingArguments(
+            **common.trainer_settings(options, f"{folder}/run"),
+            per_device_eval_batch_size=options.batch_size,
+            warmup_ratio=common.WARMUP,
+            rich_display=False,
         )
-        with Timer() as training:
+        system = CnlpTrainSystem(make_model(dataset, options.encoder), dataset, arguments)
+        with common.Timer() as training:
             system.train()
-        with Timer() as predicting:
+        with common.Timer() as predicting:
             predicted = predict(system, dataset, test_rows)
-    write_result(
+    common.write_result(
         options,
-        "cnlp_transformers",
         ["cnlp-transformers", "transformers", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(test_rows)),
@@ -74,9 +67,7 @@ def main() -> None:
 def make_model(dataset: CnlpDataset, encoder_name: str) -> ProjectionModel:
     """A model that starts from the encoder's weights."""
     config = ProjectionModelConfig(
-        tasks=list(dataset.tasks),
-        vocab_size=len(dataset.tokenizer),
-        encoder_name=encoder_name,
+        tasks=list(dataset.tasks), vocab_size=len(dataset.tokenizer), encoder_name=encoder_name
     )
     model = ProjectionModel(config)
     encoder = AutoModel.from_pretrained(encoder_name)
@@ -85,29 +76,12 @@ def make_model(dataset: CnlpDataset, encoder_name: str) -> ProjectionModel:
     return model
 
 
-def training_arguments(options: argparse.Namespace, folder: str) -> CnlpTrainingArguments:
-    return CnlpTrainingArguments(
-        output_dir=f"{folder}/run",
-        per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=options.batch_size,
-        num_train_epochs=options.epochs,
-        learning_rate=LEARNING_RATE,
-        warmup_ratio=WARMUP,
-        seed=options.seed,
-        save_strategy="no",
-        report_to="none",
-        use_cpu=True,
-        disable_tqdm=True,
-        rich_display=False,
-    )
-
-
 def predict(
     system: CnlpTrainSystem, dataset: CnlpDataset, rows: list[dict]
 ) -> tuple[list[str], list[list[str]], list[list[int | None]]]:
     """Of each row the intent, the tags of its tokens, and the word of each token."""
     # As its REST service prepares what it is sent.
-    inputs = Dataset.from_dict({"text": [text_of(row) for row in rows]}).map(
+    inputs = Dataset.from_dict({"text": [common.text_of(row) for row in rows]}).map(
         preprocess_raw_data,
         batched=True,
         batch_size=100,
@@ -128,7 +102,7 @@ def predict(
 def write_split(path: Path, rows: list[dict]) -> None:
     tasks = {"intent": "classification", "slots": "tagging"}
     data = [
-        {"text": text_of(row), "intent": row["intent"], "slots": " ".join(row["slots"])}
+        {"text": common.text_of(row), "intent": row["intent"], "slots": " ".join(row["slots"])}
         for row in rows
     ]
     metadata = {"subtasks": [{"task_name": n, "output_mode": mode} for n, mode in tasks.items()]}

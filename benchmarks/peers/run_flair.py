@@ -6,17 +6,8 @@ tagger is the one that Flair recommends for fine-tuning: neither RNN nor CRF on 
 
 import tempfile
 
+import common
 import flair
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    parse_options,
-    read_rows,
-    spans_of,
-    tags_of,
-    write_result,
-)
 from flair.data import Corpus, Sentence
 from flair.datasets import FlairDatapointDataset
 from flair.embeddings import TransformerWordEmbeddings
@@ -27,9 +18,8 @@ TASKS = ["intent", "slots"]
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     flair.set_seed(options.seed)
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
     corpus = Corpus(
         train=FlairDatapointDataset([labelled(row) for row in train_rows]),
         sample_missing_splits=False,
@@ -51,11 +41,11 @@ def main() -> None:
         reproject_embeddings=False,
     )
     model = MultitaskModel([classifier, tagger], task_ids=TASKS, use_all_tasks=True)
-    with tempfile.TemporaryDirectory() as folder, Timer() as training:
+    with tempfile.TemporaryDirectory() as folder, common.Timer() as training:
         ModelTrainer(model, corpus).fine_tune(
             folder,
-            learning_rate=LEARNING_RATE,
-            warmup_fraction=WARMUP,
+            learning_rate=common.LEARNING_RATE,
+            warmup_fraction=common.WARMUP,
             mini_batch_size=options.batch_size,
             max_epochs=options.epochs,
             save_final_model=False,
@@ -63,13 +53,12 @@ def main() -> None:
             create_loss_file=False,
         )
 
-    with Timer() as predicting:
+    with common.Timer() as predicting:
         # Words are given, so that Flair's tokenizer can't split them anew.
         sentences = [Sentence(row["tokens"]) for row in test_rows]
         model.predict(sentences, mini_batch_size=options.batch_size)
-    write_result(
+    common.write_result(
         options,
-        "flair",
         ["flair", "transformers", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(sentences)),
@@ -81,7 +70,7 @@ def main() -> None:
 def labelled(row: dict) -> Sentence:
     sentence = Sentence(row["tokens"])
     sentence.add_label("intent", row["intent"])
-    for first, last, kind in spans_of(row["slots"]):
+    for first, last, kind in common.spans_of(row["slots"]):
         sentence[first:last].add_label("slots", kind)
     for task in TASKS:
         sentence.add_label("multitask_id", task)
@@ -93,7 +82,10 @@ def answer_of(sentence: Sentence) -> dict:
         (span.tokens[0].idx - 1, span.tokens[-1].idx, span.get_label("slots").value)
         for span in sentence.get_spans("slots")
     ]
-    return {"intent": sentence.get_label("intent").value, "slots": tags_of(len(sentence), spans)}
+    return {
+        "intent": sentence.get_label("intent").value,
+        "slots": common.tags_of(len(sentence), spans),
+    }
 
 
 if __name__ == "__main__":

@@ -7,19 +7,7 @@ the text by what they say.
 
 import tempfile
 
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    label_lists,
-    parse_options,
-    read_rows,
-    spans_of,
-    tags_of,
-    text_of,
-    words_between,
-    write_result,
-)
+import common
 from gliner2 import ExtractorConfig, GLiNER2, InputExample, Schema
 from gliner2.training.data import Classification
 from gliner2.training.trainer import ExtractorTrainer, TrainingConfig
@@ -27,19 +15,18 @@ from transformers import set_seed
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     set_seed(options.seed)
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
-    intents, _ = label_lists(train_rows)
-    kinds = sorted({span[2] for row in train_rows for span in spans_of(row["slots"])})
+    intents, _ = common.label_lists(train_rows)
+    kinds = sorted({span[2] for row in train_rows for span in common.spans_of(row["slots"])})
     model = GLiNER2(ExtractorConfig(model_name=options.encoder))
     with tempfile.TemporaryDirectory() as folder:
         config = TrainingConfig(
             output_dir=folder,
             num_epochs=options.epochs,
             batch_size=options.batch_size,
-            encoder_lr=LEARNING_RATE,
-            warmup_ratio=WARMUP,
+            encoder_lr=common.LEARNING_RATE,
+            warmup_ratio=common.WARMUP,
             eval_strategy="no",
             logging_steps=50,
             num_workers=0,
@@ -48,12 +35,12 @@ def main() -> None:
         )
         trainer = ExtractorTrainer(model, config)
         examples = [example_of(row, intents, kinds) for row in train_rows]
-        with Timer() as training:
+        with common.Timer() as training:
             trainer.train(train_data=examples)
 
     schema = Schema().classification("intent", intents).entities(kinds)
-    texts = [text_of(row) for row in test_rows]
-    with Timer() as predicting:
+    texts = [common.text_of(row) for row in test_rows]
+    with common.Timer() as predicting:
         found = model.batch_extract(
             texts,
             schema,
@@ -61,9 +48,8 @@ def main() -> None:
             include_spans=True,
             include_confidence=True,
         )
-    write_result(
+    common.write_result(
         options,
-        "gliner2",
         ["gliner2", "transformers", "torch"],
         # It leaves out the last rows, where they don't fill a batch.
         train=training.result(
@@ -80,10 +66,10 @@ def main() -> None:
 
 def example_of(row: dict, intents: list[str], kinds: list[str]) -> InputExample:
     entities: dict[str, list[str]] = {kind: [] for kind in kinds}
-    for first, last, kind in spans_of(row["slots"]):
+    for first, last, kind in common.spans_of(row["slots"]):
         entities[kind].append(" ".join(row["tokens"][first:last]))
     return InputExample(
-        text=text_of(row),
+        text=common.text_of(row),
         entities=entities,
         classifications=[Classification("intent", intents, row["intent"])],
     )
@@ -93,12 +79,12 @@ def answer_of(row: dict, answer: dict) -> dict:
     """Types overlap freely in its answers: the surest ones stay."""
     words = row["tokens"]
     mentions = [
-        (one["confidence"], (*words_between(words, one["start"], one["end"]), kind))
+        (one["confidence"], (*common.words_between(words, one["start"], one["end"]), kind))
         for kind, found in answer.get("entities", {}).items()
         for one in found
     ]
     spans = [span for _, span in sorted(mentions, reverse=True)]
-    return {"intent": answer["intent"]["label"], "slots": tags_of(len(words), spans)}
+    return {"intent": answer["intent"]["label"], "slots": common.tags_of(len(words), spans)}
 
 
 if __name__ == "__main__":

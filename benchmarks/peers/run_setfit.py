@@ -6,7 +6,7 @@ sentences as the others' epochs do; its learning rate is its own default.
 
 import tempfile
 
-from common import Timer, parse_options, read_rows, text_of, write_result
+import common
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -15,14 +15,15 @@ from sklearn.linear_model import LogisticRegression
 
 
 def main() -> None:
-    options = parse_options()
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
+    options, train_rows, test_rows = common.options_and_rows()
     # As SetFitModel.from_pretrained does, but of any encoder's folder.
     encoder = Transformer(options.encoder)
     pooling = Pooling(encoder.get_embedding_dimension(), "mean")
     body = SentenceTransformer(modules=[encoder, pooling], device="cpu")
     model = SetFitModel(model_body=body, model_head=LogisticRegression())
-    data = Dataset.from_list([{"text": text_of(row), "label": row["intent"]} for row in train_rows])
+    data = Dataset.from_list(
+        [{"text": common.text_of(row), "label": row["intent"]} for row in train_rows]
+    )
     sentences = len(train_rows) * options.epochs
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -36,14 +37,13 @@ def main() -> None:
             show_progress_bar=False,
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=data)
-        with Timer() as training:
+        with common.Timer() as training:
             trainer.train()
-    texts = [text_of(row) for row in test_rows]
-    with Timer() as predicting:
+    texts = [common.text_of(row) for row in test_rows]
+    with common.Timer() as predicting:
         labels = model.predict(texts, batch_size=options.batch_size)
-    write_result(
+    common.write_result(
         options,
-        "setfit",
         ["setfit", "sentence-transformers", "transformers", "torch"],
         train=training.result(sentences),
         predict=predicting.result(len(texts)),

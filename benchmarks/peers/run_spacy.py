@@ -8,18 +8,8 @@ encoder learns little else in a few hundred steps.
 
 import random
 
+import common
 import spacy
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    label_lists,
-    parse_options,
-    read_rows,
-    spans_of,
-    tags_of,
-    write_result,
-)
 from spacy.cli.init_config import init_config
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -30,10 +20,9 @@ DROPOUT = 0.1  # the config's
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     fix_random_seed(options.seed)
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
-    intents, _ = label_lists(train_rows)
+    intents, _ = common.label_lists(train_rows)
 
     # The text classifier comes last: in any other place it fails for want of a gradient, which only
     # the last one that listens to the transformer is given.
@@ -50,22 +39,21 @@ def main() -> None:
         L2=0.01,
         grad_clip=1.0,
         use_averages=False,
-        learn_rate=warmup_linear(LEARNING_RATE, int(WARMUP * steps), steps),
+        learn_rate=warmup_linear(common.LEARNING_RATE, int(common.WARMUP * steps), steps),
     )
-    with Timer() as training:
+    with common.Timer() as training:
         for _ in range(options.epochs):
             random.shuffle(examples)
             for batch in minibatch(examples, options.batch_size):
                 nlp.update(batch, sgd=optimizer, drop=DROPOUT)
                 optimizer.step_schedules()
 
-    with Timer() as predicting:
+    with common.Timer() as predicting:
         # Words are given, so that spaCy's tokenizer can't split them anew.
         docs = [Doc(nlp.vocab, words=row["tokens"]) for row in test_rows]
         docs = list(nlp.pipe(docs, batch_size=options.batch_size))
-    write_result(
+    common.write_result(
         options,
-        "spacy",
         ["spacy", "spacy-transformers", "transformers", "torch"],
         train=training.result(len(examples) * options.epochs),
         predict=predicting.result(len(docs)),
@@ -78,15 +66,14 @@ def main() -> None:
 
 
 def example_of(nlp, row: dict, intents: list[str]) -> Example:
-    tags = tags_of(len(row["tokens"]), spans_of(row["slots"]))
-    reference = Doc(nlp.vocab, words=row["tokens"], ents=tags)
+    reference = Doc(nlp.vocab, words=row["tokens"], ents=common.bio_tags(row))
     reference.cats = {intent: float(intent == row["intent"]) for intent in intents}
     return Example(Doc(nlp.vocab, words=row["tokens"]), reference)
 
 
 def answer_of(doc: Doc) -> dict:
     spans = [(span.start, span.end, span.label_) for span in doc.ents]
-    return {"intent": max(doc.cats, key=doc.cats.get), "slots": tags_of(len(doc), spans)}
+    return {"intent": max(doc.cats, key=doc.cats.get), "slots": common.tags_of(len(doc), spans)}
 
 
 if __name__ == "__main__":

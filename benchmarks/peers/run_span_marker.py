@@ -6,17 +6,7 @@ tokens in all, a batch of 32 takes 20 GB. So both are as small as these rows all
 
 import tempfile
 
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    complete_tags,
-    parse_options,
-    read_rows,
-    spans_of,
-    tags_of,
-    write_result,
-)
+import common
 from datasets import Dataset
 from span_marker import SpanMarkerModel, Trainer
 from transformers import TrainingArguments, set_seed
@@ -26,41 +16,32 @@ MAX_SPANS = 64  # those of a row with more are spread over several inputs
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     set_seed(options.seed)
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
-    labels = complete_tags(train_rows)
+    labels = common.complete_tags(train_rows)
     model = SpanMarkerModel.from_pretrained(
         options.encoder, labels=labels, model_max_length=MAX_LENGTH, marker_max_length=MAX_SPANS
     )
     data = Dataset.from_list([example_of(row, labels) for row in train_rows])
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=options.batch_size,
-            num_train_epochs=options.epochs,
-            learning_rate=LEARNING_RATE,
-            warmup_ratio=WARMUP,
-            seed=options.seed,
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
+        settings = common.trainer_settings(options, folder)
+        arguments = TrainingArguments(**settings, warmup_ratio=common.WARMUP)
         trainer = Trainer(model=model, args=arguments, train_dataset=data)
-        with Timer() as training:
+        with common.Timer() as training:
             trainer.train()
     words = [row["tokens"] for row in test_rows]
-    with Timer() as predicting:
+    with common.Timer() as predicting:
         found = model.predict(words, batch_size=options.batch_size)
-    write_result(
+    common.write_result(
         options,
-        "span_marker",
         ["span-marker", "transformers", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(words)),
         answers=[
-            {"intent": None, "slots": tags_of(len(row["tokens"]), [span_of(one) for one in spans])}
+            {
+                "intent": None,
+                "slots": common.tags_of(len(row["tokens"]), [span_of(one) for one in spans]),
+            }
             for row, spans in zip(test_rows, found, strict=True)
         ],
         note=(
@@ -71,8 +52,10 @@ def main() -> None:
 
 
 def example_of(row: dict, labels: list[str]) -> dict:
-    tags = tags_of(len(row["tokens"]), spans_of(row["slots"]))
-    return {"tokens": row["tokens"], "ner_tags": [labels.index(tag) for tag in tags]}
+    return {
+        "tokens": row["tokens"],
+        "ner_tags": [labels.index(tag) for tag in common.bio_tags(row)],
+    }
 
 
 def span_of(entity: dict) -> tuple[int, int, str]:

@@ -7,75 +7,43 @@ pipelines, one after the other.
 
 import tempfile
 
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    label_lists,
-    parse_options,
-    read_rows,
-    text_of,
-    word_starts,
-    write_result,
-)
+import common
+import transformers
 from datasets import Dataset
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    DataCollatorForTokenClassification,
-    DataCollatorWithPadding,
-    Trainer,
-    TrainingArguments,
-    pipeline,
-    set_seed,
-)
 
 IGNORED = -100
 
 
 def main() -> None:
-    options = parse_options()
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
-    intents, tags = label_lists(train_rows)
-    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
-    training = Timer()
+    options, train_rows, test_rows = common.options_and_rows()
+    intents, tags = common.label_lists(train_rows)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.encoder)
+    training = common.Timer()
 
     intent_data = [
-        {**tokenizer(text_of(row), truncation=True), "label": intents.index(row["intent"])}
+        {**tokenizer(common.text_of(row), truncation=True), "label": intents.index(row["intent"])}
         for row in train_rows
     ]
-    intent_model = fine_tune(
-        options,
-        training,
-        AutoModelForSequenceClassification,
-        intents,
-        intent_data,
-        DataCollatorWithPadding(tokenizer),
-    )
+    collate = transformers.DataCollatorWithPadding(tokenizer)
+    auto = transformers.AutoModelForSequenceClassification
+    intent_model = fine_tune(options, training, auto, intents, intent_data, collate)
     slot_data = [with_first_labels(tokenizer, row, tags) for row in train_rows]
-    slot_model = fine_tune(
-        options,
-        training,
-        AutoModelForTokenClassification,
-        tags,
-        slot_data,
-        DataCollatorForTokenClassification(tokenizer),
-    )
+    collate = transformers.DataCollatorForTokenClassification(tokenizer)
+    auto = transformers.AutoModelForTokenClassification
+    slot_model = fine_tune(options, training, auto, tags, slot_data, collate)
 
-    classify = pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
-    tag = pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
-    texts = [text_of(row) for row in test_rows]
-    with Timer() as predicting:
+    classify = transformers.pipeline("text-classification", model=intent_model, tokenizer=tokenizer)
+    tag = transformers.pipeline("token-classification", model=slot_model, tokenizer=tokenizer)
+    texts = [common.text_of(row) for row in test_rows]
+    with common.Timer() as predicting:
         labels = [one["label"] for one in classify(texts, batch_size=options.batch_size)]
         found = tag(texts, batch_size=options.batch_size)
     answers = [
         {"intent": label, "slots": first_tags(row, tokens)}
         for row, label, tokens in zip(test_rows, labels, found, strict=True)
     ]
-    write_result(
+    common.write_result(
         options,
-        "stock_trainer",
         ["transformers", "accelerate", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(test_rows)),
@@ -84,8 +52,10 @@ def main() -> None:
     )
 
 
-def fine_tune(options, training: Timer, auto_class, labels: list[str], data: list[dict], collator):
-    set_seed(options.seed)
+def fine_tune(
+    options, training: common.Timer, auto_class, labels: list[str], data: list[dict], collator
+):
+    transformers.set_seed(options.seed)
     model = auto_class.from_pretrained(
         options.encoder,
         num_labels=len(labels),
@@ -93,19 +63,10 @@ def fine_tune(options, training: Timer, auto_class, labels: list[str], data: lis
         label2id={label: index for index, label in enumerate(labels)},
     )
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=options.batch_size,
-            num_train_epochs=options.epochs,
-            learning_rate=LEARNING_RATE,
-            warmup_steps=WARMUP,  # below 1 it is the part of all steps
-            seed=options.seed,
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
+        settings = common.trainer_settings(options, folder)
+        # A number of steps below 1 is the part of all steps.
+        arguments = transformers.TrainingArguments(**settings, warmup_steps=common.WARMUP)
+        trainer = transformers.Trainer(
             model=model,
             args=arguments,
             data_collator=collator,
@@ -129,7 +90,7 @@ def with_first_labels(tokenizer, row: dict, tags: list[str]) -> dict:
 def first_tags(row: dict, tokens: list[dict]) -> list[str]:
     """The tag of each word's first token; the pipeline leaves those out that are `O`."""
     tag_at = {token["start"]: token["entity"] for token in tokens}
-    return [tag_at.get(start, "O") for start in word_starts(row["tokens"])]
+    return [tag_at.get(start, "O") for start in common.word_starts(row["tokens"])]
 
 
 if __name__ == "__main__":

@@ -7,21 +7,9 @@ asked by a plain loop over batches.
 
 import tempfile
 
+import common
 import evaluate
 import torch
-from common import (
-    LEARNING_RATE,
-    WARMUP,
-    Timer,
-    complete_tags,
-    label_lists,
-    parse_options,
-    read_rows,
-    spans_of,
-    tags_of,
-    text_of,
-    write_result,
-)
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from transformers import AutoTokenizer, set_seed
 
@@ -31,45 +19,35 @@ import tasknet  # noqa: E402, the line above must come first
 
 
 def main() -> None:
-    options = parse_options()
+    options, train_rows, test_rows = common.options_and_rows()
     set_seed(options.seed)
-    train_rows, test_rows = read_rows(options, "train"), read_rows(options, "test")
-    intents, _ = label_lists(train_rows)
-    tags = complete_tags(train_rows)
+    intents, _ = common.label_lists(train_rows)
+    tags = common.complete_tags(train_rows)
     tasks = [
         tasknet.Classification(intent_data(train_rows, intents), s1="text", name="intent"),
         tasknet.TokenClassification(slot_data(train_rows, tags), name="slots"),
     ]
     with tempfile.TemporaryDirectory() as folder:
         settings = {
+            **common.trainer_settings(options, folder),
             "model_name": options.encoder,
-            "output_dir": folder,
-            "per_device_train_batch_size": options.batch_size,
-            "num_train_epochs": options.epochs,
-            "learning_rate": LEARNING_RATE,
-            "warmup_steps": WARMUP,  # below 1 it is the part of all steps
-            "seed": options.seed,
+            "warmup_steps": common.WARMUP,  # below 1 it is the part of all steps
             "eval_strategy": "no",
-            "save_strategy": "no",
-            "report_to": "none",
-            "use_cpu": True,
-            "disable_tqdm": True,
         }
         model = tasknet.Model(tasks, settings)
         trainer = tasknet.Trainer(model, tasks, settings)
-        with Timer() as training:
+        with common.Timer() as training:
             trainer.train()
 
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)
     model.eval()
     answers = []
-    with Timer() as predicting, torch.inference_mode():
+    with common.Timer() as predicting, torch.inference_mode():
         for start in range(0, len(test_rows), options.batch_size):
             batch = test_rows[start : start + options.batch_size]
             answers += answer(model, tokenizer, batch, intents, tags)
-    write_result(
+    common.write_result(
         options,
-        "tasknet",
         ["tasknet", "transformers", "torch"],
         train=training.result(len(train_rows) * options.epochs),
         predict=predicting.result(len(test_rows)),
@@ -80,7 +58,7 @@ def main() -> None:
 
 def intent_data(rows: list[dict], intents: list[str]) -> DatasetDict:
     features = Features({"text": Value("string"), "labels": ClassLabel(names=intents)})
-    data = [{"text": text_of(row), "labels": intents.index(row["intent"])} for row in rows]
+    data = [{"text": common.text_of(row), "labels": intents.index(row["intent"])} for row in rows]
     return splits(data, features)
 
 
@@ -89,10 +67,7 @@ def slot_data(rows: list[dict], tags: list[str]) -> DatasetDict:
         {"tokens": Sequence(Value("string")), "labels": Sequence(ClassLabel(names=tags))}
     )
     data = [
-        {
-            "tokens": row["tokens"],
-            "labels": [tags.index(t) for t in tags_of(len(row["tokens"]), spans_of(row["slots"]))],
-        }
+        {"tokens": row["tokens"], "labels": [tags.index(tag) for tag in common.bio_tags(row)]}
         for row in rows
     ]
     return splits(data, features)

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import time
 from collections import defaultdict
 from functools import partial
@@ -22,7 +21,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import machine
 from benchmarks.measuring import Spread
 from benchmarks.quality import contestants
 from benchmarks.quality.data import BUDGETS, DATA_SETS, SENTENCE, Rows, budgets, draw, read
@@ -187,7 +185,7 @@ def _mean(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.2f} ± {100 * error:.2f}"
 
 
-def report(output: str, cells: Path, argv: list[str], notes: list[str]) -> None:
+def report(options: argparse.Namespace, cells: Path, notes: list[str]) -> None:
     """Write results.json, results.md and the plot of the differences."""
     results = finished(cells)
     rows = by_row(results)
@@ -200,18 +198,12 @@ def report(output: str, cells: Path, argv: list[str], notes: list[str]) -> None:
         bars[name] = Spread(middle, middle - error, middle + error)
     if bars:
         title = "Ours less the best other, with its standard error"
-        plot_bars(output, "differences", title, "percentage points", bars)
-    write(
-        output,
-        "quality",
-        argv,
-        {"machine": machine.describe(), "cells": results, "differences": found},
-        [differences_table(found, sizes), values_table(rows)],
-        notes,
-    )
+        plot_bars(options.output, "differences", title, "percentage points", bars)
+    tables = [differences_table(found, sizes), values_table(rows)]
+    write(options, {"cells": results, "differences": found}, tables, notes)
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+def options_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data_dir", required=True, help="folder of the data sets' folders")
@@ -221,13 +213,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 3; 5 below 1,000 rows")
     parser.add_argument("--threads", type=int, help="of torch; default: as many as it takes")
     parser.add_argument("--output", default="runs/quality", help="folder; default: runs/quality")
-    return parser.parse_args(argv)
+    parser.set_defaults(title="quality")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    options = parse(argv)
-    start(options)
+    options = start(options_parser(), argv)
     keep_freed_memory()
     try:
         rows = {name: read(Path(options.data_dir), name) for name in options.datasets}
@@ -242,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{cell}: {error}", flush=True)
             refused[f"Not measured: {cell.contestant}. {error}"] = cell
     note = "Test split, in percent: mean ± standard error over the seeds; differences by seed."
-    report(options.output, folder, argv, [f"{note} Encoder: {options.encoder}.", *refused])
+    report(options, folder, [f"{note} Encoder: {options.encoder}.", *refused])
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from multitask_encoder.data.dataset_arguments import SPLITS
-from multitask_encoder.training.metrics import METRICS
+from multitask_encoder.training.metrics import ClassificationMetric, EntityMetric
 
 SENTENCE, TOKENS = "sequence_classification", "token_classification"
-PROBLEM = "single_label_classification"
+METRICS = {SENTENCE: ClassificationMetric, TOKENS: EntityMetric}
 BUDGETS = ("few", "500", "2000", "all")
 ROWS_PER_CLASS, FEW_ROWS = 10, 100  # of `few`
 NEARLY_ALL = 0.8  # a budget above this share of all rows is left out: `all` says the same
@@ -99,7 +99,7 @@ class Sample(NamedTuple):
 
     def main_metric(self, task: str) -> str:
         """Accuracy, or F1 of whole entities."""
-        return f"{task}_{METRICS[self.tasks[task]][PROBLEM][1]}"
+        return f"{task}_{METRICS[self.tasks[task]].main}"
 
     def metric_names(self) -> list[str]:
         """The metrics that are kept of all tasks together."""
@@ -162,7 +162,7 @@ def score(sample: Sample, split: str, answers: dict[str, list]) -> dict[str, flo
         expected, labels = [row[task] for row in rows], sample.labels[task]
         if sample.tasks[task] == SENTENCE:
             predicted, expected = ([labels.index(x) for x in y] for y in (predicted, expected))
-        metric = METRICS[sample.tasks[task]][PROBLEM][0]()
+        metric = METRICS[sample.tasks[task]]()
         values = metric.compute(predictions=predicted, references=expected)
         found |= {f"{task}_{key}": value for key, value in values.items()}
     if answers.keys() == sample.tasks.keys():

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.comparison.measuring import measure
-from multitask_encoder.comparison.page import write_comparison_page
-from multitask_encoder.comparison.report import write_report
+from multitask_encoder.comparison.report import write_comparison_page, write_report
 from multitask_encoder.comparison.runs import Comparison, is_finished, mark_finished
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE
 from multitask_encoder.reporting.results import print_written
 
-from .refusals import refusing
+from .errors import refusing
 
 logger = logging.getLogger("multitask_encoder")
 

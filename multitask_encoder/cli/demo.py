@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.cli.errors import command_parser, fail, refusing
 
 QUICKSTART = "runs/quickstart"
 
@@ -26,21 +26,13 @@ def main(argv: list[str] | None = None) -> None:
         fail(f"There is no {QUICKSTART}: `make quickstart` trains it. Else name a --model.")
     with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
         set_environment(folder)
-        try:
+        with refusing():
             serve(given.model, given.host, given.port)
-        except ModuleNotFoundError as error:
-            fail_without(error)
-        except (ValueError, OSError) as error:
-            fail(error)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; exits with code 2 for invalid ones."""
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("demo", __doc__)
     parser.add_argument(
         "--model",
         default=os.environ.get("MULTITASK_MODEL", QUICKSTART),
@@ -59,11 +51,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def set_environment(folder: str) -> None:
-    """Set what Gradio and the Hub's client read when they are imported.
-
-    Args:
-        folder (`str`): for visitors' uploads and downloads.
-    """
+    """Set what Gradio and the Hub's client read when they are imported; visitors' uploads and
+    downloads go to `folder`."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = folder

@@ -1,7 +1,13 @@
-"""How a command ends when a user's input is wrong: one clear line and exit code 2."""
+"""A command's options, and how it ends when a user's input is wrong: one clear line and exit code
+2."""
 
+import argparse
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+Mistakes = type[Exception] | tuple[type[Exception], ...]
 
 # Package -> the extra that installs it.
 EXTRAS = {
@@ -17,6 +23,13 @@ EXTRAS = {
 }
 
 
+def command_parser(command: str, doc: str, **keys: Any) -> argparse.ArgumentParser:
+    """The parser of a command's options, whose help shows `doc` as it stands."""
+    layout = argparse.RawDescriptionHelpFormatter
+    program = f"multitask-encoder {command}"
+    return argparse.ArgumentParser(program, description=doc, formatter_class=layout, **keys)
+
+
 def fail(*lines: object) -> NoReturn:
     """Print each message on one line of its own, and exit with code 2."""
     message = "\n".join(" ".join(str(line).split()) for line in lines)
@@ -29,3 +42,17 @@ def fail_without(error: ModuleNotFoundError) -> NoReturn:
     if error.name not in EXTRAS:
         raise error
     fail(f"{error.name} is not installed: pip install 'multitask-encoder[{EXTRAS[error.name]}]'")
+
+
+@contextmanager
+def refusing(mistakes: Mistakes = (ValueError, OSError, ModuleNotFoundError)) -> Iterator[None]:
+    """Turn mistakes raised inside into one line, or one per bad row, and exit code 2. A missing
+    package that no extra installs is a defect, and is raised."""
+    try:
+        yield
+    except mistakes as error:
+        from multitask_encoder.data.bad_rows import BadRows
+
+        if isinstance(error, ModuleNotFoundError):
+            fail_without(error)
+        fail(*(str(error).split("\n") if isinstance(error, BadRows) else [error]))

@@ -14,11 +14,12 @@ what.
 
 import argparse
 import logging
+from importlib import import_module
 from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.cli.errors import command_parser, refusing
 from multitask_encoder.export.folders import size_in_bytes, whole_folder
 from multitask_encoder.inference.loading import load_finished
 
@@ -33,11 +34,7 @@ USES = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("export", __doc__)
     parser.add_argument("folder", help="a finished run, or a Hub id")
     parser.add_argument("--to", required=True, choices=FORMS)
     parser.add_argument("--task", help="the head, for plain-heads")
@@ -45,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repo_id", help="owner/name on the Hub, for hub and folder")
     parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
     options = parser.parse_args(argv)
-    try:
+    with refusing():
         check_options(options)
         transformers_logging.disable_progress_bar()
         if options.to == "hub":
@@ -54,10 +51,6 @@ def main(argv: list[str] | None = None) -> None:
             stage_model(options)
         else:
             export_model(options)
-    except ModuleNotFoundError as error:
-        fail_without(error)
-    except (ValueError, OSError) as error:
-        fail(error)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -112,22 +105,10 @@ def export_model(options: argparse.Namespace) -> None:
         print(f"Loading {options.folder}", flush=True)
         model, tokenizer = load_finished(options.folder)
         print(f"Writing it as {options.to}, and comparing the two", flush=True)
-        if options.to == "onnx":
-            from multitask_encoder.export import onnx
-
-            largest = onnx.export(model, tokenizer, folder, options.int8)
-        elif options.to == "openvino":
-            from multitask_encoder.export import openvino
-
-            largest = openvino.export(model, tokenizer, folder)
-        elif options.to == "sentence-transformers":
-            from multitask_encoder.export import sentence_transformers
-
-            largest = sentence_transformers.export(model, tokenizer, folder)
-        else:
-            from multitask_encoder.export import plain_heads
-
-            largest = plain_heads.export(model, tokenizer, options.task, folder)
+        form = import_module(f"multitask_encoder.export.{options.to.replace('-', '_')}")
+        own = {"onnx": {"int8": options.int8}, "plain-heads": {"task_name": options.task}}
+        keys = own.get(options.to, {})
+        largest = form.export(model=model, tokenizer=tokenizer, folder=folder, **keys)
     print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
     print("Largest differences, as shares of the largest value:")
     for name, difference in largest.items():

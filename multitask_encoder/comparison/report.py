@@ -1,4 +1,5 @@
-"""The report of a comparison: its numbers (report.json), text (report.md) and plot (report.png)."""
+"""The report of a comparison: its numbers (report.json), text (report.md), plot (report.png), and
+page (report.html), beside the pages of its runs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +12,14 @@ from multitask_encoder.reporting.figures import (
     differences_size,
     draw_differences,
     save_png,
+    svg,
 )
+from multitask_encoder.reporting.report_page import PAGE, render
 from multitask_encoder.reporting.results import PREFIXES
-from multitask_encoder.training.metrics import METRICS
+from multitask_encoder.training.metrics import metric_of
 
-from .differences import compared, paired
+from .differences import INTERVALS, METRICS_HEADER, compared, metrics_rows, paired, summarize
 from .markdown import report_text
-from .wording import summarize
 
 Values = Callable[[str, str], list[float] | None]
 
@@ -28,6 +30,7 @@ def make_report(
     seeds: list[int],
     split: str,
     together: list[float | None],
+    spreads: dict[str, list[float]],
 ) -> dict[str, Any]:
     """Compare the results of all runs.
 
@@ -38,6 +41,7 @@ def make_report(
         split (`str`): `test` or `validation`.
         together (`list[float]`): per seed, the share of rows that every single-task model gets
             right, in 0..1; None if no task counts.
+        spreads (`dict[str, list[float]]`): from `difference_intervals`.
 
     Returns a dict of `split`, `seeds`; `tasks`: for each task with labels in the split, `main`, the
     metric that decides, and `metrics`, name to a result of `paired`; `exact_match`: a result of
@@ -46,7 +50,7 @@ def make_report(
     """
     values = partial(_values, results, seeds, PREFIXES[split])
     by_task = {
-        name: _compare_task(name, task, values)
+        name: _compare_task(name, task, values, spreads)
         for name, task in tasks.items()
         if task["type"] != "sentence_embedding"
     }
@@ -62,7 +66,7 @@ def make_report(
             PREFIXES[split],
             values,
         ),
-        "exact_match": paired(whole, together) if known else None,
+        "exact_match": paired(whole, together, spreads.get("exact_match")) if known else None,
     }
     unlabelled = [name for name, task in by_task.items() if task is None]
     report["summary"] = summarize(report)
@@ -78,15 +82,18 @@ def _values(
     return None if None in values else values
 
 
-def _compare_task(name: str, task: dict, values: Values) -> dict[str, Any] | None:
-    metric, main = METRICS[task["type"]][task["problem_type"]]
+def _compare_task(
+    name: str, task: dict, values: Values, spreads: dict[str, list[float]]
+) -> dict[str, Any] | None:
+    metric = metric_of(task)
     sides = {
         key: (values("multi", f"{name}_{key}"), values(name, f"{name}_{key}"))
         for key in metric.names
     }
-    if None in sides[main]:
+    if None in sides[metric.main]:
         return None
-    return {"main": main, "metrics": {key: paired(*both) for key, both in sides.items()}}
+    compared = {key: paired(*both, spreads.get(f"{name}_{key}")) for key, both in sides.items()}
+    return {"main": metric.main, "metrics": compared}
 
 
 def _compare_embeddings(
@@ -113,3 +120,35 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     text = report_text(report, picture.name if picture.exists() else None)
     write_text(text, folder / "report.md")
     print(f"\n{text}")
+
+
+def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path) -> None:
+    """Write the page of a report from `make_report`, with links to the pages of the runs, which are
+    folders in `folder`."""
+    deciding = compared(report)
+    plot = None
+    if deciding:
+        summary = " ".join(report["summary"])
+        plot = svg(
+            partial(draw_differences, results=deciding),
+            differences_size(len(deciding)),
+            "comparison",
+            f"Multi-task minus single-task, each seed and their means. {summary}",
+        )
+    content = {
+        "title": folder.resolve().name,
+        "subtitle": "One multi-task model beside one single-task model per task.",
+        "comparison": {
+            "summary": report["summary"],
+            "note": f"In percent, on the {report['split']} split; differences are in points. The "
+            f"metric with a * decides. {INTERVALS}",
+            "plot": plot,
+            "header": METRICS_HEADER,
+            "rows": [
+                [name, f"{metric} *" if decides else metric, *cells]
+                for decides, (name, metric, *cells) in metrics_rows(report)
+            ],
+            "runs": [name for name in runs if (folder / name / PAGE).is_file()],
+        },
+    }
+    write_text(render(content), folder / PAGE)

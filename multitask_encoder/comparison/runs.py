@@ -11,7 +11,8 @@ from typing import Any
 
 from multitask_encoder.arguments.parsing import parse_arguments, resolve
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.training.metrics import is_ranked, metric_names
+from multitask_encoder.training.defaults import CHOSEN_KEYS
+from multitask_encoder.training.metrics import metric_names, metric_of
 from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_rows
 
 MULTI, UNTRAINED = "multi", "untrained"
@@ -58,7 +59,8 @@ class Comparison:
         Raises:
             ValueError: `run` can't be compared with single-task models.
         """
-        tasks, seeds = single_tasks(run), run.training.compare_seeds or [run.training.seed]
+        tasks = [name for name, task in run.tasks.items() if not task.is_embedding]
+        seeds = run.training.compare_seeds or [run.training.seed]
         _check(run, tasks, seeds)
         shared = {key: value for key, value in run.given.items() if key not in LEFT_OUT}
 
@@ -99,11 +101,6 @@ class Comparison:
         compared_split(multi, rows)
         for task in self.tasks:
             keep_only_task(self.single(task, self.seeds[0]), rows)
-
-
-def single_tasks(run: RunArguments) -> list[str]:
-    """The tasks with a single-task model: all but sentence embeddings."""
-    return [name for name, task in run.tasks.items() if task.type != "sentence_embedding"]
 
 
 def folder_name(model: str, seed: int) -> str:
@@ -155,7 +152,7 @@ def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
     problem_type = run.tasks[task].problem_type or "single_label_classification"
     alone = {"type": run.tasks[task].type, "problem_type": problem_type}
     own = metric_names({task: alone}, {})
-    if metric in own and not (metric == "exact_match" and is_ranked(alone)):
+    if metric in own and not (metric == "exact_match" and metric_of(alone).ranked):
         return {}
     return {"metric_for_best_model": "score", "greater_is_better": None}
 
@@ -179,7 +176,7 @@ def is_finished(run: RunArguments) -> bool:
         return False
     settings = _settings(parse_arguments([str(folder / "config.yaml")]))
     for key, wanted in _settings(run).items():
-        if settings.get(key) == wanted:
+        if settings.get(key) == wanted or (key in CHOSEN_KEYS and run.given.get(key) is None):
             continue
         if run.training.overwrite_output_dir:
             return False

@@ -3,57 +3,36 @@
 from collections.abc import Callable
 from functools import wraps
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import yaml
 from gradio.processing_utils import save_bytes_to_cache
 
 from multitask_encoder.inference import Answer, Answers, Predictor
 
 from . import answers as of
 from .scatter import figure, on_a_plane
-from .sentences import EXAMPLES, LIST, PAIR, STORED
-from .texts import (
-    FORMATS,
-    MAX_CHARACTERS,
-    MAX_TEXTS,
-    checked,
-    checked_list,
-    lines_of,
-    read_upload,
-)
+from .texts import FORMATS, MAX_CHARACTERS, MAX_TEXTS, checked, checked_list, lines_of, read_upload
 
 NEAREST = 5
 KEPT_SECONDS = 3600  # of visitors' uploads and downloads
 MARKS = ["blue", "orange", "green", "pink", "purple", "yellow", "teal", "red", "cyan", "lime"]
-THEME = gr.themes.Default(
-    primary_hue="blue",
-    font=["system-ui", "sans-serif"],
-    font_mono=["system-ui", "sans-serif"],
-).set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
-# The plot's words in the page's colour, entities within the lines of their text, and less air.
-CSS = """
-.gradio-container { width: 100%; }
-.bare .html-container { padding: 0; }
-.alert { border-left: 4px solid var(--error-icon-color); padding: 8px 12px; margin: 0;
-  background: var(--error-background-fill); color: var(--body-text-color); }
-.marked { max-height: 400px; overflow-y: auto; }
-.marked .textfield { display: block; }
-.marked .token-container, .marked .token { display: inline; }
-.marked .token.highlighted { margin: 0; }
-.marked .token:not(.highlighted) { margin: 0; padding: 0; }
-.map .legendtext, .map .cbaxis text { fill: var(--body-text-color) !important; }
-.map .modebar-btn--logo, footer .divider { display: none; }
-"""
+FONTS = ["system-ui", "sans-serif"]
+THEME = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=FONTS).set(
+    body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500"
+)
+HERE = Path(__file__).parent
+CSS = (HERE / "page.css").read_text(encoding="utf-8")
+SENTENCES = yaml.safe_load((HERE / "sentences.yaml").read_text(encoding="utf-8"))
+EXAMPLES, PAIR, LIST = (SENTENCES[name] for name in ("examples", "pair", "list"))
+STORED = [*LIST, *SENTENCES["stored"]]
 
 
 class Asking:
-    """The questions of the panels and the HTTP functions, to one model.
-
-    Args:
-        predict (`Predictor`): on any backend.
-    """
+    """The questions of the panels and the HTTP functions, to one model on any backend."""
 
     def __init__(self, predict: Predictor):
         self.predict = predict
@@ -83,13 +62,9 @@ class Asking:
 
 
 def build(predict: Predictor, name: str) -> gr.Blocks:
-    """The page for a model, ready to launch with `THEME` and `CSS`.
-
-    Args:
-        predict (`Predictor`): on any backend.
-        name (`str`): the model's, for the heading.
-    """
+    """The page for the model of that name, ready to launch with `THEME` and `CSS`."""
     asking = Asking(predict)
+    answered = list(dict.fromkeys([*predict.config.tasks, "embedding"]))
     with gr.Blocks(
         title="multitask-encoder",
         analytics_enabled=False,
@@ -97,7 +72,7 @@ def build(predict: Predictor, name: str) -> gr.Blocks:
     ) as page:
         gr.HTML(
             f"<h1>{escape(name)}</h1><p>One encoder reads a text once and answers all of this: "
-            f"{_listed([*asking.config.tasks])}.</p>",
+            f"{', '.join(answered)}.</p>",
             elem_classes="bare",
         )
         with gr.Tab("One text"):
@@ -109,10 +84,6 @@ def build(predict: Predictor, name: str) -> gr.Blocks:
         _http_functions(asking)
     page.queue(max_size=32, default_concurrency_limit=1)
     return page
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join([*names, "embedding"] if "embedding" not in names else names)
 
 
 def _alert(message: str = "") -> gr.HTML:
@@ -177,7 +148,8 @@ def _answer_components(asking: Asking, text: str) -> list:
         gr.HighlightedText(
             next(values),
             label=name,
-            color_map=_marks(of.entity_types(task)),
+            # Colours that stay the same from answer to answer.
+            color_map=dict(zip(of.entity_types(task), cycle(MARKS), strict=False)),
             elem_classes="marked",
         )
         for name, task in asking.token_tasks.items()
@@ -195,11 +167,6 @@ def _answer_components(asking: Asking, text: str) -> list:
         ]
     nearest = gr.Label(next(values), label="Nearest stored sentences (cosine)", show_heading=False)
     return [*marked, *labels, nearest]
-
-
-def _marks(types: list[str]) -> dict[str, str]:
-    """Colours that stay the same from answer to answer."""
-    return {label: MARKS[number % len(MARKS)] for number, label in enumerate(types)}
 
 
 def _two_texts(asking: Asking) -> None:
@@ -226,14 +193,8 @@ def _two_texts(asking: Asking) -> None:
         buttons=[],
         visible=asking.number_of_answers > 0,
     )
-    outputs = [alert, cosine, table]
-    gr.on(
-        [button.click, first.submit, second.submit],
-        compared,
-        [first, second],
-        outputs,
-        **_asks_model,
-    )
+    asked = [button.click, first.submit, second.submit]
+    gr.on(asked, compared, [first, second], [alert, cosine, table], **_asks_model)
 
 
 def _a_list(asking: Asking) -> None:
@@ -328,21 +289,19 @@ def _list_results(asking: Asking) -> tuple[gr.Textbox, gr.Dropdown, list]:
     with gr.Row(equal_height=True):
         count = gr.HTML(elem_classes="bare")
         download = gr.DownloadButton("Download as CSV", size="md", scale=0, min_width=180)
+    # The columns of the text and the tasks fill a wide page; a narrow one scrolls.
+    answers = asking.number_of_answers
+    widths: list[str | int] = ["360px", *[f"{max(200, 840 // max(1, answers))}px"] * answers]
     table = gr.DataFrame(
         label="Answers",
         interactive=False,
         wrap=True,
-        column_widths=_widths(asking.number_of_answers),
+        column_widths=widths,
         max_height=420,
         buttons=[],
     )
     chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
     return wanted, task, [count, table, chart, download]
-
-
-def _widths(answers: int) -> list[str | int]:
-    """Column widths of the text and of each task: they fill a wide page; a narrow one scrolls."""
-    return ["360px", *[f"{max(200, 840 // max(1, answers))}px"] * answers]
 
 
 def _http_functions(asking: Asking) -> None:

@@ -13,15 +13,8 @@ COLUMN = "text"
 
 
 def checked(text: str | None, what: str = "The text") -> str:
-    """The text itself.
-
-    Args:
-        text (`str`, *optional*): from the visitor.
-        what (`str`): its name in messages.
-
-    Raises:
-        ValueError: it is empty or too long.
-    """
+    """The visitor's text itself; raises a ValueError, which calls it `what`, if it is empty or too
+    long."""
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{what} should not be empty.")
     if len(text) > MAX_CHARACTERS:

@@ -39,7 +39,7 @@ class FinishedRun(NamedTuple):
         base (`Base`): the encoder or model it began with.
         settings (`dict[str, Any]`): its keys, see `publishable`.
         examples (`list[str]`): texts to try it with.
-        results (`dict[str, float]`): of all_results.json.
+        results (`dict[str, Any]`): of all_results.json.
         report (`str`, *optional*): its comparison with single-task models, in Markdown.
         picture (`Path`, *optional*): the picture in that report.
         pictures (`list[Path]`): of the run itself, those of `PICTURES` that exist.
@@ -48,7 +48,7 @@ class FinishedRun(NamedTuple):
     base: Base = Base()
     settings: dict[str, Any] = {}
     examples: list[str] = []
-    results: dict[str, float] = {}
+    results: dict[str, Any] = {}
     report: str | None = None
     picture: Path | None = None
     pictures: list[Path] = []
@@ -68,7 +68,7 @@ def read_run(folder: Path) -> FinishedRun:
     )
 
 
-def finished_run(keys: dict[str, Any], results: dict[str, float], folder: Path) -> FinishedRun:
+def finished_run(keys: dict[str, Any], results: dict[str, Any], folder: Path) -> FinishedRun:
     """A run with these keys (see `RunArguments.set_keys`) and results, in that folder.
 
     The report is the folder's or, for `multi-seed<n>`, that of the comparison it belongs to.

@@ -2,6 +2,7 @@
 
 import re
 import string
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 import multitask_encoder
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.reporting.report_page import CONFUSION, CURVES
+from multitask_encoder.reporting.results import INTERVALS, percent
+from multitask_encoder.training.intervals import SUFFIX
 
 from .finished_run import Base, FinishedRun, is_hub_dataset
 
@@ -30,34 +33,7 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
-TEXT = """# {title}
-
-One encoder, one forward pass: a sentence embedding and the answers of {num_tasks} on the same text.
-
-| task | answers | labels |
-|---|---|---|
-{tasks}
-
-## Use
-
-```python
-from transformers import pipeline
-
-answers = pipeline("multitask", model="{repo_id}", trust_remote_code=True)
-answer = answers("A sentence of your own.")
-{reading}
-```
-
-A list or a generator of texts gets as many answers. It needs `torch` and `transformers>=5.23`, and
-was published with multitask-encoder {version}. The code that `trust_remote_code=True` runs is in
-this repository; with `revision="<commit>"` you stay with the code you have read.
-
-`AutoModel`, `AutoModelForSequenceClassification` and `AutoModelForTokenClassification` load it too
-(`task_name="..."` chooses among several tasks of a type), and sentence-transformers its embedding.
-An Inference Endpoint answers `{{"inputs": "A sentence."}}` through `handler.py`.
-
-{parts}
-"""
+TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 
 def model_card(
@@ -90,7 +66,7 @@ def model_card(
     parts = [
         *_training_parts(run),
         *_pictures(run, CURVES, "Losses and metrics over the steps of the training"),
-        *_result_parts(scores, SPLITS[split]),
+        *_result_parts(scores, run.results, split),
         *_pictures(run, CONFUSION, "How often each label was predicted for each true one"),
         *_report_parts(run),
         "## Limits",
@@ -196,12 +172,12 @@ def _pictures(run: FinishedRun, name: str, description: str) -> list[str]:
 # How well it does
 
 
-def _scores(results: dict[str, float], split: str, config: MultiTaskConfig) -> dict[str, float]:
-    """The metrics of a split: of each task, then of all together; no losses and no times."""
+def _scores(results: dict[str, Any], split: str, config: MultiTaskConfig) -> dict[str, float]:
+    """The metrics of a split: of each task, then of all together; no losses, times or intervals."""
     of_split = {
         key.removeprefix(f"{split}_"): value
         for key, value in results.items()
-        if key.startswith(f"{split}_")
+        if key.startswith(f"{split}_") and not key.endswith(SUFFIX)
     }
     return {
         key: value
@@ -243,12 +219,14 @@ def _eval_results(
     return results
 
 
-def _result_parts(scores: dict[str, float], split: str) -> list[str]:
+def _result_parts(scores: dict[str, float], results: dict[str, Any], split: str) -> list[str]:
     if not scores:
         return []
-    rows = [f"| {key} | {100 * value:.2f} |" for key, value in scores.items()]
+    rows = [f"| {key} | {percent(results, f'{split}_{key}')} |" for key in scores]
     notes = [f"`{key}`: {meaning}." for key, meaning in OF_ALL_TASKS.items() if key in scores]
-    table = "\n".join([f"| {split} split | percent |", "|---|---:|", *rows])
+    if any(f"{split}_{key}{SUFFIX}" in results for key in scores):
+        notes.append(INTERVALS)
+    table = "\n".join([f"| {SPLITS[split]} split | percent |", "|---|---:|", *rows])
     return ["## Results", table, *([" ".join(notes)] if notes else [])]
 
 

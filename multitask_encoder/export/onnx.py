@@ -7,6 +7,7 @@ The folder answers through the same pipeline, by onnxruntime:
 import copy
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import custom_object_save
 
-from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS, GraphModel
+from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS
 from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
@@ -63,11 +64,8 @@ def export(
             quantize(Path(scratch, "model.onnx"), folder / "model.onnx")
     else:
         write_graph(model, folder / "model.onnx")
-    runtime = graph_class("onnx")
-    write_the_rest(model, tokenizer, runtime, folder)
-    graph = runtime.from_pretrained(folder)
     tolerance = INT8_TOLERANCE if int8 else TOLERANCE
-    return parity.check(model, tokenizer, lambda batch: parity.outputs(graph, batch), tolerance)
+    return write_and_check_the_rest(model, tokenizer, "onnx", folder, tolerance)
 
 
 def write_graph(model: MultiTaskModel, path: Path) -> None:
@@ -109,18 +107,23 @@ def quantize(source: Path, target: Path) -> None:
     quantize_dynamic(graph, target, per_channel=True)  # half the error of one scale per matrix
 
 
-def write_the_rest(
+def write_and_check_the_rest(
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
-    graph_class: type[GraphModel],
+    backend: str,
     folder: Path,
-) -> None:
-    """Write the config, the tokenizer, and the code that lets the folder answer anywhere."""
+    tolerance: float,
+) -> dict[str, float]:
+    """Write the config, the tokenizer, and the code that lets the folder answer anywhere; then
+    compare its answers, see `parity.check`."""
+    runtime = graph_class(backend)
     config = copy.deepcopy(model.config)
     save_pipeline_code(config, str(folder))
-    custom_object_save(graph_class, folder)
-    module = graph_class.__module__.rpartition(".")[2]
-    config.auto_map = {"AutoModel": f"{module}.{graph_class.__name__}"}
-    config.architectures = [graph_class.__name__]
+    custom_object_save(runtime, folder)
+    module = runtime.__module__.rpartition(".")[2]
+    config.auto_map = {"AutoModel": f"{module}.{runtime.__name__}"}
+    config.architectures = [runtime.__name__]
     config.save_pretrained(folder)  # adds itself to the auto_map
     save_tokenizer(tokenizer, folder)
+    graph = runtime.from_pretrained(folder)
+    return parity.check(model, tokenizer, partial(parity.outputs, graph), tolerance)

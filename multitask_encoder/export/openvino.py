@@ -9,11 +9,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 
-from . import parity
-from .onnx import write_graph, write_the_rest
+from .onnx import write_and_check_the_rest, write_graph
 
 TOLERANCE = 1e-4
 
@@ -36,7 +34,4 @@ def export(
         # Not with `convert_model`, which reports its use to Intel.
         converted = openvino.Core().read_model(Path(scratch, "model.onnx"))
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    runtime = graph_class("openvino")
-    write_the_rest(model, tokenizer, runtime, folder)
-    graph = runtime.from_pretrained(folder)
-    return parity.check(model, tokenizer, lambda batch: parity.outputs(graph, batch), TOLERANCE)
+    return write_and_check_the_rest(model, tokenizer, "openvino", folder, TOLERANCE)

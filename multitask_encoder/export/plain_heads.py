@@ -9,6 +9,7 @@ token's vector in all families but ModernBERT.
 
 import copy
 import math
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def export(
     plain_model(model, task_name).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     plain = AUTO[model.config.tasks[task_name]["type"]].from_pretrained(folder).eval()
-    return parity.check(model, tokenizer, lambda batch: outputs(plain, task_name, batch), TOLERANCE)
+    return parity.check(model, tokenizer, partial(outputs, plain, task_name), TOLERANCE)
 
 
 @torch.inference_mode()

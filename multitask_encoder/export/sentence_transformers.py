@@ -36,13 +36,9 @@ def describe(
     parts = {"Transformer": "", "Pooling": "1_Pooling"}
     if config.normalize:
         parts["Normalize"] = "2_Normalize"
+    package = "sentence_transformers.models"
     modules = [
-        {
-            "idx": index,
-            "name": str(index),
-            "path": path,
-            "type": f"sentence_transformers.models.{name}",
-        }
+        {"idx": index, "name": str(index), "path": path, "type": f"{package}.{name}"}
         for index, (name, path) in enumerate(parts.items())
     ]
     pooling = {"word_embedding_dimension": config.hidden_size}
@@ -50,13 +46,14 @@ def describe(
         pooling[f"pooling_mode_{theirs}"] = config.pooling == ours
     # A tokenizer without a limit has a very large number here.
     longest = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
-    transformer = {"max_seq_length": longest, "do_lower_case": False}
+    transformer: dict = {"max_seq_length": longest, "do_lower_case": False}
+    if model_args:
+        transformer["model_args"] = model_args
     prompts = config.prompts or {}
     files = {
         "modules.json": modules,
         "1_Pooling/config.json": pooling,
-        "sentence_bert_config.json": transformer
-        | ({"model_args": model_args} if model_args else {}),
+        "sentence_bert_config.json": transformer,
         "config_sentence_transformers.json": {
             "prompts": prompts,
             "default_prompt_name": "default" if "default" in prompts else None,

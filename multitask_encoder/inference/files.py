@@ -52,7 +52,7 @@ def answer_files(
         form (`str`): one of `FORMATS`.
         overwrite (`bool`): whether to replace files made from something else.
         rank (`int`), num_ranks (`int`): this process's number, from 0, and the number of processes.
-            A resumed run may have another number of them.
+            A resumed run may have a different number of processes.
         show (`bool`): whether to show a progress bar.
 
     Raises:
@@ -69,7 +69,7 @@ def answer_files(
         _log_start(inputs, folder, len(finished), num_ranks)
     mine = set(range(rank, len(inputs.shards), num_ranks))
     left = mine - finished
-    total, done = (sum(inputs.shards[n].rows for n in some) for some in (mine, mine - left))
+    total, done = (sum(inputs.shards[n].rows for n in numbers) for numbers in (mine, mine - left))
     with tqdm(total=total, initial=done, desc="Answering", unit=" rows", disable=not show) as bar:
         for number, rows in enumerate(islice(inputs.again(), max(left, default=-1) + 1)):
             if number not in left:
@@ -85,7 +85,7 @@ def answer_files(
 def _made_from(
     pipeline: MultiTaskPipeline, inputs: Inputs, layout: Layout, form: str
 ) -> dict[str, Any]:
-    """What answers depend on besides the rows, by the names of keys."""
+    """Everything but the rows that answers depend on, by the name of its key."""
     return {
         "bf16": pipeline.model.dtype == torch.bfloat16,
         "tasks": layout.tasks,
@@ -136,8 +136,8 @@ def _log_start(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> N
 
 
 def _model_digest(pipeline: MultiTaskPipeline) -> str:
-    """A hash of the weights, whatever their source, and of all else in the model that answers
-    depend on."""
+    """A hash of the weights, whatever their source, and of everything else in the model that
+    answers depend on."""
     model, tokenizer = pipeline.model, pipeline.tokenizer
     settings = {name: getattr(model.config, name) for name in ANSWER_FIELDS}
     reading = [tokenizer.model_max_length, sorted(tokenizer.get_vocab().items())]

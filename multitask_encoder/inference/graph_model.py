@@ -67,16 +67,12 @@ class GraphModel:
         raise NotImplementedError
 
     def __call__(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        tasks: list[str] | None = None,
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tasks: list[str] | None = None
     ) -> Any:
         """As `MultiTaskModel.forward`: an object with `sentence_embedding` and `logits` by task, of
         `tasks` only."""
-        outputs = self.run(
-            dict(zip(INPUTS, (input_ids.numpy(), attention_mask.numpy()), strict=True))
-        )
+        arrays = (input_ids.numpy(), attention_mask.numpy())
+        outputs = self.run(dict(zip(INPUTS, arrays, strict=True)))
         return SimpleNamespace(
             sentence_embedding=torch.from_numpy(outputs[EMBEDDING]),
             logits={

@@ -65,12 +65,12 @@ class Inputs(NamedTuple):
     def _same_files(self) -> Iterator[TextRow]:
         try:
             yield from self.read()
-        except ValueError as error:  # a file can't be read any more
+        except ValueError as error:  # a file can't be read any longer
             raise InputChanged(f"predict_file changed while it was answered. {error}") from None
 
 
 class ShardRows:
-    """The rows of one shard; after reading, `bad` holds the bad ones."""
+    """The rows of one shard; after reading, `bad` holds its bad rows."""
 
     def __init__(self, inputs: Inputs, rows: Iterator[TextRow], shard: Shard):
         self._inputs, self._shard = inputs, shard
@@ -81,7 +81,7 @@ class ShardRows:
         """Rows with a text, each with the values to copy to its answer.
 
         Raises (at the end):
-            InputChanged: the rows are not those that were scanned.
+            InputChanged: the rows differ from those that were scanned.
         """
         hasher = hashlib.sha256()
         for row in self._rows:
@@ -95,7 +95,7 @@ class ShardRows:
             raise InputChanged("predict_file changed while it was answered.")
 
     def skip(self) -> None:
-        """Go to the end of the shard."""
+        """Skip to the end of the shard."""
         deque(self._rows, maxlen=0)
 
 
@@ -135,9 +135,7 @@ def scan_inputs(
     if problems and on_bad_row == "refuse":
         raise BadRows(problems)
     if problems and not any(shard.rows for shard in shards):
-        raise ValueError(
-            f"predict_file: all of its rows are bad, the first one being {problems[0]}"
-        )
+        raise ValueError(f"predict_file: all of its rows are bad. The first: {problems[0]}")
     for name in columns or ():
         if name not in kinds:
             raise ValueError(f"predict_columns: no row of predict_file has a column {name!r}.")

@@ -23,8 +23,8 @@ def load_pipeline(
         bf16 (`bool`): whether torch computes in bfloat16.
 
     Raises:
-        OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is invalid, or the backend is unknown.
+        OSError: there is no such model, or one of its files can't be read.
+        ValueError: one of its files is invalid, or the backend is unknown.
         ModuleNotFoundError: the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -35,14 +35,14 @@ def load_pipeline(
             model = model.bfloat16()
         return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
     if bf16:
-        raise ValueError(f"bf16 is for the backend torch. Found {backend}.")
+        raise ValueError(f"bf16 needs the backend torch. Found {backend}.")
     tokenizer = load_tokenizer(name_or_path)
     graph = graph_class(backend).from_pretrained(name_or_path)
     return MultiTaskPipeline(model=graph, tokenizer=tokenizer)
 
 
 def graph_class(backend: str) -> type[GraphModel]:
-    """The class that runs the graphs of `onnx` or `openvino`; only here is the runtime imported.
+    """The class that runs the graphs of `onnx` or `openvino`. Only this imports the runtime.
 
     Raises:
         ModuleNotFoundError: the runtime is not installed.
@@ -63,11 +63,11 @@ def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenize
         name_or_path (`str`): a run folder or a Hub id.
 
     Raises:
-        OSError: there is no such model, or a file of it can't be read.
-        ValueError: a file of it is invalid.
+        OSError: there is no such model, or one of its files can't be read.
+        ValueError: one of its files is invalid.
     """
     model, tokenizer = load_finished_model(name_or_path), load_tokenizer(name_or_path)
-    # As the pipeline has it: every encoder counts positions from the first token.
+    # As in the pipeline: every encoder counts positions from the first token.
     tokenizer.padding_side = "right"
     return model.eval(), tokenizer
 
@@ -88,9 +88,9 @@ def load_finished_model(
         name_or_path, dtype="float32", output_loading_info=True, **kwargs
     )
     new = tuple(f"heads.{name}." for name in new_tasks)
-    lost = sorted(key for key in report["missing_keys"] if not key.startswith(new))
-    if lost:
-        raise ValueError(f"{name_or_path}: its weights lack {', '.join(lost[:5])}.")
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+    if missing:
+        raise ValueError(f"{name_or_path}: its weights lack {', '.join(missing[:5])}.")
     return model
 
 
@@ -102,7 +102,7 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
     """
     try:
         return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
-    except Exception as error:  # damaged files raise all kinds, tokenizers' own a bare Exception
+    except Exception as error:  # damaged files raise all kinds of errors, even a bare Exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
 
@@ -113,7 +113,7 @@ def read_as(
     stride: int | None = None,
     sentence_windows: str | None = None,
 ) -> None:
-    """Make a pipeline read long texts in other windows than its model was trained with.
+    """Make a pipeline read long texts in windows other than those its model was trained with.
 
     Args:
         max_length (`int`, *optional*): tokens of a window.
@@ -127,8 +127,8 @@ def read_as(
     if max_length is not None:
         if max_length > tokenizer.model_max_length:
             raise ValueError(
-                f"max_length should be at most {tokenizer.model_max_length}, which is what the "
-                f"model takes. Found {max_length}."
+                f"max_length should be at most {tokenizer.model_max_length}, the model's limit. "
+                f"Found {max_length}."
             )
         tokenizer.model_max_length = max_length
     if stride is not None:

@@ -1,10 +1,10 @@
-"""The folder of answers: files that get their names when they are whole, and a record of what each
-was made from, so that a run continues its own answers and never another's.
+"""The folder of answers: files that get their names when they are complete, each with a record of
+its origin, so that a run continues its own answers and never another's.
 
 `part-00003.jsonl` holds the answers of the fourth shard. Beside the parts, in folders that pandas,
-pyarrow and `datasets` pass over:
+pyarrow and `datasets` ignore:
 
-    .progress/part-00003.json       what the part was made from: a hash of its rows, the model, ...
+    .progress/part-00003.json       the part's origin: a hash of its rows, the model, ...
     __bad_rows__/part-00003.jsonl   the skipped rows of the shard, if any
 """
 
@@ -34,15 +34,15 @@ class Parts:
     Args:
         folder (`Path`): need not exist yet.
         form (`str`): the files' suffix.
-        made_from (`dict`): everything but the rows that the answers depend on, by the name of its
-            key; plain JSON values.
+        made_from (`dict`): everything but the rows that answers depend on, by the name of its key;
+            plain JSON values.
     """
 
     def __init__(self, folder: Path, form: str, made_from: dict):
         self.folder, self.form, self.made_from = folder, form, made_from
 
     def finished(self, shards: list[Shard], overwrite: bool) -> set[int]:
-        """The numbers of the parts that would come out the same now.
+        """The numbers of the parts that would be the same if made now.
 
         Args:
             shards (`list[Shard]`): of the rows to answer.
@@ -58,31 +58,31 @@ class Parts:
                 finished.add(number)
             elif not overwrite:
                 raise OtherAnswers(
-                    f"{path} was made from something else: {difference} Replace such files by "
+                    f"{path} was made from something else: {difference} Replace these files with "
                     "--overwrite_output_dir, or name another predict_output."
                 )
         return finished
 
     def _difference(self, number: int, shards: list[Shard]) -> str | None:
-        """How the input, model or keys of a part differ from now's, in a sentence; None if not."""
+        """How a part's input, model or keys differ from the current ones; None if they don't."""
         path = self.folder / PROGRESS / f"{_name(number)}.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             former, shard = record["made_from"], Shard(**record["shard"])
         except (OSError, ValueError, KeyError, TypeError):
-            return f"{path}, the record of it, is missing or damaged."
+            return f"its record {path} is missing or damaged."
         for key, now in self.made_from.items():
             if former.get(key) == now:
                 continue
             if key == "model":  # its hashes would tell a user nothing
-                return "the model or its windows were others."
+                return "the model or its windows have changed."
             return f"{key} was {former.get(key)!r}. Found {now!r}."
         if number >= len(shards):
-            return f"predict_file had more rows. Found no more than {len(shards)} files hold."
+            return f"predict_file had rows for more files. Found rows for {len(shards)}."
         if shard != shards[number]:
             before = sum(earlier.rows + earlier.bad for earlier in shards[:number])
             last = before + shards[number].rows + shards[number].bad
-            return f"rows {before + 1} to {last} of predict_file were others."
+            return f"rows {before + 1} to {last} of predict_file have changed."
         return None
 
     def remove(self, number: int) -> None:
@@ -98,7 +98,7 @@ class Parts:
         return folder / f"{_name(number)}.partial"
 
     def finish(self, number: int, shard: Shard, bad: list[TextRow]) -> None:
-        """Name the written file, last of all: its record and its bad rows are there by then."""
+        """Give the written file its name, last of all, after writing its record and bad rows."""
         lines = []
         for row in bad:
             raw = json.dumps(row.raw, ensure_ascii=False, default=str)

@@ -31,8 +31,8 @@ class Label:
         label (`str`, `list[str]` or `None`): the likeliest label, None below its threshold; for a
             multi-label task, the labels that apply; for a regression, the name of the value, or the
             list of all names.
-        score (`float` or `list[float]`): the probability of each such label, in 0 to 1; for a
-            regression, the value or values.
+        score (`float` or `list[float]`): the probability of `label`, or of each of its labels, in 0
+            to 1; for a regression, the value or values.
         scores (`dict[str, float]`): of all labels, or of the `top_k` highest.
     """
 
@@ -124,7 +124,7 @@ class Answers(list[Answer]):
 
     @property
     def embeddings(self) -> np.ndarray:
-        """Of shape `(num_texts, hidden_size)`, float32."""
+        """All embeddings, of shape `(num_texts, hidden_size)`, in float32."""
         return np.stack([answer.embedding for answer in self])
 
     def to_pandas(self) -> pd.DataFrame:
@@ -163,7 +163,7 @@ class Predictor:
 
     @property
     def config(self) -> MultiTaskConfig:
-        """Of the model: its tasks with their labels."""
+        """The config of the model: its tasks with their labels."""
         return self.pipeline.model.config
 
     @overload

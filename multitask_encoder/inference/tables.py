@@ -54,11 +54,10 @@ def _label_columns(name: str, task: dict, scores: bool) -> list[Column]:
             return [Column(name, pa.float32(), field("score"))]
         return [Column(name, by_label, field("scores"))]
     several = task["problem_type"] == "multi_label_classification"
+    text, number = pa.string(), pa.float32()
     columns = [
-        Column(name, pa.list_(pa.string()) if several else pa.string(), field("label")),
-        Column(
-            f"{name}_score", pa.list_(pa.float32()) if several else pa.float32(), field("score")
-        ),
+        Column(name, pa.list_(text) if several else text, field("label")),
+        Column(f"{name}_score", pa.list_(number) if several else number, field("score")),
     ]
     return columns + ([Column(f"{name}_scores", by_label, field("scores"))] if scores else [])
 
@@ -67,14 +66,10 @@ def _entity_columns(name: str, task: dict, scores: bool) -> list[Column]:
     return [Column(name, pa.list_(ENTITY), lambda answer: answer["entities"][name])]
 
 
-def _no_columns(name: str, task: dict, scores: bool) -> list[Column]:
-    return []
-
-
-# Task types that don't answer with labels of a text, as all others do.
+# Task types whose answers are not labels of a text.
 OTHER_COLUMNS: dict[str, Callable[[str, dict, bool], list[Column]]] = {
     "token_classification": _entity_columns,
-    "sentence_embedding": _no_columns,
+    "sentence_embedding": lambda name, task, scores: [],
 }
 
 
@@ -111,20 +106,14 @@ class Layout:
         without: Collection[str],
     ):
         self.tasks, self.without = tasks, without
-        self.answers = [
-            column
-            for name in tasks
-            for column in OTHER_COLUMNS.get(config.tasks[name]["type"], _label_columns)(
-                name, config.tasks[name], SCORES not in without
-            )
-        ]
+        self.answers: list[Column] = []
+        for name in tasks:
+            task = config.tasks[name]
+            columns_of = OTHER_COLUMNS.get(task["type"], _label_columns)
+            self.answers += columns_of(name, task, SCORES not in without)
         if EMBEDDING not in without:
-            size = config.hidden_size
-            self.answers.append(
-                Column(
-                    "embedding", pa.list_(pa.float32(), size), lambda answer: answer["embedding"]
-                )
-            )
+            vector = pa.list_(pa.float32(), config.hidden_size)
+            self.answers.append(Column(EMBEDDING, vector, lambda answer: answer["embedding"]))
         columns = [
             ("file", pa.string()),
             ("index", pa.int64()),
@@ -162,11 +151,11 @@ class TableFile(Protocol):
         """Add a row."""
 
     def close(self) -> None:
-        """Finish the file: it is whole and on the disk when this returns."""
+        """Finish the file: it is complete and on the disk when this returns."""
 
 
 class JsonlFile:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self._file = path.open("w", encoding="utf-8")
@@ -204,9 +193,7 @@ class ParquetFile:
     def _array(self, field: pa.Field) -> pa.Array:
         values = [row[field.name] for row in self._held]
         if field.type == pa.string():
-            values = [
-                value if isinstance(value, str | None) else _as_json(value) for value in values
-            ]
+            values = [one if isinstance(one, str | None) else _as_json(one) for one in values]
         return pa.array(values, field.type)
 
     def close(self) -> None:
@@ -219,7 +206,7 @@ class ParquetFile:
 
 
 def _as_json(value: Any) -> str:
-    """As JSON; copied columns may hold values that JSON lacks, as dates, which become text."""
+    """As JSON; copied columns may hold values that JSON lacks, like dates, which become text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -1,1 +1,1 @@
-"""What a run leaves to read: tables, figures and report.html."""
+"""The reports of a run: tables, figures and report.html."""

@@ -1,10 +1,11 @@
-"""Mistakes in the labels of sentences: which labels are confused, and in which sentences."""
+"""Mistakes in sentence labels: which labels are confused, and in which sentences."""
 
 from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
+from multitask_encoder.data.task_kinds import MultiLabel, SingleLabel, kind_of
 from multitask_encoder.training.metrics import Answers
 
 from .examples import SHOWN, Examples
@@ -15,11 +16,7 @@ MOST_CONFUSIONS = 10  # pairs of labels with sentences
 
 def is_single_label(task: dict) -> bool:
     """Whether a task gives each sentence exactly one label."""
-    return _has_type(task, "single_label_classification")
-
-
-def _has_type(task: dict, problem_type: str) -> bool:
-    return task["type"] == "sequence_classification" and task["problem_type"] == problem_type
+    return type(kind_of(task)) is SingleLabel
 
 
 def confusion_of(answers: Answers, labels: list[str]) -> np.ndarray:
@@ -53,7 +50,7 @@ def sentence_section(
         if name in matrices:
             entry = _confusions(name, task["labels"], matrices[name], by_task[name], examples)
             section.append(entry)
-        elif name in by_task and _has_type(task, "multi_label_classification"):
+        elif name in by_task and type(kind_of(task)) is MultiLabel:
             section.append(_label_counts(name, task["labels"], by_task[name]))
     return section
 

@@ -2,7 +2,7 @@
 
 import math
 
-from multitask_encoder.training.metrics import METRICS
+from multitask_encoder.training.metrics import metric_of
 
 from .figures import Series
 from .report_page import Curves
@@ -11,7 +11,7 @@ WHOLE = "all tasks"
 
 
 def curves_of(history: list[dict], tasks: dict[str, dict]) -> Curves:
-    """The curves of the whole run and of each task, without those that have no points.
+    """The curves of the whole run and of each task, leaving out those without points.
 
     Args:
         history (`list[dict]`): a Trainer's `log_history`.
@@ -20,8 +20,8 @@ def curves_of(history: list[dict], tasks: dict[str, dict]) -> Curves:
     metrics = {"score": "score", "exact_match": "exact_match"}
     curves = {WHOLE: _parts(history, "", metrics)}
     for name, task in tasks.items():
-        metric, _ = METRICS[task["type"]][task.get("problem_type")]
-        curves[name] = _parts(history, f"_{name}", {key: f"{name}_{key}" for key in metric.names})
+        metrics = {key: f"{name}_{key}" for key in metric_of(task).names}
+        curves[name] = _parts(history, f"_{name}", metrics)
     return {title: parts for title, parts in curves.items() if parts}
 
 

@@ -1,10 +1,10 @@
-"""What kind of error each wrong entity is.
+"""Classifies wrong entities by kind of error.
 
 An entity is a run of units with a label. Within a row, expected entities don't overlap each other,
-nor do predicted entities. Entities that overlap are paired one to one:
+nor do predicted entities. Overlapping entities are paired one to one:
 
 1. pairs with the same borders first;
-2. then pairs with the same label before others, those that share more units before others, and
+2. then pairs with the same label before others, pairs that share more units before others, and
    from left to right.
 
 The kind of a pair is `right` (same borders and label), `wrong type` (same borders, another label),

@@ -1,8 +1,9 @@
-"""Mistakes in entities: how many there are of each kind, and in which sentences."""
+"""Mistakes in entities: the number of each kind, and the sentences they occur in."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.training.metrics import Answers
 
@@ -28,7 +29,7 @@ def entity_section(
     return [
         _entity_errors(config, name, by_task[name], examples)
         for name, task in config.tasks.items()
-        if task["type"] == "token_classification" and name in by_task
+        if kind_of(task).by_token and name in by_task
     ]
 
 
@@ -37,7 +38,7 @@ def _entity_errors(
 ) -> dict[str, Any]:
     first: dict[str, list[tuple[int, Pair]]] = {kind: [] for kind in KINDS}
 
-    def pairs() -> Iterator[Pair]:  # one by one: those of all rows would fill the memory
+    def pairs() -> Iterator[Pair]:  # one at a time: all rows' pairs would fill the memory
         for row, predicted, expected in zip(*answers, strict=True):
             for pair in pair_entities(entities_of(expected), entities_of(predicted)):
                 if len(first[pair.kind]) < SHOWN:
@@ -46,13 +47,13 @@ def _entity_errors(
 
     counts = count_kinds(pairs())
     total = {kind: sum(count[kind] for count in counts.values()) for kind in KINDS}
-    labelling = config.tasks[name]["labelling"]
+    task = config.tasks[name]
     groups = [
         {
             "title": f"{kind} ({says})",
             "count": total[kind],
             "examples": [
-                _example(row, pair, examples, examples.unit_ranges(row, labelling, config))
+                _example(row, pair, examples, examples.unit_ranges(row, task, config))
                 for row, pair in first[kind]
             ],
         }
@@ -94,5 +95,5 @@ def _example(
         for entity, mark in ((pair.expected, "expected"), (pair.predicted, "predicted"))
         if (place := place_of(entity))
     ]
-    says = f"expected: {in_words(pair.expected)}; found: {in_words(pair.predicted)}"
+    says = f"expected: {in_words(pair.expected)}; predicted: {in_words(pair.predicted)}"
     return examples.example(row, marks, says)

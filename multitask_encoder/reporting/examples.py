@@ -1,4 +1,4 @@
-"""Sentences of the measured split, as examples of mistakes on the page."""
+"""Sentences of the evaluated split, as examples of mistakes on the page."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from multitask_encoder.data.label_alignment import word_ranges
 from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.modeling import MultiTaskConfig
-from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
 from multitask_encoder.training.metrics import RowAnswers
 
@@ -48,13 +48,13 @@ class Examples:
         source = re.split(r"[/\\]", self._row(place)["source"])[-1]
         return {"parts": parts, "says": printable(says), "source": source}
 
-    def unit_ranges(
-        self, place: int, labelling: str, config: MultiTaskConfig
-    ) -> list[tuple[int, int]]:
+    def unit_ranges(self, place: int, task: dict, config: MultiTaskConfig) -> list[tuple[int, int]]:
         """The character ranges of a row's units, as data/preprocessing.py found them."""
         text, words = text_and_words(self._row(place))
         if words is not None:
             return words
         prompt = (config.prompts or {}).get("default", "")
         (tokenized,) = tokenize(self.tokenizer, [text], prompt, stride=config.stride)
-        return word_ranges(UNITS[labelling](text, tokenized.offsets), tokenized.offsets)
+        labelling, *marks = cutting(task)
+        units = UNITS[labelling](text, tokenized.offsets, *marks)
+        return word_ranges(units, tokenized.offsets)

@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:  # matplotlib comes with the extra `report`; imported only when needed
     from matplotlib.axes import Axes
 
-# Distinct to colour-blind readers (Okabe and Ito), on white and on black; so are the shapes.
+# Distinct to colour-blind readers (Okabe and Ito), on white and on black, as are the shapes.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = "#888888"
@@ -51,7 +51,7 @@ def can_plot() -> bool:
 
 
 def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
-    """Values over the optimizer steps.
+    """Draw values over the optimizer steps.
 
     Args:
         curves (`dict[str, list[tuple[float, float]]]`): name to steps and values. Curves differ in
@@ -69,7 +69,7 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
 
 
 def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: str) -> None:
-    """How often each label was predicted for each expected label; the darker, the larger its share.
+    """Draw how often each label was predicted for each expected label: darker for a larger share.
 
     Args:
         counts (`np.ndarray` of shape `(num_labels, num_labels)`): expected labels down, predicted
@@ -86,10 +86,8 @@ def draw_confusion(axes: "Axes", counts: np.ndarray, labels: list[str], title: s
         axes.text(column, line, f"{number}", ha="center", va="center", fontsize=8)
     shown = [shortened(label) for label in labels]
     places, edge = range(len(labels)), len(labels) - 0.5
-    upright = max(map(len, shown)) > 5
-    axes.set_xticks(
-        places, shown, rotation=45 if upright else 0, ha="right" if upright else "center"
-    )
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, shown)) > 5 else {}
+    axes.set_xticks(places, shown, **turned)
     axes.set_yticks(places, shown)
     axes.set(xlim=(-0.5, edge), ylim=(edge, -0.5), xlabel="predicted", ylabel="expected")
     axes.set_title(title)
@@ -107,7 +105,7 @@ def confusion_size(labels: list[str]) -> tuple[float, float]:
 def draw_map(
     axes: "Axes", points: np.ndarray, labels: list[str], title: str, limit: float
 ) -> list[tuple[str, list[int]]]:
-    """Texts in two dimensions; the most frequent labels each have a colour and shape.
+    """Draw texts in two dimensions; the most frequent labels each have a colour and shape.
 
     Args:
         points (`np.ndarray` of shape `(num_texts, 2)`).
@@ -128,10 +126,9 @@ def draw_map(
         style: dict[str, Any] = {"color": OTHERS, "marker": ".", "label": "other labels"}
         if label is not None:
             style = {"color": COLOURS[number], "marker": MARKERS[number], "label": shortened(label)}
-        axes.plot(
-            *points[members].T, ls="", ms=5, mew=0, alpha=0.75, gid=f"texts-{number}", **style
-        )
-        drawn.append((f"texts-{number}", members))
+        gid = f"texts-{number}"
+        axes.plot(*points[members].T, ls="", ms=5, mew=0, alpha=0.75, gid=gid, **style)
+        drawn.append((gid, members))
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     axes.set_title(title)
     axes.set_aspect("equal")
@@ -143,20 +140,15 @@ def draw_map(
 
 
 def draw_differences(axes: "Axes", results: dict[str, dict]) -> None:
-    """Multi-task - single-task: each seed as a dot, their mean as a diamond, two standard errors as
-    a bar.
-
-    Args:
-        results (`dict[str, dict]`): by title, from `comparison.differences.paired`.
-    """
+    """Draw multi-task - single-task: each seed as a dot, their mean as a diamond, two standard
+    errors as a bar; `results` are those of `comparison.differences.paired`, by title."""
     axes.axvline(0, color=INK, linewidth=1)
     for place, result in enumerate(results.values()):
         dots, error = result["differences"], result["standard_error"]
         axes.plot(dots, [place] * len(dots), "o", color=COLOURS[0], alpha=0.5)
         bar = None if error is None else 2 * error
-        axes.errorbar(
-            result["difference"], place, xerr=bar, fmt="D", color=COLOURS[1], capsize=4, ms=5
-        )
+        style: dict[str, Any] = {"fmt": "D", "color": COLOURS[1], "capsize": 4, "ms": 5}
+        axes.errorbar(result["difference"], place, xerr=bar, **style)
     axes.set_yticks(range(len(results)), list(results))
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_title("Dots: seeds. Diamonds: their mean, with two standard errors")
@@ -190,7 +182,7 @@ def svg(
     description: str,
     texts: dict[str, list[int]] | None = None,
 ) -> str:
-    """A plot as an SVG element of a page, with no outside resources.
+    """A plot as an SVG element of a page, without external resources.
 
     Args:
         draw: draws it.
@@ -219,7 +211,8 @@ def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list
         element.tag = element.tag.partition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
         for key in {"d", "x", "y", "transform"} & attributes.keys():
-            attributes[key] = " ".join(LONG_NUMBER.sub(_rounded, attributes[key]).split())
+            shorter = LONG_NUMBER.sub(lambda number: f"{float(number[0]):.1f}", attributes[key])
+            attributes[key] = " ".join(shorter.split())
         element.attrib.clear()
         element.attrib.update(attributes)
         element.text, element.tail = (element.text or "").strip() or None, None
@@ -239,10 +232,6 @@ def _for_page(root: ElementTree.Element, description: str, texts: dict[str, list
     root.attrib.update({"role": "img", "aria-label": description})
     text = ElementTree.tostring(root, encoding="unicode")
     return text.replace(INK, "currentColor")
-
-
-def _rounded(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.1f}"
 
 
 def save_png(

@@ -1,4 +1,4 @@
-"""How a report looks: report.html, one page that needs nothing else, and its plots as PNG.
+"""The look of a report: report.html, a single self-contained page, and its plots as PNG.
 
 The page shows sentences of the data that the run was measured on, so it stays in the run folder.
 The pictures (`PICTURES`) show labels and numbers only, and are published with the model.

@@ -9,43 +9,53 @@ from typing import Any
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.inspection import inspection_text
 from multitask_encoder.files import write_json
+from multitask_encoder.training.intervals import SUFFIX
 
+INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
 
+def percent(results: dict[str, Any], key: str) -> str:
+    """A value in percent, followed by its interval if there is one; empty if it is missing."""
+    if key not in results:
+        return ""
+    value, spread = results[key], results.get(f"{key}{SUFFIX}")
+    text = f"{100 * value:.2f}"
+    return f"{text} ({100 * spread[0]:.2f} to {100 * spread[1]:.2f})" if spread else text
+
+
 def results_rows(
-    results: dict[str, float], tasks: dict[str, dict]
+    results: dict[str, Any], tasks: dict[str, dict]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Titles of the splits with results, and one row per metric, tasks first: its name and its
-    value in each split, in percent; missing values are empty."""
+    value in each split, see `percent`."""
     splits = [split for split, prefix in PREFIXES.items() if f"{prefix}_score" in results]
     keys: list[str] = []
     for name in [*tasks, "exact_match", "score"]:
         for key in results:
             metric = key.partition("_")[2]
-            if (metric == name or metric.startswith(f"{name}_")) and metric not in keys:
+            of_name = metric == name or metric.startswith(f"{name}_")
+            if of_name and metric not in keys and not metric.endswith(SUFFIX):
                 keys.append(metric)
-    by_key = {key: [results.get(f"{PREFIXES[split]}_{key}") for split in splits] for key in keys}
     return splits, [
-        (key, ["" if value is None else f"{100 * value:.2f}" for value in values])
-        for key, values in by_key.items()
+        (key, [percent(results, f"{PREFIXES[split]}_{key}") for split in splits]) for key in keys
     ]
 
 
-def results_table(results: dict[str, float], tasks: dict[str, dict]) -> str:
-    """The metrics as a table in percent: one line per metric, one column per split."""
+def results_table(results: dict[str, Any], tasks: dict[str, dict]) -> str:
+    """The metrics as a table: one line per metric, one column per split."""
     titles, rows = results_rows(results, tasks)
     return "\n".join(
-        f"{key:28}" + "".join(f"{cell:>12}" for cell in cells)
+        f"{key:28}" + "".join(f"{cell:>25}" for cell in cells)
         for key, cells in [("", titles), *rows]
     )
 
 
-def print_results(results: dict[str, float], tasks: dict[str, dict]) -> None:
+def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     """Print the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
-        print(f"\nResults (percent)\n{results_table(results, tasks)}")
+        print(f"\nResults (percent). {INTERVALS}\n{results_table(results, tasks)}")
 
 
 def print_written(folder: Path, names: list[str], next_command: str = "") -> None:
@@ -63,7 +73,7 @@ def print_inspection(report: dict, path: Path) -> None:
     wanted = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
     print(inspection_text(report, bool(wanted) and not os.environ.get("NO_COLOR")))
     write_json(report, path)
-    print(f"\nThe same as JSON: {path}\nTo train on it: the same command without --do_inspect.")
+    print(f"\nAs JSON: {path}\nTo train on it: the same command without --do_inspect.")
     if any(split["bad_rows"] for split in report["splits"].values()):
         print("Bad rows end that run, unless `on_bad_row: skip` leaves them out.")
 

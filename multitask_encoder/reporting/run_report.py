@@ -1,4 +1,4 @@
-"""The report of a run: gathered while the run goes on, written at its end."""
+"""The report of a run: gathered during the run, written at its end."""
 
 import json
 import logging
@@ -18,19 +18,18 @@ from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .confusions import confusion_matrices, sentence_section
 from .curves import curves_of
-from .embedding_map import embed_mapped
 from .entity_examples import entity_section
 from .examples import Examples
-from .maps import map_section
+from .maps import embed_mapped, map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
-from .results import PREFIXES, results_rows
+from .results import INTERVALS, PREFIXES, results_rows
 
 logger = logging.getLogger("multitask_encoder.report")
 
 
 def _never_fatal(method: Callable) -> Callable:
-    """A report must not cost a run: if it fails, a warning with the traceback says so, and the run
-    goes on without it."""
+    """A failing report must not stop a run: it is logged as a warning with its traceback, and the
+    run goes on without it."""
 
     @wraps(method)
     def guarded(self, *args, **kwargs):
@@ -40,7 +39,7 @@ def _never_fatal(method: Callable) -> Callable:
             method(self, *args, **kwargs)
         except Exception:
             self.wanted = False
-            logger.warning("No %s: it could not be made. The run goes on.", PAGE, exc_info=True)
+            logger.warning("Could not make %s; the run goes on.", PAGE, exc_info=True)
 
     return guarded
 
@@ -96,7 +95,7 @@ class RunReport(TrainerCallback):
 
     @_never_fatal
     def _see_embeddings(self, when: str) -> None:
-        """The model's embeddings as they are now, `when` being `before` or `after` training."""
+        """Keeps the model's current embeddings; `when` is `before` or `after` training."""
         if self.windows is None:
             return
         vectors = embed_mapped(self.windows, self.trainer.model, self.tokenizer)
@@ -107,7 +106,7 @@ class RunReport(TrainerCallback):
 
     @_never_fatal
     def _read_history(self, folder: str | None) -> None:
-        """What was logged when a finished model was trained, where its folder tells."""
+        """Reads the training log of a finished model, if its folder has one."""
         path = Path(folder or "", "trainer_state.json")
         if folder and path.is_file():
             self.history = json.loads(path.read_text(encoding="utf-8")).get("log_history", [])
@@ -164,4 +163,8 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     titles, rows = results_rows(results, tasks)
     if not titles:
         return None
-    return {"header": ["metric", *titles], "rows": [[key, *cells] for key, cells in rows]}
+    return {
+        "note": f"In percent. {INTERVALS}",
+        "header": ["metric", *titles],
+        "rows": [[key, *cells] for key, cells in rows],
+    }

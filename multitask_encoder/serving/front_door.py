@@ -41,13 +41,8 @@ def middlewares() -> list[Middleware]:
 
 
 class Refusal(Exception):
-    """A request that goes no further.
-
-    Args:
-        status (`int`): HTTP status.
-        reason (`str`): in words.
-        unread (`bool`): whether more of the body may arrive.
-    """
+    """A request that goes no further, by HTTP status and reason; `unread` if more of its body may
+    arrive."""
 
     def __init__(self, status: int, reason: str, unread: bool = True):
         self.status, self.reason, self.unread = status, reason, unread
@@ -64,10 +59,7 @@ class FrontDoor:
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        body_seconds: float = BODY_SECONDS,
+        self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES, body_seconds: float = BODY_SECONDS
     ):
         self.app, self.max_body_bytes, self.body_seconds = app, max_body_bytes, body_seconds
 

@@ -1,1 +1,1 @@
-"""The Trainer that computes the combined loss, and what a training step is made of."""
+"""The Trainer that computes the combined loss, and the parts of a training step."""

@@ -28,7 +28,7 @@ def mark_complete(folder: Path) -> None:
 
 
 def unmark(folder: Path) -> None:
-    """Take the marker away before the folder is written anew."""
+    """Remove the marker before the folder is rewritten."""
     (folder / MARKER).unlink(missing_ok=True)
 
 
@@ -39,8 +39,8 @@ def is_complete(folder: Path) -> bool:
 
 def checkpoints(output_dir: Path) -> list[Path]:
     """All checkpoint folders of a run, complete or not, oldest first."""
-    found = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
-    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    folders = [path for path in output_dir.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.rsplit("-", 1)[1]))
 
 
 def newest_complete_checkpoint(output_dir: Path) -> Path | None:
@@ -53,16 +53,16 @@ def best_was_chosen_by(folder: Path, metric: str) -> bool:
     """Whether this metric, e.g. `score`, chose the best checkpoint, or there is none yet."""
     state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
     at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
-    found = [log.get(f"eval_{metric}") for log in at_best]
-    return state.best_metric is None or state.best_metric in found
+    values = [log.get(f"eval_{metric}") for log in at_best]
+    return state.best_metric is None or state.best_metric in values
 
 
 def find_checkpoint(run: RunArguments) -> str | None:
     """The checkpoint to resume from; None to start from the beginning.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing, incomplete, or its best one was chosen by
-            another metric; or the run folder holds an earlier run's checkpoints.
+        FileNotFoundError, ValueError: it is missing or incomplete, or another metric chose its best
+            checkpoint; or the run folder holds an earlier run's checkpoints.
     """
     asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
     if output_dir.exists() and not output_dir.is_dir():
@@ -72,8 +72,9 @@ def find_checkpoint(run: RunArguments) -> str | None:
     if asked in (None, "false", "False"):
         if checkpoints(output_dir) and not run.training.overwrite_output_dir:
             raise ValueError(
-                f"{output_dir} holds checkpoints of an earlier run. Go on with it by "
-                "--resume_from_checkpoint, replace it by --overwrite_output_dir, or name another."
+                f"{output_dir} holds checkpoints of an earlier run. Resume it with "
+                "--resume_from_checkpoint, replace it with --overwrite_output_dir, or name another "
+                "folder."
             )
         return None
     if asked in ("true", "True"):
@@ -83,7 +84,7 @@ def find_checkpoint(run: RunArguments) -> str | None:
         if not checkpoint.is_dir():
             raise FileNotFoundError(f"No checkpoint {asked}.")
         if not is_complete(checkpoint):
-            raise ValueError(f"Checkpoint {asked} should be whole. Found one that broke off.")
+            raise ValueError(f"Checkpoint {asked} should be complete. Found an interrupted one.")
     if checkpoint is None:
         logger.warning(
             "No complete checkpoint in %s: training starts from the beginning.", output_dir

@@ -6,15 +6,15 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
 
 from .freezing import check_freezing
-from .metrics import is_ranked, metric_names
+from .metrics import metric_names, metric_of
 from .prepare_data import Rows, labelled_tasks
 
 
 def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:
-    """Refuse what would fail only in training.
+    """Refuse a run that would fail only in training.
 
     Raises:
-        ValueError: a metric, or what is to be frozen, is not there.
+        ValueError: the metric or a part to freeze does not exist.
     """
     check_best_metric(run, model, rows)
     if run.training.do_train and not run.training.do_inspect:
@@ -22,12 +22,12 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
 
 
 def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:
-    """Refuse a metric that the first evaluation, after a whole epoch, would not find."""
+    """Refuse a metric that the first evaluation, after a whole epoch, would lack."""
     everything = metric_names(model.config.tasks, labelled_tasks(run))
     twice = [name for name in everything if everything.count(name) > 1]
     if twice:
         raise ValueError(
-            f"Names of tasks and data sets should not give one metric twice: {twice[0]}."
+            f"Tasks and data sets should give each metric its own name. Found {twice[0]} twice."
         )
     metric = run.training.metric_for_best_model
     if not run.training.do_train or run.training.do_inspect or "validation" not in rows:
@@ -43,7 +43,7 @@ def evaluated_metrics(
     tasks: dict[str, dict], labelled: dict[str, list[str]], validation: dict[str, Dataset]
 ) -> list[str]:
     """The metrics that an evaluation of these rows gives, without the prefix of the split."""
-    found = {
+    seen = {
         name: [
             task
             for task in labelled[name]
@@ -51,13 +51,13 @@ def evaluated_metrics(
         ]
         for name, rows in validation.items()
     }
-    known = {task for names in found.values() for task in names}
+    known = {task for names in seen.values() for task in names}
     tasks = {name: task for name, task in tasks.items() if name in known}
     of_tasks = metric_names(tasks, {})
-    absent = [f"{name}_" for name in labelled if not found.get(name)]
-    # Values in an order are never just right; and without labels nothing is.
-    judged = {name for name, task in tasks.items() if not is_ranked(task)}
-    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(found.get(name, ()))]
+    absent = [f"{name}_" for name in labelled if not seen.get(name)]
+    # Ranked answers are never simply right, nor are answers without a label.
+    judged = {name for name, task in tasks.items() if not metric_of(task).ranked}
+    absent += [f"{name}_exact_match" for name in labelled if judged.isdisjoint(seen.get(name, ()))]
     without = (["exact_match"] if not judged else []) + (["score"] if not tasks else [])
     return [
         name

@@ -1,4 +1,4 @@
-"""Training of only those rows of the token embedding whose tokens occur in the training data.
+"""Trains only the rows of the token embedding whose tokens occur in the training data.
 
 In most encoders this table is far larger than a data set needs: it holds a third to two thirds of
 all weights, and a small data set uses a tenth of the tokens. A row that no batch reads gets no
@@ -35,7 +35,7 @@ class EmbeddingRows(nn.Module):
         self._whole = whole  # no buffer: distributed training would broadcast it
         self._padding_idx = embedding.padding_idx
         self.weight = nn.Parameter(whole[rows])
-        # Other tokens get an index that is out of range, and so an error.
+        # Other tokens get an index that is out of range, which raises an error.
         places = torch.full((len(whole),), len(rows), device=whole.device)
         places[rows] = torch.arange(len(rows), device=whole.device)
         self.register_buffer("rows", rows.to(whole.device), persistent=False)

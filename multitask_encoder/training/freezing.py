@@ -62,10 +62,10 @@ def frozen_layers(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> in
         return len(layer_stack(model.encoder))
     if not args.freeze_layers:
         return 0
-    there_are = len(layer_stack(model.encoder))
-    if args.freeze_layers > there_are:
+    num_layers = len(layer_stack(model.encoder))
+    if args.freeze_layers > num_layers:
         raise ValueError(
-            f"freeze_layers should be at most {there_are}, the layers of this encoder. "
+            f"freeze_layers should be at most {num_layers}, the layers of this encoder. "
             f"Found {args.freeze_layers}."
         )
     return args.freeze_layers
@@ -74,16 +74,16 @@ def frozen_layers(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> in
 def check_freezing(
     model: MultiTaskModel, args: MultiTaskTrainingArguments, streaming: bool
 ) -> None:
-    """Check that the freezing keys suit this model, and streaming.
+    """Check that the freezing keys suit this model and, if rows are streamed, streaming.
 
     Raises:
-        ValueError: a key does not suit them; names the key and the reason.
+        ValueError: a key does not; names the key and the reason.
     """
     frozen = frozen_parameters(model, args)
     if args.unfreeze_layers_per_epoch is not None:
         layer_stack(model.encoder)
         if streaming:
-            raise ValueError("unfreeze_layers_per_epoch needs epochs, which streaming has none of.")
+            raise ValueError("unfreeze_layers_per_epoch needs epochs; streaming has none.")
         heads = {name for name, _ in model.named_parameters() if name.startswith("heads.")}
         if "everything" not in (args.freeze or []) and heads <= frozen:
             raise ValueError(
@@ -94,7 +94,7 @@ def check_freezing(
         layer_stack(model.encoder)
     if args.cache_frozen_layers:
         if streaming:
-            raise ValueError("cache_frozen_layers needs rows that are met again, not streaming.")
+            raise ValueError("cache_frozen_layers needs rows that are read again. Found streaming.")
         if frozen_layers(model, args) == 0:
             raise ValueError(
                 "cache_frozen_layers needs freeze_layers of at least 1, or freeze: encoder. "
@@ -105,7 +105,7 @@ def check_freezing(
 def parameter_counts(
     model: MultiTaskModel, args: MultiTaskTrainingArguments | None = None
 ) -> tuple[int, int]:
-    """Number of trained parameters, gradually unfrozen ones included, and of all parameters.
+    """The numbers of trained parameters, including gradually unfrozen ones, and of all parameters.
 
     Args:
         model (`MultiTaskModel`): the model to train.

@@ -1,4 +1,4 @@
-"""The hidden states of frozen lower layers for the training rows, computed once, kept on disk.
+"""Computes the hidden states of frozen lower layers once, and keeps them on disk for training.
 
 A layer with nothing to learn and no dropout gives the same rows the same hidden states in every
 epoch. So the layers up to the highest frozen one need not run in training: they return its stored
@@ -39,7 +39,7 @@ def cached_layers(
     max_tokens: int,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Iterator[None]:
-    """Within this context the lowest layers run in evaluation only; for training rows they return
+    """Context in which the lowest layers run in evaluation only; for training rows they return
     the hidden states computed on entering it.
 
     The file in `folder` is unlinked as soon as all processes of a machine have it open, so it is
@@ -86,7 +86,7 @@ def _checked_form(answer: torch.Tensor | tuple, encoder: nn.Module) -> torch.Ten
     form = _hidden_states(answer)
     if form is None or form.shape != (1, 2, form.shape[-1]):
         raise ValueError(
-            "cache_frozen_layers needs layers that answer hidden states of shape (batch_size, "
+            "cache_frozen_layers needs layers that return hidden states of shape (batch_size, "
             f"seq_len, hidden_size). Found others in {type(encoder).__name__}."
         )
     return form
@@ -130,7 +130,7 @@ def _key(ids: np.ndarray) -> bytes:
 
 
 def _places(dataset: Dataset) -> tuple[dict[bytes, int], int]:
-    """Where each distinct row begins, in tokens, and how many tokens there are in all."""
+    """The first token of each distinct row in the file, and the number of tokens in all."""
     places: dict[bytes, int] = {}
     num_tokens = 0
     names = [name for name in ("input_ids", "others") if name in dataset.column_names]
@@ -200,9 +200,9 @@ def _mapped_file(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> to
         if free < size:
             raise ValueError(
                 f"cache_frozen_layers needs {size / 1e6:,.0f} MB in {folder}. "
-                f"Found {free / 1e6:,.0f} MB of room."
+                f"Found {free / 1e6:,.0f} MB free."
             )
-        logger.info("Keeping the answers of frozen layers: %.0f MB in %s.", size / 1e6, folder)
+        logger.info("Caching the outputs of frozen layers: %.0f MB in %s.", size / 1e6, folder)
         with path.open("wb") as file:
             file.truncate(size)
     machine.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""Learning rates by layer, and of the heads."""
+"""Learning rates of the layers and of the heads."""
 
 import torch
 

@@ -1,8 +1,11 @@
 """Metrics of predictions: one `evaluate.Metric` per kind of task, computed offline.
 
-All values are fractions in 0..1 (Spearman: -1..1).
+A metric also says how predictions for windows become answers for rows. `METRICS` maps each task
+type and problem type to its metric; a new kind is a class and a line there. All values are
+fractions in 0..1 (Spearman: -1..1).
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import evaluate
@@ -10,18 +13,53 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import f1_score as classification_f1_score
 
+from .bootstrap import Estimate, rank_correlation, ratio
+
 DESCRIPTION = "Offline metric of a multi-task encoder."
+
+
+class Answers(NamedTuple):
+    """The labelled rows of one task, and the predicted and expected value of each: a class id, a
+    list of 0 and 1 or of numbers, or the tags of its units."""
+
+    rows: np.ndarray
+    predicted: list
+    expected: list
+
+
+class RowWindows(NamedTuple):
+    """Preprocessed windows in the order of their rows; the place of each row's first window,
+    `np.ndarray` of shape `(num_rows,)`; and the windows that predict sentence tasks, as in
+    `compute_metrics`."""
+
+    windows: Dataset
+    starts: np.ndarray
+    sentence_windows: str
+
+    def labels(self, column: str) -> np.ndarray:
+        """The labels of the rows, of shape `(num_rows, ...)`."""
+        return np.asarray(self.windows[column][:])[self.starts]
+
+    def combined(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of the rows, from those of the windows."""
+        if self.sentence_windows == "mean":
+            counts = np.diff(np.append(self.starts, len(self.windows)))
+            return np.add.reduceat(logits, self.starts) / counts[:, None]
+        return logits[self.starts]
 
 
 class _OfflineMetric(evaluate.Metric):
     """An `evaluate.Metric` used as an instance: `evaluate.load` would ask the Hub."""
 
-    value: Any
+    value: Any  # the feature of an answer
     names: tuple[str, ...]
+    main: str  # the name that counts in `score`
+    ranked = False  # whether answers are ranked, and so are neither right nor wrong
 
     def __init__(self, **kwargs):
         super().__init__(keep_in_memory=True, **kwargs)
@@ -34,12 +72,33 @@ class _OfflineMetric(evaluate.Metric):
             features=Features({"predictions": self.value, "references": self.value}),
         )
 
+    @classmethod
+    def answers(cls, predicted: np.ndarray, split: RowWindows, name: str, task: dict) -> Answers:
+        """Combine a task's predictions for windows into answers for the labelled rows."""
+        raise NotImplementedError
+
+    @staticmethod
+    def estimates(predicted: list, expected: list) -> dict[str, Estimate]:
+        """The values that get an interval, as functions of how often each row counts."""
+        return {}
+
 
 class ClassificationMetric(_OfflineMetric):
     """Accuracy and macro F1 of class ids, by scikit-learn."""
 
     value = Value("int64")
     names = ("accuracy", "macro_f1")
+    main = "accuracy"
+
+    @classmethod
+    def answers(cls, predicted, split, name, task):
+        labels, logits = split.labels(name), split.combined(predicted)
+        rows = np.flatnonzero(labels >= 0)
+        return Answers(rows, logits[rows].argmax(-1).tolist(), labels[rows].tolist())
+
+    @staticmethod
+    def estimates(predicted, expected):
+        return {"accuracy": ratio(_right(predicted, expected), np.ones(len(expected)))}
 
     def _compute(self, predictions, references):
         return {
@@ -50,18 +109,44 @@ class ClassificationMetric(_OfflineMetric):
         }
 
 
+def _right(predicted: list, expected: list) -> np.ndarray:
+    pairs = zip(predicted, expected, strict=True)
+    return np.array([value == label for value, label in pairs], dtype=bool)
+
+
 class MultiLabelMetric(ClassificationMetric):
     """Accuracy (of whole rows) and macro F1 of rows of 0 and 1, by scikit-learn."""
 
     value = List(Value("int64"))
 
+    @classmethod
+    def answers(cls, predicted, split, name, task):
+        labels, logits = split.labels(name), split.combined(predicted)
+        rows = np.flatnonzero(~np.isnan(labels[:, 0]))
+        chosen = (logits[rows] > 0).astype(int)
+        return Answers(rows, chosen.tolist(), labels[rows].astype(int).tolist())
 
-class SpearmanMetric(_OfflineMetric):
+
+class RegressionMetric(_OfflineMetric):
     """Rank correlation, by scipy; 0 if either side is constant. With several values per row, the
     mean over the values."""
 
     value = List(Value("float64"))
     names = ("spearman",)
+    main = "spearman"
+    ranked = True
+
+    @classmethod
+    def answers(cls, predicted, split, name, task):
+        labels, logits = split.labels(name), split.combined(predicted)
+        rows = np.flatnonzero(~np.isnan(labels[:, 0]))
+        return Answers(rows, logits[rows].tolist(), labels[rows].tolist())
+
+    @staticmethod
+    def estimates(predicted, expected):
+        sides = zip(np.transpose(predicted), np.transpose(expected), strict=True)
+        columns = [rank_correlation(*side) for side in sides]
+        return {"spearman": lambda weights: float(np.mean([of(weights) for of in columns]))}
 
     def _compute(self, predictions, references):
         columns = zip(zip(*predictions, strict=True), zip(*references, strict=True), strict=True)
@@ -73,11 +158,51 @@ class SpearmanMetric(_OfflineMetric):
         return spearmanr(predictions, references).statistic
 
 
+class PairMetric(RegressionMetric):
+    """Rank correlation of the cosines of pairs with their scores."""
+
+    @classmethod
+    def answers(cls, predicted, split, name, task):
+        scores, cosines = split.labels(name), predicted[split.starts]
+        rows = np.flatnonzero(~np.isnan(scores))
+        if len(set(scores[rows])) < 2:  # all equal, as for positive pairs
+            rows = rows[:0]
+        return Answers(rows, cosines[rows, None].tolist(), scores[rows, None].tolist())
+
+
 class EntityMetric(_OfflineMetric):
     """Precision, recall and F1 of whole entities, by seqeval; also F1 in its strict IOB2 mode."""
 
     value = List(Value("string"))
     names = ("precision", "recall", "f1", "strict_f1")
+    main = "f1"
+
+    @classmethod
+    def answers(cls, predicted, split, name, task):
+        names, count = task["labels"], len(split.windows)
+        tags, positions = (split.windows[f"{name}.{key}"][:] for key in ("tags", "positions"))
+        rows, predicted_tags, expected = [], [], []
+        for row, (start, end) in enumerate(pairwise([*split.starts, count])):
+            ids = [tag for window in range(start, end) for tag in tags[window]]
+            if not ids or ids[0] < 0:
+                continue
+            rows.append(row)
+            expected.append([names[tag] for tag in ids])
+            # A word without tokens is predicted as `O`, and stays in the metric.
+            predicted_tags.append(
+                [
+                    names[predicted[window][position]] if position >= 0 else "O"
+                    for window in range(start, end)
+                    for position in positions[window]
+                ]
+            )
+        return Answers(np.asarray(rows, dtype=int), predicted_tags, expected)
+
+    @staticmethod
+    def estimates(predicted, expected):
+        counts = map(_count_entities, predicted, expected)
+        right, guessed, true = np.array(list(counts)).T
+        return {"f1": ratio(2 * right, guessed + true)}
 
     def _compute(self, predictions, references):
         sides = (references, predictions)
@@ -89,23 +214,26 @@ class EntityMetric(_OfflineMetric):
         }
 
 
-# Task type and problem type -> metric, and the value of it that counts in `score`.
-METRICS: dict[str, dict[str | None, tuple[type[_OfflineMetric], str]]] = {
+def _count_entities(predicted: list[str], expected: list[str]) -> tuple[int, int, int]:
+    """A row's right, predicted and expected entities, as seqeval's default mode reads the tags."""
+    guessed, true = (set(get_entities(tags)) for tags in (predicted, expected))
+    return len(guessed & true), len(guessed), len(true)
+
+
+METRICS: dict[str, dict[str | None, type[_OfflineMetric]]] = {
     "sequence_classification": {
-        "single_label_classification": (ClassificationMetric, "accuracy"),
-        "multi_label_classification": (MultiLabelMetric, "accuracy"),
-        "regression": (SpearmanMetric, "spearman"),
+        "single_label_classification": ClassificationMetric,
+        "multi_label_classification": MultiLabelMetric,
+        "regression": RegressionMetric,
     },
-    "token_classification": {"single_label_classification": (EntityMetric, "f1")},
-    # For pairs of texts: the cosines of their embeddings against their scores.
-    "sentence_embedding": {None: (SpearmanMetric, "spearman")},
+    "token_classification": {"single_label_classification": EntityMetric},
+    "sentence_embedding": {None: PairMetric},
 }
 
 
-def is_ranked(task: dict) -> bool:
-    """Whether a task's predictions are ranked, and so are neither right nor wrong."""
-    metric, _ = METRICS[task["type"]][task.get("problem_type")]
-    return metric is SpearmanMetric
+def metric_of(task: dict) -> type[_OfflineMetric]:
+    """The metric of a task with `type` and, where it is set, `problem_type`."""
+    return METRICS[task["type"]][task.get("problem_type")]
 
 
 def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list[str]:
@@ -118,8 +246,7 @@ def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list
     names = ["score", "exact_match", "loss"]
     of_task: dict[str, list[str]] = {}
     for name, task in tasks.items():
-        metric, _ = METRICS[task["type"]][task.get("problem_type")]
-        of_task[name] = [f"{name}_{value}" for value in metric.names]
+        of_task[name] = [f"{name}_{value}" for value in metric_of(task).names]
         names += [f"loss_{name}", *of_task[name]]
     for dataset in datasets if len(datasets) > 1 else ():
         names += [f"{dataset}_score", f"{dataset}_exact_match"]
@@ -160,15 +287,6 @@ def compute_metrics(
     return metrics_of(answers, tasks, datasets)
 
 
-class Answers(NamedTuple):
-    """The labelled rows of one task, and the predicted and expected value of each: a class id, a
-    list of 0 and 1 or of numbers, or the tags of its units."""
-
-    rows: np.ndarray
-    predicted: list
-    expected: list
-
-
 class RowAnswers(NamedTuple):
     """The answers of a split: data set and number of each row, `np.ndarray` of shape `(num_rows,)`,
     as in the columns `dataset` and `row`; and each task's answers, whose rows index these."""
@@ -191,8 +309,9 @@ def row_answers(
     _, rows, sets = (key[order] for key in keys)
     changes = (np.diff(rows) != 0) | (np.diff(sets) != 0)
     starts = np.flatnonzero(np.concatenate([[True], changes]))
+    split = RowWindows(windows, starts, sentence_windows)
     answers = {
-        name: _answers(predictions[name][order], windows, starts, name, task, sentence_windows)
+        name: metric_of(task).answers(predictions[name][order], split, name, task)
         for name, task in tasks.items()
         if name in predictions
     }
@@ -213,6 +332,18 @@ def metrics_of(
     return results
 
 
+def judged_rows(
+    answers: dict[str, Answers], tasks: dict[str, dict]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows with an answer that is right or wrong, in order, and whether all such answers of
+    each are right; both `np.ndarray` of shape `(num_judged,)`."""
+    judged = [of for name, of in answers.items() if not metric_of(tasks[name]).ranked]
+    rows = np.concatenate([np.empty(0, dtype=int), *(of.rows for of in judged)])
+    wrong = np.concatenate([np.empty(0), *(~_right(*of[1:]) for of in judged)])
+    rows, places = np.unique(rows, return_inverse=True)
+    return rows, np.bincount(places, wrong, len(rows)) == 0
+
+
 def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
     return sum(task in labelled for labelled in datasets.values()) > 1
 
@@ -221,93 +352,19 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
     """Metrics of the rows selected by `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
     results: dict[str, float] = {}
     main: list[tuple[float, float]] = []
-    right, judged = np.ones(len(counted), dtype=bool), np.zeros(len(counted), dtype=bool)
     for name, (rows, predicted, expected) in answers.items():
         chosen = np.flatnonzero(counted[rows])
         if not len(chosen):
             continue
         predicted, expected = ([side[index] for index in chosen] for side in (predicted, expected))
-        task = tasks[name]
-        metric, main_value = METRICS[task["type"]][task.get("problem_type")]
+        metric = metric_of(tasks[name])
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
-        main.append((values[main_value], task["weight"]))
-        if not is_ranked(task):
-            judged[rows[chosen]] = True
-            right[rows[chosen]] &= [
-                value == label for value, label in zip(predicted, expected, strict=True)
-            ]
-    if judged.any():
-        results["exact_match"] = float(right[judged].mean())
+        main.append((values[metric.main], tasks[name]["weight"]))
+    judged, right = judged_rows(answers, tasks)
+    if counted[judged].any():
+        results["exact_match"] = float(right[counted[judged]].mean())
     total = sum(weight for _, weight in main)
     if total > 0:
         results["score"] = sum(value * weight for value, weight in main) / total
     return results
-
-
-def _answers(
-    predicted: np.ndarray,
-    windows: Dataset,
-    starts: np.ndarray,
-    name: str,
-    task: dict,
-    sentence_windows: str,
-) -> Answers:
-    """Combine a task's predictions for windows into answers for the rows starting at `starts`."""
-    if task["type"] == "token_classification":
-        return _token_answers(predicted, windows, starts, name, task["labels"])
-    if task["type"] == "sentence_embedding":
-        return _pair_answers(predicted, windows, starts, name)
-    column = windows[name][:]
-    labels = [column[start] for start in starts]
-    if sentence_windows == "mean":
-        counts = np.diff(np.append(starts, len(windows)))
-        logits = np.add.reduceat(predicted, starts) / counts[:, None]
-    else:
-        logits = predicted[starts]
-    if task["problem_type"] == "single_label_classification":
-        rows = np.flatnonzero(np.asarray(labels) >= 0)
-        return Answers(rows, logits.argmax(-1)[rows].tolist(), [labels[row] for row in rows])
-    rows = np.flatnonzero([not np.isnan(label[0]) for label in labels])
-    if task["problem_type"] == "regression":
-        return Answers(rows, logits[rows].tolist(), [labels[row] for row in rows])
-    return Answers(
-        rows,
-        (logits[rows] > 0).astype(int).tolist(),
-        [[int(value) for value in labels[row]] for row in rows],
-    )
-
-
-def _pair_answers(
-    predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str
-) -> Answers:
-    """The cosines of scored pairs; empty if all scores are equal, as for positive pairs."""
-    scores = np.asarray(windows[name][:], dtype=float)[starts]
-    rows = np.flatnonzero(~np.isnan(scores))
-    if len(set(scores[rows])) < 2:
-        rows = rows[:0]
-    return Answers(rows, predicted[starts][rows, None].tolist(), scores[rows, None].tolist())
-
-
-def _token_answers(
-    predicted: np.ndarray, windows: Dataset, starts: np.ndarray, name: str, names: list[str]
-) -> Answers:
-    """The tags of each row's units, from all of its windows in order."""
-    tags, positions = windows[f"{name}.tags"][:], windows[f"{name}.positions"][:]
-    ends = [*starts[1:], len(windows)]
-    rows, predicted_tags, expected = [], [], []
-    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        ids = [tag for window in range(start, end) for tag in tags[window]]
-        if not ids or ids[0] < 0:
-            continue
-        rows.append(row)
-        expected.append([names[tag] for tag in ids])
-        # A word without tokens is predicted as `O`, and stays in the metric.
-        predicted_tags.append(
-            [
-                names[predicted[window][position]] if position >= 0 else "O"
-                for window in range(start, end)
-                for position in positions[window]
-            ]
-        )
-    return Answers(np.asarray(rows, dtype=int), predicted_tags, expected)

@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
 from multitask_encoder.data.labels import collect_labels
+from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.data.word_marks import word_marks
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
@@ -28,18 +30,23 @@ def load_model(
             collected from `train`.
 
     Raises:
-        OSError: there is no such encoder or model, or a file of it can't be read.
-        ValueError: a file of it is invalid, or a task has no labels.
+        OSError: there is no such encoder or model, or one of its files can't be read.
+        ValueError: one of its files is invalid, or a task has no labels.
     """
     finished = _load_finished_config(run.model.model) if run.model.model else None
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
-        for key in ("labels", "labelling", "pooling"):
+        for key in ("labels", "labelling", "pooling", "begin_marks", "inner_marks"):
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
-        labels = collect_labels(_training_rows(run, rows), tasks)
-        tasks = {name: {**task, "labels": labels[name]} for name, task in tasks.items()}
+        training_rows = _training_rows(run, rows)
+        labels = collect_labels(training_rows, tasks)
+        new = [name for name in tasks if finished is None or name not in finished.tasks]
+        for name, task in tasks.items():
+            task["labels"] = labels[name]
+            if name in new and kind_of(task).by_token:
+                task |= word_marks(training_rows, name)
     if finished:
         return _load_finished(run, tasks, finished)
 
@@ -134,15 +141,15 @@ def _load_tokenizer(
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
-    if positions and padding is not None:  # as in RoBERTa, whose positions begin behind that one
+    if positions and padding is not None:  # as in RoBERTa, whose positions start after it
         positions -= padding + 1
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
     if run.data.max_length is not None:
         if run.data.max_length > tokenizer.model_max_length:
             raise ValueError(
-                f"max_length should be at most {tokenizer.model_max_length}, which is what "
-                f"{name_or_path!r} takes. Found {run.data.max_length}."
+                f"max_length should be at most {tokenizer.model_max_length}, the limit of "
+                f"{name_or_path!r}. Found {run.data.max_length}."
             )
         # Saved with the model, so that it reads long texts as it did in training.
         tokenizer.model_max_length = run.data.max_length

@@ -24,7 +24,9 @@ def _taken(batch: dict, rows: list[int], width: int) -> dict:
     """These rows, with token columns cut to `width` tokens."""
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
-        of_tokens = tensor.dim() == 2 and not tensor.is_floating_point()  # not several labels each
+        of_tokens = (
+            tensor.dim() == 2 and not tensor.is_floating_point()
+        )  # floats: several labels each
         return tensor[rows, :width] if of_tokens else tensor[rows]
 
     return {

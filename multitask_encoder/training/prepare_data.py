@@ -55,8 +55,8 @@ class RunData:
 
 
 def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
-    """The run, with `only_task` alone where it is set, and its rows; raises what `load_rows` and
-    `keep_only_task` do."""
+    """The run, reduced to its `only_task` if set, and its rows. Raises as `load_rows` and
+    `keep_only_task`."""
     rows, bad = load_rows(run)
     run, rows = keep_only_task(run, rows)
     return run, RunData(rows, bad)
@@ -65,7 +65,7 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
 def tokenize_data(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> None:
-    """Add model inputs to the data; raises what `preprocess_rows` and `epoch_draws` do."""
+    """Add model inputs to the data. Raises as `preprocess_rows` and `epoch_draws`."""
     data.windows, bad = preprocess_rows(run, data.rows, tokenizer, model)
     data.bad = data.bad + bad
     data.splits = join_datasets(run, data.windows, tokenizer, model)
@@ -319,7 +319,7 @@ def check_streaming(run: RunArguments) -> None:
         raise ValueError(f"streaming needs max_steps. Found {run.training.max_steps}.")
     if len(run.datasets) > 1 and run.data.mixing not in ("uniform", "weights"):
         raise ValueError(
-            "streaming needs `mixing: uniform` or `weights`: how many rows there are is not known. "
+            "streaming needs `mixing: uniform` or `weights`: the number of rows is unknown. "
             f"Found {run.data.mixing!r}."
         )
     if run.data.mixing == "weights":
@@ -341,7 +341,8 @@ def check_streaming(run: RunArguments) -> None:
         known = task.is_embedding or task.problem_type == "regression"
         if not known and task.labels is None and run.model.model is None:
             raise ValueError(
-                f"streaming needs the `labels` of task {name!r}: they can't be collected before."
+                f"streaming needs the `labels` of task {name!r}: they can't be collected in "
+                "advance."
             )
 
 
@@ -368,7 +369,7 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
 
 
 def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
-    """What preprocessing did to the rows of a split, one line each."""
+    """The effects of preprocessing on the rows of a split, one line each."""
     total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
     repairs = sum(rows["repairs"])
     places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
@@ -384,10 +385,10 @@ def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
             f"{split}: {total['widened']} spans begin or end inside a word and were widened to "
             "whole words; `labelling: all` goes by tokens."
         )
-    if total["lost"]:
+    if total["unalignable"]:
         notes.append(
-            f"{split}: {total['lost']} spans have no word that is not another's, or no token at "
-            "all: no label can teach them, and they count as missed."
+            f"{split}: {total['unalignable']} spans have no word or token of their own: they can't "
+            "be learned, and count as missed."
         )
     if total["cut_tokens"]:
         notes.append(
@@ -405,8 +406,8 @@ def _good_rows(
 
 
 def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Start the file of bad rows anew with the rows skipped before training or evaluation, and log
-    how many there are. Inspection leaves the file alone."""
+    """Replace the file of bad rows with the rows skipped before training or evaluation, and log
+    their number. Inspection leaves the file alone."""
     if not run.training.should_save or run.training.do_inspect:
         return
     path = _bad_rows_file(run)
@@ -417,7 +418,7 @@ def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
 
 
 def _bad_rows_file(run: RunArguments) -> Path:
-    # A measuring run of a finished model leaves what training skipped.
+    # Evaluating a finished model must not overwrite the rows that training skipped.
     name = "bad_rows.jsonl" if run.training.do_train else "bad_rows_of_evaluation.jsonl"
     return Path(run.training.output_dir) / name
 

@@ -48,9 +48,10 @@ from .passes import split_batch
 class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
 
-    The loss is the sum over tasks of w_t * S_t / N_t: S_t is the task's summed loss and N_t its
-    number of labels, both over the whole optimizer step: every micro-batch of every rank. So a
-    batch of 32 rows is the same step as 8 x 4 accumulated or 2 ranks x 16.
+    The loss is the sum over tasks of w_t * p_t * S_t / N_t: S_t is the task's summed loss, N_t its
+    number of labels and p_t its pull (`MultiTaskModel.combined`), all over the whole optimizer
+    step: every micro-batch of every rank. So a batch of 32 rows is the same step as 8 x 4
+    accumulated or 2 ranks x 16.
 
     Evaluation scores every row once, by words instead of tokens, adds each task's exact loss and
     the weighted mean `score`, and logs them like any metric. Complete checkpoints carry a marker.
@@ -95,6 +96,7 @@ class MultiTaskTrainer(Trainer):
         self.compute_metrics = self._metrics
         self.answers: RowAnswers | None = None
         self._evaluated_rows: Dataset | None = None
+        self._evaluated_loss = 0.0
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
@@ -199,8 +201,8 @@ class MultiTaskTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, dict[str, torch.Tensor]]:
-        """The micro-batches of one optimizer step, and the number of labels per task in the step,
-        summed over all ranks."""
+        """The micro-batches of one optimizer step, and per task the number of labels and of
+        labelled rows in the step, summed over all ranks."""
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return [], {}
@@ -329,10 +331,7 @@ class MultiTaskTrainer(Trainer):
             dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
         )
         # The base class averages the batches' means, which depends on the batch size.
-        output.metrics[f"{metric_key_prefix}_loss"] = sum(
-            task["weight"] * output.metrics.get(f"{metric_key_prefix}_loss_{name}", 0.0)
-            for name, task in self.model.config.tasks.items()
-        )
+        output.metrics[f"{metric_key_prefix}_loss"] = self._evaluated_loss
         return output
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -382,20 +381,23 @@ class MultiTaskTrainer(Trainer):
         self.answers = row_answers(
             output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
         )
+        losses, counts = self._mean_losses(output.predictions)
+        self._evaluated_loss = float(self.model.combined(losses, counts)) if losses else 0.0
         metrics = metrics_of(self.answers, config.tasks, self.datasets)
-        return metrics | self._mean_losses(output.predictions)
+        return metrics | {f"loss_{name}": float(loss) for name, loss in losses.items()}
 
-    def _mean_losses(self, gathered: dict[str, np.ndarray]) -> dict[str, float]:
-        counts = {
-            key.removesuffix(" count"): int(values.sum())
-            for key, values in gathered.items()
-            if key.endswith(" count")
-        }
-        return {
-            f"loss_{name}": float(gathered[f"{name} loss"].sum(dtype=np.float64)) / count
-            for name, count in counts.items()
-            if count > 0
-        }
+    def _mean_losses(
+        self, gathered: dict[str, np.ndarray]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Each task's mean loss, and its counts as `count_labels` gives them."""
+        losses, counts = {}, {}
+        for name in self.model.config.tasks:
+            of_rows = gathered.get(f"{name} count", np.zeros(0))
+            if of_rows.sum() > 0:
+                counts[name] = torch.tensor([of_rows.sum(), (of_rows > 0).sum()])
+                total = gathered[f"{name} loss"].sum(dtype=np.float64)
+                losses[name] = torch.tensor(total / of_rows.sum(), dtype=torch.float64)
+        return losses, counts
 
     # Checkpoints
 

@@ -1,0 +1,91 @@
+"""Defaults that follow from the encoder and the training rows.
+
+A run that sets none of these keys trains well on 300 rows and on 300,000:
+
+| key | default |
+|---|---|
+| `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
+| `learning_rate` | 3e-4 for a `hidden_size` of 384, in inverse proportion to its square |
+| `num_train_epochs` | 200 / rows ** (1 / 3), from 3 to 30 |
+| `warmup_steps` | a tenth of all steps |
+| `weight_decay` | 0.01 |
+| `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
+
+The first row counts all processes and accumulated batches, so that the step is the same under any
+of them. The rules were chosen on validation splits (docs/quality.md).
+"""
+
+import logging
+from typing import Any
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.modeling import MultiTaskModel
+
+from .prepare_data import Rows
+
+logger = logging.getLogger("multitask_encoder")
+
+ROWS_OF_SMALL_STEPS = 5000
+SMALL_STEP, LARGE_STEP = 16, 32
+WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
+EVALUATIONS = 10
+# Keys that the rules set; a run's config.yaml has them beside those that the user set.
+CHOSEN_KEYS = (
+    "per_device_train_batch_size",
+    "learning_rate",
+    "num_train_epochs",
+    "warmup_steps",
+    "weight_decay",
+    "eval_strategy",
+    "eval_steps",
+    "save_strategy",
+    "save_steps",
+)
+
+
+def learning_rate_of(width: int) -> float:
+    """The learning rate for an encoder whose hidden states have `width` numbers."""
+    return min(float(f"{LEARNING_RATE * (WIDTH / width) ** 2:.2g}"), HIGHEST_RATE)
+
+
+def epochs_of(rows: int) -> int:
+    """The number of epochs for so many training rows."""
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(200 / max(rows, 1) ** (1 / 3))))
+
+
+def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
+    """Set the keys above that the run leaves open, and log them."""
+    if not run.training.do_train or run.training.do_inspect:
+        return
+    chosen = {
+        key: value for key, value in _rules(run, rows, model).items() if run.given.get(key) is None
+    }
+    for key, value in chosen.items():
+        setattr(run.training, key, value)
+    run.given.update(chosen)
+    if chosen:
+        shown = ", ".join(f"{key} {value}" for key, value in chosen.items())
+        logger.info("Not set, so chosen by the encoder and the rows: %s.", shown)
+
+
+def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, Any]:
+    count = sum(map(len, rows["train"].values())) if not run.data.streaming else None
+    step = SMALL_STEP if count is not None and count < ROWS_OF_SMALL_STEPS else LARGE_STEP
+    batches = run.training.world_size * run.training.gradient_accumulation_steps
+    rules: dict[str, Any] = {
+        "per_device_train_batch_size": max(1, step // batches),
+        "learning_rate": learning_rate_of(model.config.hidden_size),
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+    }
+    if count is None or run.training.max_steps > 0:
+        return rules
+    rules["num_train_epochs"] = epochs_of(count)
+    epochs = run.given.get("num_train_epochs") or rules["num_train_epochs"]
+    paced = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")
+    unset = all(run.given.get(key) is None for key in paced)
+    if unset and run.training.do_eval and float(epochs) > EVALUATIONS:
+        for key in ("eval", "save"):
+            rules[f"{key}_strategy"], rules[f"{key}_steps"] = "steps", 1 / EVALUATIONS
+    return rules
