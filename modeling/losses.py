@@ -70,7 +70,7 @@ def cross_entropy(
     """
     losses = F.cross_entropy(
         _wide(logits).flatten(0, -2),
-        labels.flatten().clamp(min=IGNORE_INDEX),
+        torch.where(labels < 0, IGNORE_INDEX, labels).flatten(),
         weight=_like(logits, weights),
         ignore_index=IGNORE_INDEX,
         reduction="none",

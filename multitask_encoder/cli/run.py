@@ -34,6 +34,7 @@ from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.files import write_json
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
+from multitask_encoder.reporting.advice import advice
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE, PICTURES
 from multitask_encoder.reporting.results import (
@@ -118,6 +119,8 @@ def run_once(run: RunArguments) -> None:
         results |= train(run, trainer, checkpoint)
     for split, prefix in measured_splits(run, data).items():
         results |= evaluate(trainer, data.splits[split], prefix)
+        if split == "validation" and run.training.do_train:
+            advise(run, trainer)
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
     if trainer.is_world_process_zero():
@@ -250,6 +253,15 @@ def evaluate(trainer: MultiTaskTrainer, windows: Dataset, prefix: str) -> dict[s
     metrics = trainer.evaluate(windows, metric_key_prefix=prefix)
     spreads = intervals(trainer.answers, trainer.model.config.tasks)
     return metrics | {f"{prefix}_{key}": value for key, value in spreads.items()}
+
+
+def advise(run: RunArguments, trainer: MultiTaskTrainer) -> None:
+    """Log what the results of a training run say about its settings."""
+    history = trainer.state.log_history[:-1]  # the last measures the best checkpoint once more
+    answers = trainer.answers.by_task if trainer.answers else {}
+    metric, tasks = run.training.metric_for_best_model, trainer.model.config.tasks
+    for line in advice(history, metric, tasks, answers):
+        logger.warning("%s", line)
 
 
 def write_results(

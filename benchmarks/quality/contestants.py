@@ -1,0 +1,259 @@
+"""The contestants: each learns from a sample and answers its test rows.
+
+All take `(sample, encoder, seed)` and give back the metrics of the test split, and the values that
+they chose on the validation split.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from benchmarks.measuring import ROOT
+from benchmarks.quality.data import SENTENCE, TOKENS, Sample, score, text_of, write_rows
+from multitask_encoder.processor import has_fast_bf16
+
+Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen values by task
+
+# stock
+RATES = (5e-5, 1e-4, 3e-4)
+BATCH, STEPS, MIN_EPOCHS, MAX_EPOCHS, WARMUP = 16, 500, 3, 30, 0.1
+IGNORED = -100
+AUTO = {SENTENCE: AutoModelForSequenceClassification, TOKENS: AutoModelForTokenClassification}
+COLLATORS = {SENTENCE: DataCollatorWithPadding, TOKENS: DataCollatorForTokenClassification}
+# frozen, tfidf
+STRENGTHS = (0.1, 1, 10, 100)
+# setfit: its default batch; steps, as its default, one epoch of all pairs, would take hours
+PAIRS, PAIR_STEPS = 16, 250
+PEERS = ROOT / "benchmarks" / "peers"
+SETFIT = PEERS / ".environments" / "setfit" / "bin" / "python"
+
+
+def ours(sample: Sample, encoder: str, seed: int) -> Outcome:
+    """This package by a plain config: one model for all tasks, which keeps its embedding. No key
+    changes what is learned but `seed`."""
+    tasks: dict[str, dict[str, Any]] = {
+        name: {"type": kind, "labels": sample.labels[name]} for name, kind in sample.tasks.items()
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        for split, rows in sample.splits.items():
+            write_rows(path / f"{split}.jsonl", rows)
+        keys = {
+            "encoder": encoder,
+            "tasks": tasks | {"embedding": {"type": "sentence_embedding"}},
+            "data_dir": folder,
+            **{f"{split}_file": f"{split}.jsonl" for split in sample.splits},
+            "output_dir": str(path / "run"),
+            "seed": seed,
+            "report": False,
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
+        (path / "run.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
+        run_script([sys.executable, str(ROOT / "run_multitask.py"), str(path / "run.yaml")], path)
+        found = json.loads((path / "run" / "all_results.json").read_text(encoding="utf-8"))
+    return {name: found[f"test_{name}"] for name in sample.metric_names()}, {}
+
+
+def run_script(command: list[str], folder: Path) -> None:
+    """Run a command with as many threads as this process, its cache in a folder.
+
+    Raises:
+        ValueError: the command failed; the message is its last line.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "HF_DATASETS_CACHE": str(folder / "cache"),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError((done.stderr.strip() or "no message").splitlines()[-1])
+
+
+def stock(
+    sample: Sample, encoder: str, seed: int, rates: dict[str, float] | None = None
+) -> Outcome:
+    """A model per task by `transformers.Trainer`, as in its scripts run_glue.py and run_ner.py.
+
+    Args:
+        rates (`dict[str, float]`, *optional*): learning rate of each task. Default: that of RATES
+            with the best validation metric.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    answers, chosen = {}, {}
+    for task in sample.tasks:
+        best = -1.0
+        for rate in (rates[task],) if rates else RATES:
+            answer = _fine_tuned(sample, task, encoder, tokenizer, rate, seed)
+            metrics = score(sample, "validation", {task: answer("validation")})
+            if metrics[sample.main_metric(task)] > best:
+                best, chosen[task] = metrics[sample.main_metric(task)], rate
+                answers[task] = answer("test")
+    return score(sample, "test", answers), chosen
+
+
+def _fine_tuned(
+    sample: Sample,
+    task: str,
+    encoder: str,
+    tokenizer: PreTrainedTokenizerBase,
+    rate: float,
+    seed: int,
+) -> Callable[[str], list]:
+    """Train a model of one task; the result answers a split."""
+    kind, labels = sample.tasks[task], sample.labels[task]
+    data = {
+        split: [_encoded(row, task, labels, tokenizer) for row in rows]
+        for split, rows in sample.splits.items()
+    }
+    set_seed(seed)
+    model = AUTO[kind].from_pretrained(encoder, num_labels=len(labels), dtype="float32")
+    use_cpu = not torch.accelerator.is_available()
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            per_device_eval_batch_size=64,
+            num_train_epochs=epochs(len(data["train"])),
+            learning_rate=rate,
+            warmup_steps=WARMUP,  # below 1: a share of all steps
+            seed=seed,
+            bf16=has_fast_bf16(use_cpu),
+            use_cpu=use_cpu,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=not use_cpu,
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            data_collator=COLLATORS[kind](tokenizer),
+            train_dataset=Dataset.from_list(data["train"]),
+            preprocess_logits_for_metrics=lambda logits, _: logits.argmax(-1),
+        )
+        trainer.train()
+
+    def answer(split: str) -> list:
+        ids = trainer.predict(Dataset.from_list(data[split])).predictions
+        if kind == SENTENCE:
+            return [labels[one] for one in ids]
+        rows = zip(sample.splits[split], ids, strict=True)
+        return [_word_tags(row, one, labels, tokenizer) for row, one in rows]
+
+    return answer
+
+
+def epochs(rows: int) -> int:
+    """Enough for STEPS, within the limits."""
+    return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(STEPS / math.ceil(rows / BATCH))))
+
+
+def _encoded(row: dict, task: str, labels: list[str], tokenizer: PreTrainedTokenizerBase) -> dict:
+    if isinstance(row[task], str):
+        return {**tokenizer(text_of(row), truncation=True), "labels": labels.index(row[task])}
+    encoded = tokenizer(row["tokens"], is_split_into_words=True, truncation=True)
+    words = encoded.word_ids()
+    tags = [
+        IGNORED if word is None or word in words[:position] else labels.index(row[task][word])
+        for position, word in enumerate(words)
+    ]
+    return {**encoded, "labels": tags}
+
+
+def _word_tags(
+    row: dict, ids: np.ndarray, labels: list[str], tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """The tag of each word's first token; `O` for a word without tokens."""
+    words = tokenizer(row["tokens"], is_split_into_words=True, truncation=True).word_ids()
+    return [
+        labels[ids[words.index(word)]] if word in words else "O"
+        for word in range(len(row["tokens"]))
+    ]
+
+
+def frozen(sample: Sample, encoder: str, seed: int) -> Outcome:
+    """Logistic regression on the encoder's sentence embeddings."""
+    model = SentenceTransformer(encoder)
+    vectors = {
+        split: model.encode(sample.texts(split), show_progress_bar=False) for split in sample.splits
+    }
+    return _linear(sample, vectors)
+
+
+def tfidf(sample: Sample, encoder: str, seed: int) -> Outcome:
+    """Logistic regression on words and pairs of words; no encoder."""
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer.fit(sample.texts("train"))
+    return _linear(
+        sample, {split: vectorizer.transform(sample.texts(split)) for split in sample.splits}
+    )
+
+
+def _linear(sample: Sample, features: dict[str, Any]) -> Outcome:
+    answers, chosen = {}, {}
+    for task in sample.sentence_tasks():
+        gold = {split: [row[task] for row in rows] for split, rows in sample.splits.items()}
+        best = -1.0
+        for strength in STRENGTHS:
+            model = LogisticRegression(C=strength, max_iter=1000)
+            model.fit(features["train"], gold["train"])
+            accuracy = model.score(features["validation"], gold["validation"])
+            if accuracy > best:
+                best, chosen[task] = accuracy, strength
+                answers[task] = model.predict(features["test"]).tolist()
+    return score(sample, "test", answers), chosen
+
+
+def setfit(sample: Sample, encoder: str, seed: int) -> Outcome:
+    """SetFit with its defaults, a model per sentence task, in its own environment.
+
+    Raises:
+        ValueError: it is not installed, or failed.
+    """
+    if not SETFIT.exists():
+        raise ValueError("Not installed. To install it: python benchmarks/peers/install.py setfit")
+    train, test = len(sample.splits["train"]), len(sample.splits["test"])
+    epochs = math.ceil(PAIR_STEPS * 2 * PAIRS / train)  # as sentences, for the peer's script
+    answers = {}
+    for task in sample.sentence_tasks():
+        with TemporaryDirectory() as folder:
+            for split, rows in sample.splits.items():
+                asked = [
+                    {"tokens": [text_of(row)], "slots": ["O"], "intent": row[task]} for row in rows
+                ]
+                write_rows(Path(folder, f"{split}.jsonl"), asked)
+            command = f"""{SETFIT} {PEERS}/run_setfit.py --data {folder} --encoder {encoder}
+                --rows {train} --test_rows {test} --epochs {epochs} --batch_size {2 * PAIRS}
+                --seed {seed} --output {folder}/result.json"""
+            run_script(command.split(), Path(folder))
+            found = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
+        answers[task] = [one["intent"] for one in found["answers"]]
+    return score(sample, "test", answers), {}

@@ -1,0 +1,77 @@
+"""What the results of a training run say about its settings, one line for each finding."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.training.metrics import Answers, metric_of
+
+RISE = 0.005  # of the metric, from the evaluation before the last to the last
+FEWEST_ROWS = 3  # of a class, so that not to predict it says something
+SHOWN = 10
+
+
+def advice(
+    history: list[dict[str, Any]],
+    metric: str | None,
+    tasks: dict[str, dict],
+    answers: dict[str, Answers],
+) -> list[str]:
+    """The findings of a finished training run.
+
+    Args:
+        history (`list[dict]`): the Trainer's log, with the evaluations in it.
+        metric (`str`, *optional*): the metric that chooses the best checkpoint.
+        tasks (`dict[str, dict]`): as in the model's config.
+        answers (`dict[str, Answers]`): on the validation split, by task.
+    """
+    key = f"eval_{(metric or 'score').removeprefix('eval_')}"
+    values = [entry[key] for entry in history if key in entry]
+    return [*_pace(key, values), *chain.from_iterable(_never_predicted(tasks, answers))]
+
+
+def _pace(key: str, values: list[float]) -> Iterator[str]:
+    if len(values) > 1 and min(values) == max(values) == 1:
+        yield (
+            f"{key} was 100 % in every evaluation: the validation split is too small or too easy "
+            "to choose a checkpoint by. Give it more rows."
+        )
+    falls = "loss" in key
+    rise = (values[-2] - values[-1] if falls else values[-1] - values[-2]) if values[1:] else 0
+    best = min(values, default=0) if falls else max(values, default=0)
+    if len(values) > 1 and rise > RISE and values[-1] == best:
+        yield (
+            f"{key} was still getting better in the last evaluation ({values[-2]:.4g}, then "
+            f"{values[-1]:.4g}): more epochs (num_train_epochs) may help."
+        )
+
+
+def _never_predicted(tasks: dict[str, dict], answers: dict[str, Answers]) -> Iterator[list[str]]:
+    """A line for each task with classes that have rows, but are never predicted."""
+    for name, (_, predicted, expected, labels) in answers.items():
+        if name not in tasks or metric_of(tasks[name]).ranked or kind_of(tasks[name]).by_token:
+            continue
+        sides = [[_classes(value) for value in side] for side in (predicted, expected)]
+        counts = [
+            [sum(index in row for row in side) for index in range(len(tasks[name]["labels"]))]
+            for side in sides
+        ]
+        missed = [
+            labels[index]
+            for index, (given, wanted) in enumerate(zip(*counts, strict=True))
+            if given == 0 and wanted >= FEWEST_ROWS
+        ]
+        if missed:
+            shown = ", ".join(missed[:SHOWN]) + (", ..." if len(missed) > SHOWN else "")
+            yield [
+                f"{name} never predicts {len(missed)} of its labels on the validation split: "
+                f"{shown}. More epochs, more rows of them or class_weights: balanced may help."
+            ]
+
+
+def _classes(value: int | list[int]) -> set[int]:
+    """The classes of a row, from its class id or its zeros and ones."""
+    if isinstance(value, list):
+        return {index for index, chosen in enumerate(value) if chosen}
+    return {value}
