@@ -1,10 +1,14 @@
 """Sentence heads begin as linear probes, equal to those that scikit-learn fits."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.modeling.losses import binary_cross_entropy, cross_entropy, squared_error
 from multitask_encoder.training.linear_probe import begin_as_probes, fit
 
@@ -54,7 +58,7 @@ def test_sentence_heads_begin_as_probes_and_others_stay(make_model, synthetic_sp
     splits, tasks = synthetic_splits
     model, rows = make_model(tasks=tasks), splits["train"]
     before = {name: head.classifier.weight.clone() for name, head in model.heads.items()}
-    begin_as_probes(model, rows, tokenizer.pad_token_id, torch.device("cpu"), seed=0)
+    begin_as_probes(model, rows, tokenizer.pad_token_id, seed=0)
     changed = {
         name: not torch.equal(head.classifier.weight, before[name])
         for name, head in model.heads.items()
@@ -62,6 +66,18 @@ def test_sentence_heads_begin_as_probes_and_others_stay(make_model, synthetic_sp
     assert changed == {"topic": True, "sentiment": True, "entities": False}
     again = make_model(tasks=tasks)
     again.load_state_dict(model.state_dict())
-    begin_as_probes(again, rows, tokenizer.pad_token_id, torch.device("cpu"), seed=0)
+    begin_as_probes(again, rows, tokenizer.pad_token_id, seed=0)
     for name in model.heads:  # the same from the same encoder and rows
         assert torch.equal(model.heads[name].classifier.weight, again.heads[name].classifier.weight)
+
+
+def test_a_probe_is_as_good_under_autocast(make_model, synthetic_splits, tokenizer):
+    splits, tasks = synthetic_splits
+    losses = []
+    for autocast in (nullcontext, partial(torch.autocast, "cpu", torch.bfloat16)):
+        model, rows = make_model(tasks=tasks), splits["train"]
+        begin_as_probes(model, rows, tokenizer.pad_token_id, seed=0, autocast=autocast)
+        collate = MultiTaskCollator(tokenizer, tasks)
+        losses.append(model(**collate(list(rows))).losses["topic"].item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert losses[1] < 0.9 * np.log(3)

@@ -230,15 +230,13 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         and run.model.model is None
         and isinstance(trainer.train_dataset, Dataset)
     ):
-        padding_id = trainer.processing_class.pad_token_id
-        with trainer.accelerator.autocast():
-            begin_as_probes(
-                trainer.model,
-                trainer.train_dataset,
-                padding_id,
-                run.training.device,
-                run.training.seed,
-            )
+        begin_as_probes(
+            trainer.model,
+            trainer.train_dataset,
+            trainer.processing_class.pad_token_id,
+            run.training.seed,
+            trainer.accelerator.autocast,
+        )
     with refusing(BadRows):  # met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if checkpoint is not None:

@@ -8,6 +8,7 @@ arXiv 2202.10054).
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -26,7 +27,11 @@ ITERATIONS = 60
 
 
 def begin_as_probes(
-    model: MultiTaskModel, rows: Dataset, padding_id: int, device: torch.device, seed: int
+    model: MultiTaskModel,
+    rows: Dataset,
+    padding_id: int,
+    seed: int,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """Fit the sentence heads to training rows: to 10,000 of them, drawn by `seed`, where there are
     more. Dropout has no part in it.
@@ -35,23 +40,19 @@ def begin_as_probes(
         model (`MultiTaskModel`): the model before training; its weights are set in place.
         rows (`Dataset`): preprocessed training rows.
         padding_id (`int`): the padding token.
-        device (`torch.device`): the device to compute on.
         seed (`int`): decides which rows are used.
+        autocast (`Callable`, *optional*): a context for the encoder's passes.
     """
     names = [name for name, head in model.heads.items() if not head.reads_tokens]
-    rows = rows.filter(
-        lambda windows: [window == 0 for window in windows], batched=True, input_columns="window"
-    )
+    rows = rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
     if len(rows) > MAX_ROWS:
         rows = rows.shuffle(seed=seed).select(range(MAX_ROWS))
     if not names or not len(rows):
         return
-    home = model.device
-    model.eval().to(device)
-    try:
+    model.eval()
+    # Not the fit: autocast would go on with its first copy of the weights.
+    with autocast():
         vectors = _vectors(model, rows["input_ids"][:], padding_id, names)
-    finally:
-        model.to(home)
     for name in names:
         labels = torch.tensor(np.asarray(rows[name][:]))
         known = present_labels(labels).view(len(labels), -1).all(1)
