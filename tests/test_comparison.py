@@ -45,6 +45,7 @@ def config(backbone, tmp_path):
             "tasks": TASKS,
             "output_dir": str(tmp_path / "runs"),
             "num_train_epochs": 1,
+            "per_device_train_batch_size": 8,
             "learning_rate": 1e-3,
             "seed": 3,
             "max_length": 128,

@@ -33,7 +33,7 @@ SMALL = [
     [
         ("bert_cls_topic_ner", "bert", "cls", ["topic", "entities"]),
         ("distilbert_mean_topic_sentiment", "distilbert", "mean", ["topic", "sentiment"]),
-        ("quickstart", "bert", "mean", ["topic", "sentiment", "entities"]),
+        ("quickstart", "bert", "mean", ["topic", "sentiment", "entities", "embedding"]),
     ],
 )
 def test_known_system_trains_end_to_end(
@@ -47,7 +47,7 @@ def test_known_system_trains_end_to_end(
     assert model.config.pooling == pooling
     assert list(model.config.tasks) == tasks
     results = json.loads(Path("run/all_results.json").read_text())
-    for task in tasks:
+    for task in set(tasks) - {"embedding"}:
         main = "f1" if task == "entities" else "accuracy"
         assert 0 <= results[f"test_{task}_{main}"] <= 1
     assert {"eval_score", "test_score", "test_exact_match", "test_loss"} <= results.keys()

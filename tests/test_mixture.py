@@ -203,8 +203,8 @@ def test_a_data_set_has_no_labels_of_tasks_that_it_does_not_label(config):
         iter(trainer.get_train_dataloader()), 5, trainer.args.device
     )
     assert len(batches) == 5
-    counts = {name: int(count) for name, count in counts.items()}
-    assert counts == {"ner": words, "topic": 24, "sentiment": 4}
+    counts = {name: count.tolist() for name, count in counts.items()}
+    assert counts == {"ner": [words, 36], "topic": [24, 24], "sentiment": [4, 4]}  # labels and rows
 
 
 def test_labels_of_a_shared_task_are_those_of_all_its_data_sets(config):

@@ -145,13 +145,19 @@ def test_sentences_are_those_of_their_own_data_set(run, shown, tmp_path):
         lines = [{"text": f"{name} {row['text']}", "topic": row["topic"]} for row in ROWS]
         text = "".join(f"{json.dumps(row)}\n" for row in lines)
         (tmp_path / f"{name}.jsonl").write_text(text)
+    topics = [row["topic"] for row in ROWS]  # each a row late, so that some are mistakes
+    lines = [
+        {"text": f"two {row['text']}", "topic": topic}
+        for row, topic in zip(ROWS, [*topics[-1:], *topics], strict=False)
+    ]
+    (tmp_path / "late.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in lines))
     one, two = ({"train_file": str(tmp_path / f"{name}.jsonl")} for name in ("one", "two"))
     run(
         report=True,
         train_file=None,
         validation_file=None,
         # The first has no validation split.
-        datasets={"first": one, "second": {**two, "validation_file": two["train_file"]}},
+        datasets={"first": one, "second": {**two, "validation_file": str(tmp_path / "late.jsonl")}},
     )
     assert {text.split()[0] for text in shown[0]["texts"]} == {"two"}
     quoted = [
