@@ -29,6 +29,7 @@ SINGLE = {
     "problem_type": "single_label_classification",
     "labels": ["x", "y"],
     "weight": 1.0,
+    "score_weight": 1.0,
 }
 MULTI = {**SINGLE, "problem_type": "multi_label_classification"}
 ENTITIES = {
