@@ -24,6 +24,7 @@ logger = logging.getLogger("multitask_encoder")
 MAX_ROWS = 10_000
 MAX_TOKENS = 16384  # in a batch
 ITERATIONS = 60
+LEAST_SPREAD = 0.3  # of the vectors, as a share of their root mean square
 
 
 def begin_as_probes(
@@ -103,7 +104,9 @@ def fit(
         labels (`torch.Tensor`): of the rows, in the shape that the loss takes.
         num_labels (`int`): the number of labels.
     """
-    mean, scale = vectors.mean(0), vectors.std(0, correction=0).mean().clamp(min=1e-6)
+    mean, scale = vectors.mean(0), vectors.std(0, correction=0).mean()
+    # Where vectors hardly differ, weights would be so large that rounding shows in the answers.
+    scale = scale.clamp(min=max(LEAST_SPREAD * vectors.square().mean().sqrt().item(), 1e-6))
     inputs = (vectors.clone() - mean) / scale
     weight = torch.zeros(num_labels, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(num_labels, requires_grad=True)
