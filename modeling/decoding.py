@@ -51,18 +51,15 @@ def word_ids(
 ) -> list[int | None]:
     """The word that each token belongs to.
 
-    A word is a run of letters and digits, and any other visible character is a word of its own,
-    but for the marks: they are those inside the words that a model was trained on, so that a text
-    is cut into words like them. In scripts written without spaces (Chinese, Japanese, and Korean as
-    well) every token is a word.
+    A word is a run of letters and digits; any other visible character is a word of its own, but
+    for the marks inside the words that a model was trained on. In scripts written without spaces
+    (Chinese, Japanese, and Korean as well) every token is a word.
 
     Args:
         text (`str`): the tokenized text.
         offsets (`list[tuple[int, int]]`): from `strip_offsets`.
-        begin_marks (`str`): characters that belong to the letters or digits after them, as in
-            "@name" and "'s".
-        inner_marks (`str`): characters that join the letters and digits on both sides, as in
-            "co-op" and "U.S."; the last one of an abbreviation belongs to it.
+        begin_marks (`str`): characters that belong to the letters after them ("@name", "'s").
+        inner_marks (`str`): characters that join the letters on both sides ("co-op", "U.S.").
 
     Returns:
         `list[int | None]`: per token the index of its word, None for special and empty tokens.
@@ -73,8 +70,6 @@ def word_ids(
     >>> from multitask_encoder.modeling.decoding import word_ids
     >>> word_ids("in Paris", [(0, 0), (0, 2), (3, 6), (6, 8), (0, 0)])
     [None, 0, 1, 1, None]
-    >>> word_ids("co-op", [(0, 2), (2, 3), (3, 5)])
-    [0, 1, 2]
     >>> word_ids("co-op", [(0, 2), (2, 3), (3, 5)], inner_marks="-")
     [0, 0, 0]
 

@@ -260,9 +260,8 @@ class MultiTaskModel(PreTrainedModel):
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
             groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): a number for each pair
                 or triplet, whose texts are adjacent; by default each text is alone.
-            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task, the number of
-                labels, the divisor of the summed loss, and of labelled rows, as `count_labels`
-                gives them; by default those of this batch.
+            num_items_in_batch (`dict[str, torch.Tensor]`, *optional*): by task the divisors of the
+                summed loss, as `count_labels` gives them; by default those of this batch.
 
         Raises:
             ValueError: labels or a task that the model has no head for.

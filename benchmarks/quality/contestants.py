@@ -146,11 +146,10 @@ def _fine_tuned(
             seed=seed,
             bf16=has_fast_bf16(use_cpu),
             use_cpu=use_cpu,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
             dataloader_pin_memory=not use_cpu,
+            disable_tqdm=True,
+            **dict.fromkeys(("save_strategy", "logging_strategy"), "no"),
+            report_to="none",
         )
         trainer = Trainer(
             model=model,
@@ -164,9 +163,9 @@ def _fine_tuned(
     def answer(split: str) -> list:
         ids = trainer.predict(Dataset.from_list(data[split])).predictions
         if kind == SENTENCE:
-            return [labels[one] for one in ids]
-        rows = zip(sample.splits[split], ids, strict=True)
-        return [_word_tags(row, one, labels, tokenizer) for row, one in rows]
+            return [labels[label] for label in ids]
+        pairs = zip(sample.splits[split], ids, strict=True)
+        return [_word_tags(row, tags, labels, tokenizer) for row, tags in pairs]
 
     return answer
 
