@@ -17,7 +17,6 @@ from torch import nn
 
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.batching import length_batches
 from multitask_encoder.modeling.losses import (
     RETENTION_SCALE,
     cosent,
@@ -26,6 +25,7 @@ from multitask_encoder.modeling.losses import (
     pair_cosines,
     retention,
 )
+from multitask_encoder.training.passes import encoded_batches
 
 NAN = math.nan
 PAIRS: list[dict] = [
@@ -220,11 +220,11 @@ def test_the_embedding_is_held_where_it_was(run, backbone, tokenizer):
 def test_retention_is_the_default_and_its_targets_are_cached(run, tmp_path, monkeypatch):
     batched = []
 
-    def counted(lengths, *args):
-        batched.append(len(lengths))
-        return length_batches(lengths, *args)
+    def counted(input_ids, *args):
+        batched.append(len(input_ids))
+        return encoded_batches(input_ids, *args)
 
-    monkeypatch.setattr("multitask_encoder.training.retention.length_batches", counted)
+    monkeypatch.setattr("multitask_encoder.training.retention.encoded_batches", counted)
     files = dict.fromkeys(["train_file", "validation_file"], rows_file(tmp_path, "rows", ROWS))
     folder = run(tasks={**TOPIC, **VECTOR}, **files)
     assert batched == [len(ROWS)] * 2

@@ -16,13 +16,13 @@ from datasets import Dataset
 from torch.nn import functional as F
 
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.batching import length_batches, pad
 from multitask_encoder.modeling.losses import present_labels
+
+from .passes import encoded_batches
 
 logger = logging.getLogger("multitask_encoder")
 
 MAX_ROWS = 10_000
-MAX_TOKENS = 16384  # in a batch
 ITERATIONS = 60
 LEAST_SPREAD = 0.3  # of the vectors, as a share of their root mean square
 
@@ -70,25 +70,20 @@ def begin_as_probes(
     logger.info("The heads of %s begin as linear probes of the encoder.", ", ".join(names))
 
 
-@torch.inference_mode()
 def _vectors(
     model: MultiTaskModel, input_ids: list[list[int]], padding_id: int, names: list[str]
 ) -> dict[str, torch.Tensor]:
     """By task the vectors that its head reads, of shape `(num_rows, hidden_size)`."""
-    poolings = {
-        name: model.config.tasks[name].get("pooling", model.config.pooling) for name in names
-    }
+    config = model.config
+    poolings = {name: config.tasks[name].get("pooling", config.pooling) for name in names}
     pooled = {
-        pooling: torch.empty(len(input_ids), model.config.hidden_size)
+        pooling: torch.empty(len(input_ids), config.hidden_size)
         for pooling in set(poolings.values())
     }
-    for batch in length_batches([len(ids) for ids in input_ids], MAX_TOKENS):
-        ids, mask = (
-            part.to(model.device) for part in pad([input_ids[i] for i in batch], padding_id)
-        )
-        tokens = model(input_ids=ids, attention_mask=mask, tasks=[]).last_hidden_state
+    for batch, output, mask in encoded_batches(input_ids, model, padding_id):
         for pooling, vectors in pooled.items():
-            vectors[batch] = model.embedding_head.pool(tokens, mask, pooling).float().cpu()
+            rows = model.embedding_head.pool(output.last_hidden_state, mask, pooling)
+            vectors[batch] = rows.float().cpu()
     return {name: pooled[pooling] for name, pooling in poolings.items()}
 
 
@@ -107,7 +102,7 @@ def fit(
     mean, scale = vectors.mean(0), vectors.std(0, correction=0).mean()
     # Where vectors hardly differ, weights would be so large that rounding shows in the answers.
     scale = scale.clamp(min=max(LEAST_SPREAD * vectors.square().mean().sqrt().item(), 1e-6))
-    inputs = (vectors.clone() - mean) / scale
+    inputs = (vectors - mean) / scale
     weight = torch.zeros(num_labels, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(num_labels, requires_grad=True)
     optimizer = torch.optim.LBFGS(

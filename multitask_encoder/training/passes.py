@@ -1,8 +1,15 @@
-"""Splits a batch into passes that fit in memory."""
+"""Passes that fit in memory: of a training batch, or of any number of texts."""
+
+from collections.abc import Iterator
 
 import torch
+from tqdm.auto import tqdm
 
-from multitask_encoder.modeling.batching import length_batches
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.batching import length_batches, pad
+from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
+
+MAX_TOKENS = 16384  # of a batch of texts, with padding
 
 
 def split_batch(batch: dict, max_tokens: int) -> list[dict]:
@@ -34,3 +41,20 @@ def _taken(batch: dict, rows: list[int], width: int) -> dict:
         "attention_mask": take(batch["attention_mask"]),
         "labels": {name: take(labels) for name, labels in batch["labels"].items()},
     }
+
+
+@torch.inference_mode()
+def encoded_batches(
+    input_ids: list[list[int]], model: MultiTaskModel, padding_id: int
+) -> Iterator[tuple[list[int], MultiTaskOutput, torch.Tensor]]:
+    """Encode texts in batches of similar length, without heads; shows progress.
+
+    Yields:
+        `tuple[list[int], MultiTaskOutput, torch.Tensor]`: the batch's places in `input_ids`, the
+        model's output, and the attention mask of shape `(batch_size, seq_len)`.
+    """
+    batches = length_batches([len(ids) for ids in input_ids], MAX_TOKENS)
+    for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
+        ids, mask = pad([input_ids[row] for row in batch], padding_id)
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        yield batch, model(input_ids=ids, attention_mask=mask, tasks=[]), mask

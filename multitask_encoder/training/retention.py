@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import Hasher
-from tqdm.auto import tqdm
 
 from multitask_encoder.data.caching import fingerprint
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.batching import length_batches, pad
 
-MAX_TOKENS = 16384  # in a batch
+from .passes import encoded_batches
+
 ROWS_AT_ONCE = 5000
 
 
@@ -62,20 +61,18 @@ def _with_targets(
         features=Features({**rows.features, **{f"{name}.target": vector for name in names}}),
         desc=f"Embedding {split}",
         new_fingerprint=fingerprint(
-            rows._fingerprint, names, model.config.pooling, state, functions=(embed,)
+            rows._fingerprint,
+            names,
+            model.config.pooling,
+            state,
+            functions=(embed, encoded_batches),
         ),
     )
 
 
-@torch.inference_mode()
 def embed(input_ids: list[list[int]], model: MultiTaskModel, padding_id: int) -> torch.Tensor:
     """The unit vectors of texts, `torch.FloatTensor` of shape `(num_texts, hidden_size)`."""
     vectors = torch.empty(len(input_ids), model.config.hidden_size)
-    batches = length_batches([len(ids) for ids in input_ids], MAX_TOKENS)
-    for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
-        ids, mask = pad([input_ids[row] for row in batch], padding_id)
-        outputs = model(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), tasks=[]
-        )
-        vectors[batch] = F.normalize(outputs.sentence_embedding.float(), dim=-1).cpu()
+    for batch, output, _ in encoded_batches(input_ids, model, padding_id):
+        vectors[batch] = F.normalize(output.sentence_embedding.float(), dim=-1).cpu()
     return vectors
