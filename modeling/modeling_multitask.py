@@ -318,7 +318,7 @@ class MultiTaskModel(PreTrainedModel):
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
         losses = loss = None
         if labels is not None:
-            held = self._held_embedding(tokens, attention_mask, labels)
+            held = self._held_embedding(embedding, tokens, attention_mask, labels)
             losses = self._summed_losses(logits, embedding, held, labels, groups)
             counts = num_items or {name: count_labels(labels[name]) for name in losses}
             for name in losses:
@@ -335,22 +335,26 @@ class MultiTaskModel(PreTrainedModel):
         )
 
     def _held_embedding(
-        self, tokens: torch.Tensor, attention_mask: torch.Tensor, labels: dict[str, torch.Tensor]
+        self,
+        embedding: torch.Tensor,
+        tokens: torch.Tensor,
+        attention_mask: torch.Tensor,
+        labels: dict[str, torch.Tensor],
     ) -> torch.Tensor:
         """The embedding for the retention loss, whose gradient leaves out the tokens inside words.
 
         Token tasks say nothing of these: they would move to make up for the tokens that are
         labelled, and answer nonsense in texts where they are words of their own.
         """
-        known = torch.zeros_like(attention_mask, dtype=torch.bool)
-        for name, head in self.heads.items():
-            if head.reads_tokens and name in labels:
-                known |= present_labels(labels[name])
+        held = any(self.config.tasks[name].get("loss") == "retention" for name in labels)
+        tagged = [name for name, head in self.heads.items() if head.reads_tokens and name in labels]
+        if not held or not tagged or not torch.is_grad_enabled():
+            return embedding
+        known = torch.stack([present_labels(labels[name]) for name in tagged]).any(0)
         after_first, before_last = known.cumsum(1) > 0, known.flip(1).cumsum(1).flip(1) > 0
         inside = after_first & before_last & ~known
-        return self.embedding_head(
-            torch.where(inside.unsqueeze(-1), tokens.detach(), tokens), attention_mask
-        )[1]
+        tokens = torch.where(inside.unsqueeze(-1), tokens.detach(), tokens)
+        return self.embedding_head(tokens, attention_mask)[1]
 
     def _summed_losses(
         self,

@@ -97,7 +97,6 @@ class MultiTaskTrainer(Trainer):
         self.compute_metrics = self._metrics
         self.answers: RowAnswers | None = None
         self._evaluated_rows: Dataset | None = None
-        self._evaluated_loss = 0.0
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
@@ -331,8 +330,12 @@ class MultiTaskTrainer(Trainer):
         output = super().evaluation_loop(
             dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
         )
+        losses, counts = self._mean_losses(output.predictions)
+        for name, loss in losses.items():
+            output.metrics[f"{metric_key_prefix}_loss_{name}"] = float(loss)
         # The base class averages the batches' means, which depends on the batch size.
-        output.metrics[f"{metric_key_prefix}_loss"] = self._evaluated_loss
+        combined = float(self.model.combined(losses, counts)) if losses else 0.0
+        output.metrics[f"{metric_key_prefix}_loss"] = combined
         return output
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -382,10 +385,7 @@ class MultiTaskTrainer(Trainer):
         self.answers = row_answers(
             output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
         )
-        losses, counts = self._mean_losses(output.predictions)
-        self._evaluated_loss = float(self.model.combined(losses, counts)) if losses else 0.0
-        metrics = metrics_of(self.answers, config.tasks, self.datasets)
-        return metrics | {f"loss_{name}": float(loss) for name, loss in losses.items()}
+        return metrics_of(self.answers, config.tasks, self.datasets)
 
     def _mean_losses(
         self, gathered: dict[str, np.ndarray]
