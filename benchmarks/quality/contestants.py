@@ -25,6 +25,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    BatchEncoding,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     PreTrainedTokenizerBase,
@@ -35,6 +36,7 @@ from transformers import (
 
 from benchmarks.measuring import ROOT
 from benchmarks.quality.data import SENTENCE, TOKENS, Sample, score, text_of, write_rows
+from multitask_encoder.data.label_alignment import IGNORE_INDEX, first_tokens
 from multitask_encoder.processor import has_fast_bf16
 
 Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen values by task
@@ -42,7 +44,6 @@ Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen v
 # stock
 RATES = (5e-5, 1e-4, 3e-4)
 BATCH, STEPS, MIN_EPOCHS, MAX_EPOCHS, WARMUP = 16, 500, 3, 30, 0.1
-IGNORED = -100
 AUTO = {SENTENCE: AutoModelForSequenceClassification, TOKENS: AutoModelForTokenClassification}
 COLLATORS = {SENTENCE: DataCollatorWithPadding, TOKENS: DataCollatorForTokenClassification}
 # frozen, tfidf
@@ -134,26 +135,10 @@ def _fine_tuned(
     }
     set_seed(seed)
     model = AUTO[kind].from_pretrained(encoder, num_labels=len(labels), dtype="float32")
-    use_cpu = not torch.accelerator.is_available()
     with TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=64,
-            num_train_epochs=epochs(len(data["train"])),
-            learning_rate=rate,
-            warmup_steps=WARMUP,  # below 1: a share of all steps
-            seed=seed,
-            bf16=has_fast_bf16(use_cpu),
-            use_cpu=use_cpu,
-            dataloader_pin_memory=not use_cpu,
-            disable_tqdm=True,
-            **dict.fromkeys(("save_strategy", "logging_strategy"), "no"),
-            report_to="none",
-        )
         trainer = Trainer(
             model=model,
-            args=arguments,
+            args=_arguments(folder, len(data["train"]), rate, seed),
             data_collator=COLLATORS[kind](tokenizer),
             train_dataset=Dataset.from_list(data["train"]),
             preprocess_logits_for_metrics=lambda logits, _: logits.argmax(-1),
@@ -170,6 +155,26 @@ def _fine_tuned(
     return answer
 
 
+def _arguments(folder: str, rows: int, rate: float, seed: int) -> TrainingArguments:
+    use_cpu = not torch.accelerator.is_available()
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=BATCH,
+        per_device_eval_batch_size=64,
+        num_train_epochs=epochs(rows),
+        learning_rate=rate,
+        warmup_steps=WARMUP,  # below 1: a share of all steps
+        seed=seed,
+        bf16=has_fast_bf16(use_cpu),
+        use_cpu=use_cpu,
+        dataloader_pin_memory=not use_cpu,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
 def epochs(rows: int) -> int:
     """Enough for STEPS, within the limits."""
     return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(STEPS / math.ceil(rows / BATCH))))
@@ -179,11 +184,10 @@ def _encoded(row: dict, task: str, labels: list[str], tokenizer: PreTrainedToken
     if isinstance(row[task], str):
         return {**tokenizer(text_of(row), truncation=True), "labels": labels.index(row[task])}
     encoded = tokenizer(row["tokens"], is_split_into_words=True, truncation=True)
-    words = encoded.word_ids()
-    tags = [
-        IGNORED if word is None or word in words[:position] else labels.index(row[task][word])
-        for position, word in enumerate(words)
-    ]
+    tags = [IGNORE_INDEX] * len(encoded["input_ids"])
+    for tag, position in zip(row[task], _positions(encoded, row), strict=True):
+        if position >= 0:
+            tags[position] = labels.index(tag)
     return {**encoded, "labels": tags}
 
 
@@ -191,11 +195,14 @@ def _word_tags(
     row: dict, ids: np.ndarray, labels: list[str], tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """The tag of each word's first token; `O` for a word without tokens."""
-    words = tokenizer(row["tokens"], is_split_into_words=True, truncation=True).word_ids()
+    encoded = tokenizer(row["tokens"], is_split_into_words=True, truncation=True)
     return [
-        labels[ids[words.index(word)]] if word in words else "O"
-        for word in range(len(row["tokens"]))
+        labels[ids[position]] if position >= 0 else "O" for position in _positions(encoded, row)
     ]
+
+
+def _positions(encoded: BatchEncoding, row: dict) -> list[int]:
+    return first_tokens(encoded.word_ids(), len(row["tokens"]))
 
 
 def frozen(sample: Sample, encoder: str, seed: int) -> Outcome:

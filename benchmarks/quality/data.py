@@ -3,12 +3,15 @@
 import json
 import re
 from collections import defaultdict
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from multitask_encoder.data.dataset_arguments import SPLITS
+from multitask_encoder.data.label_alignment import join_words, spans_to_tags
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.training.metrics import ClassificationMetric, EntityMetric
 
 SENTENCE, TOKENS = "sequence_classification", "token_classification"
@@ -67,14 +70,10 @@ def _in_words(row: dict, name: str) -> dict:
     if not tagged or "tokens" in row:
         return row
     words = row.pop("text").split(" ")
+    _, ranges = join_words(words)
     for task in tagged:
-        tags, start, previous = [], 0, None
-        for word in words:
-            end = start + len(word)
-            span = next((s for s in row[task] if s["start"] < end and start < s["end"]), None)
-            tags.append(f"{'I' if span is previous else 'B'}-{span['label']}" if span else "O")
-            start, previous = end + 1, span
-        row[task] = tags
+        spans = sorted(row[task], key=itemgetter("start"))
+        row[task], _, _ = spans_to_tags(spans, ranges)
     return {"tokens": words, **row}
 
 
@@ -140,17 +139,17 @@ def draw(name: str, splits: Rows, budget: str, seed: int) -> Sample:
         train = [row for rows in by_class.values() for row in rows[:ROWS_PER_CLASS]]
     elif budget != "all":
         train = train[: FEW_ROWS if budget == "few" else int(budget)]
-    labels = {task: _labels(splits, task) for task in tasks}
+    labels = {task: _labels(splits, task, kind) for task, kind in tasks.items()}
     rows = {"train": train, "validation": validation[: len(train)], "test": splits["test"]}
     return Sample(tasks, labels, rows)
 
 
-def _labels(splits: Rows, task: str) -> list[str]:
+def _labels(splits: Rows, task: str, kind: str) -> list[str]:
+    """All labels of a task, as a run collects them."""
     values = [row[task] for rows in splits.values() for row in rows]
-    if isinstance(values[0], str):
-        return sorted(set(values))
-    types = sorted({tag[2:] for tags in values for tag in tags} - {""})
-    return ["O", *(f"{prefix}-{one}" for one in types for prefix in "BI")]
+    if kind == TOKENS:
+        values = [tag[2:] for tags in values for tag in tags if tag != "O"]
+    return kind_of({"type": kind}).collected(task, set(values)) or []
 
 
 def score(sample: Sample, split: str, answers: dict[str, list]) -> dict[str, float]:
