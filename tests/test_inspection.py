@@ -363,14 +363,7 @@ REPORT = {
             "length_percentiles": {"50": 3},
             "windows": 1,
             "tasks": {},
-            "unseen_labels": {},
-            "repaired_labels": 0,
-            "widened_spans": 0,
-            "lost_spans": 0,
-            "cut_tokens": 0,
-            "cut_entities": 0,
-            "bad_rows": [],
-            "repeated_rows": 0,
+            **NO_FINDINGS,
             "first_rows": [
                 {
                     "source": "rows, line 1",

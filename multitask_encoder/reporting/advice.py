@@ -1,5 +1,6 @@
 """What the results of a training run say about its settings, one line for each finding."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -28,46 +29,46 @@ def advice(
     """
     key = f"eval_{(metric or 'score').removeprefix('eval_')}"
     values = [entry[key] for entry in history if key in entry]
-    return [*_pace(key, values), *chain.from_iterable(_never_predicted(tasks, answers))]
+    return [*_pace(key, values), *_never_predicted(tasks, answers)]
 
 
 def _pace(key: str, values: list[float]) -> Iterator[str]:
-    if len(values) > 1 and min(values) == max(values) == 1:
+    """Lines about the metric's values in all evaluations."""
+    if len(values) < 2:
+        return
+    if min(values) == max(values) == 1:
         yield (
             f"{key} was 100 % in every evaluation: the validation split is too small or too easy "
             "to choose a checkpoint by. Give it more rows."
         )
-    falls = "loss" in key
-    rise = (values[-2] - values[-1] if falls else values[-1] - values[-2]) if values[1:] else 0
-    best = min(values, default=0) if falls else max(values, default=0)
-    if len(values) > 1 and rise > RISE and values[-1] == best:
+    sign = -1 if "loss" in key else 1
+    before, last = values[-2:]
+    if sign * (last - before) > RISE and sign * last == max(sign * value for value in values):
         yield (
-            f"{key} was still getting better in the last evaluation ({values[-2]:.4g}, then "
-            f"{values[-1]:.4g}): more epochs (num_train_epochs) may help."
+            f"{key} was still getting better in the last evaluation ({before:.4g}, then "
+            f"{last:.4g}): more epochs (num_train_epochs) may help."
         )
 
 
-def _never_predicted(tasks: dict[str, dict], answers: dict[str, Answers]) -> Iterator[list[str]]:
+def _never_predicted(tasks: dict[str, dict], answers: dict[str, Answers]) -> Iterator[str]:
     """A line for each task with classes that have rows, but are never predicted."""
-    for name, (_, predicted, expected, labels) in answers.items():
+    for name, (_, predicted, expected, _) in answers.items():
         if name not in tasks or metric_of(tasks[name]).ranked or kind_of(tasks[name]).by_token:
             continue
-        sides = [[_classes(value) for value in side] for side in (predicted, expected)]
-        counts = [
-            [sum(index in row for row in side) for index in range(len(tasks[name]["labels"]))]
-            for side in sides
-        ]
+        given, wanted = (
+            Counter(chain.from_iterable(map(_classes, side))) for side in (predicted, expected)
+        )
         missed = [
-            labels[index]
-            for index, (given, wanted) in enumerate(zip(*counts, strict=True))
-            if given == 0 and wanted >= FEWEST_ROWS
+            label
+            for index, label in enumerate(tasks[name]["labels"])
+            if given[index] == 0 and wanted[index] >= FEWEST_ROWS
         ]
         if missed:
             shown = ", ".join(missed[:SHOWN]) + (", ..." if len(missed) > SHOWN else "")
-            yield [
+            yield (
                 f"{name} never predicts {len(missed)} of its labels on the validation split: "
                 f"{shown}. More epochs, more rows of them or class_weights: balanced may help."
-            ]
+            )
 
 
 def _classes(value: int | list[int]) -> set[int]:

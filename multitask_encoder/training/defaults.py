@@ -30,6 +30,7 @@ SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
 EVALUATIONS = 10
+PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # set all or none
 # Keys that the rules set; a run's config.yaml has them beside those that the user set.
 CHOSEN_KEYS = (
     "per_device_train_batch_size",
@@ -37,10 +38,7 @@ CHOSEN_KEYS = (
     "num_train_epochs",
     "warmup_steps",
     "weight_decay",
-    "eval_strategy",
-    "eval_steps",
-    "save_strategy",
-    "save_steps",
+    *PACE_KEYS,
 )
 
 
@@ -83,9 +81,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
         return rules
     rules["num_train_epochs"] = epochs_of(count)
     epochs = run.given.get("num_train_epochs") or rules["num_train_epochs"]
-    paced = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")
-    unset = all(run.given.get(key) is None for key in paced)
+    unset = all(run.given.get(key) is None for key in PACE_KEYS)
     if unset and run.training.do_eval and float(epochs) > EVALUATIONS:
-        for key in ("eval", "save"):
-            rules[f"{key}_strategy"], rules[f"{key}_steps"] = "steps", 1 / EVALUATIONS
+        rules |= zip(PACE_KEYS, ("steps", 1 / EVALUATIONS) * 2, strict=True)
     return rules
