@@ -30,7 +30,7 @@ def test_wide_encoders_learn_slowly(width, rate):
 
 
 @pytest.mark.parametrize(
-    ("rows", "epochs"), [(0, 30), (100, 30), (600, 24), (2000, 16), (13_000, 9), (300_000, 3)]
+    ("rows", "epochs"), [(0, 100), (100, 80), (600, 33), (2000, 18), (13_000, 7), (300_000, 3)]
 )
 def test_few_rows_are_seen_often(rows, epochs):
     assert epochs_of(rows) == epochs
@@ -39,15 +39,15 @@ def test_few_rows_are_seen_often(rows, epochs):
 def test_keys_left_open_are_chosen_and_saved(tmp_path):
     run = filled(600)
     args = run.training
-    assert (args.learning_rate, args.num_train_epochs, args.train_batch_size) == (3e-4, 24, 16)
+    assert (args.learning_rate, args.num_train_epochs, args.train_batch_size) == (3e-4, 33, 16)
     assert (args.warmup_steps, args.weight_decay) == (0.1, 0.01)
     assert (args.eval_strategy, args.eval_steps) == ("steps", 0.1)
     assert (args.save_strategy, args.save_steps) == ("steps", 0.1)
     run.save(tmp_path / "config.yaml")
     saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert (saved["learning_rate"], saved["num_train_epochs"]) == (3e-4, 24)
+    assert (saved["learning_rate"], saved["num_train_epochs"]) == (3e-4, 33)
     again = filled(7, **saved).training  # the keys of a saved run don't change with its rows
-    assert (again.learning_rate, again.num_train_epochs) == (3e-4, 24)
+    assert (again.learning_rate, again.num_train_epochs) == (3e-4, 33)
 
 
 def test_keys_that_are_set_stay():
@@ -62,6 +62,19 @@ def test_keys_that_are_set_stay():
     assert {key: getattr(run.training, key) for key in keys} == keys
     assert run.training.eval_strategy == "epoch"
     assert filled(600, eval_strategy="epoch").training.eval_strategy == "epoch"
+
+
+def test_the_pull_to_the_start_goes_with_the_learning_rate():
+    assert filled(600).training.l2_sp == 10
+    assert filled(600, learning_rate=1e-5).training.l2_sp == 300
+    assert filled(600, l2_sp=0.0).training.l2_sp == 0
+    held = {"topic": {"type": "sequence_classification"}, "x": {"type": "sentence_embedding"}}
+    assert filled(600, tasks=held).training.l2_sp == 0  # its loss holds the encoder
+
+
+def test_shards_are_not_pulled(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert filled(600).training.l2_sp == 0
 
 
 def test_a_step_has_as_many_rows_however_it_is_split():

@@ -25,13 +25,15 @@ def rows_of(number: int) -> list[dict]:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """hwu64 and wnut17 in their formats."""
-    for name in ("hwu64", "wnut17"):
+    """hwu64, wnut17 and sts in their formats."""
+    for name in ("hwu64", "wnut17", "sts"):
         (tmp_path / name).mkdir()
     for split, number in {"train": 30, "validation": 5, "test": 4}.items():
         data.write_rows(tmp_path / "hwu64" / f"{split}.jsonl", rows_of(number))
         lines = ["we\tO\nsaw\tO\nParis\tB-location\n\n", "hello\tO\n\t\n"] * number
         (tmp_path / "wnut17" / f"{split}.conll").write_text("".join(lines))
+    pairs = [{"sentence1": "set an alarm", "sentence2": x, "score": len(x)} for x in ("a", "no")]
+    data.write_rows(tmp_path / "sts" / "test.jsonl", pairs)
     return tmp_path
 
 
@@ -161,8 +163,8 @@ def test_stock_keeps_the_rate_of_the_first_seed_and_of_2000_rows(tmp_path, monke
 
     monkeypatch.setitem(quality.RUN, "stock", stock)
     rows = {split: [data._in_words(row, "hwu64") for row in rows_of(900)] for split in data.SPLITS}
-    quality.measure(quality.Cell("hwu64", "all", "stock", 1), rows, "", tmp_path)
-    quality.measure(quality.Cell("hwu64", "2000", "stock", 2), rows, "", tmp_path)
+    quality.measure(quality.Cell("hwu64", "all", "stock", 1), rows, [], "", tmp_path)
+    quality.measure(quality.Cell("hwu64", "2000", "stock", 2), rows, [], "", tmp_path)
     assert asked == [(2000, 0, None), (2700, 1, {"intent": 1e-4}), (2000, 2, {"intent": 1e-4})]
 
 
@@ -212,20 +214,23 @@ def test_every_contestant_is_measured_once(backbone, folder, in_this_process, ca
     }
     every = {
         "ours": {*sentences, "slots_f1", "exact_match"},
+        "held": {*sentences, "slots_f1", "exact_match"},
         "stock": {*sentences, "slots_f1", "exact_match"},
         "frozen": sentences,
         "tfidf": sentences,
     }
+    trained = ("ours", "held", "stock")
     assert {path.relative_to(output / "cells" / "bert").as_posix() for path in cells} == {
-        *(f"hwu64/few/{name}-v1-seed0.json" for name in every),
-        *(f"wnut17/few/{name}-v1-seed0.json" for name in ("ours", "stock")),
+        *(f"hwu64/few/{name}-v{quality.VERSIONS[name]}-seed0.json" for name in every),
+        *(f"wnut17/few/{name}-v{quality.VERSIONS[name]}-seed0.json" for name in trained),
     }
     for one in map(json.loads, cells.values()):
         kept = every[one["contestant"]] if one["dataset"] == "hwu64" else {"tags_f1"}
-        assert one["metrics"].keys() == kept
-        assert all(0 <= value <= 1 for value in one["metrics"].values())
+        of_pairs = {"sts_spearman"} if one["contestant"] in quality.OURS else set()
+        assert one["metrics"].keys() == kept | of_pairs
+        assert all(-1 <= value <= 1 for value in one["metrics"].values())
     found = json.loads((output / "results.json").read_text())
-    assert len(found["cells"]) == 6
+    assert len(found["cells"]) == 8
     assert [note for note in found["notes"] if note.startswith("Not measured: setfit.")]
     assert (output / "differences.png").exists()
     table = (output / "results.md").read_text()

@@ -23,7 +23,16 @@ from typing import Any, NamedTuple
 
 from benchmarks.measuring import Spread
 from benchmarks.quality import contestants
-from benchmarks.quality.data import BUDGETS, DATA_SETS, SENTENCE, Rows, budgets, draw, read
+from benchmarks.quality.data import (
+    BUDGETS,
+    DATA_SETS,
+    SENTENCE,
+    Rows,
+    budgets,
+    draw,
+    read,
+    read_pairs,
+)
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import start
 from multitask_encoder.cli.errors import fail
@@ -31,10 +40,12 @@ from multitask_encoder.comparison.differences import paired
 from multitask_encoder.files import write_json
 from multitask_encoder.processor import keep_freed_memory
 
-RUN = {name: getattr(contestants, name) for name in ("ours", "stock", "setfit", "frozen", "tfidf")}
+NAMES = ("ours", "held", "stock", "setfit", "frozen", "tfidf")
+OURS = ("ours", "held")
+RUN = {name: getattr(contestants, name) for name in NAMES}
 # Raise it when a contestant's settings change (of ours: the package's defaults), and its cells are
 # measured again.
-VERSIONS = {"ours": 1, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
+VERSIONS = {"ours": 2, "held": 2, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
 ONE_SEED_OF_ALL = ("stock", "frozen", "tfidf")  # slow, or without chance
 SEEDS, SEEDS_OF_FEW, MANY_ROWS = 3, 5, 1000
 CELLS = "{dataset}/{budget}/{contestant}-v{version}-seed{seed}.json"
@@ -66,7 +77,7 @@ def cells_of(options: argparse.Namespace, rows: dict[str, Rows]) -> list[Cell]:
         size = len(draw(dataset, rows[dataset], budget, 0).splits["train"])
         seeds = options.seeds or list(range(SEEDS_OF_FEW if size < MANY_ROWS else SEEDS))
         for contestant in options.contestants:
-            if contestant in ("ours", "stock") or SENTENCE in DATA_SETS[dataset].tasks.values():
+            if contestant in (*OURS, "stock") or SENTENCE in DATA_SETS[dataset].tasks.values():
                 if contestant == "setfit" and budget not in ("few", "500"):
                     continue
                 once = budget == "all" and contestant in ONE_SEED_OF_ALL
@@ -75,7 +86,9 @@ def cells_of(options: argparse.Namespace, rows: dict[str, Rows]) -> list[Cell]:
     return sorted(cells, key=lambda cell: cell.seed)
 
 
-def measure(cell: Cell, rows: Rows, encoder: str, folder: Path) -> dict[str, Any]:
+def measure(
+    cell: Cell, rows: Rows, pairs: list[dict], encoder: str, folder: Path
+) -> dict[str, Any]:
     """A cell's result, from its file if there is one.
 
     Raises:
@@ -84,11 +97,12 @@ def measure(cell: Cell, rows: Rows, encoder: str, folder: Path) -> dict[str, Any
     path = cell.path(folder)
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    run, sample = RUN[cell.contestant], draw(cell.dataset, rows, cell.budget, cell.seed)
+    run = RUN[cell.contestant]
+    sample = draw(cell.dataset, rows, cell.budget, cell.seed, pairs)
     whole = cell.budget == "all" and "2000" in budgets(rows)
     searched = cell._replace(budget="2000" if whole else cell.budget, seed=0)
     if cell.contestant == "stock" and cell != searched:
-        run = partial(run, rates=measure(searched, rows, encoder, folder)["chosen"])
+        run = partial(run, rates=measure(searched, rows, pairs, encoder, folder)["chosen"])
     clocks = time.perf_counter(), sum(os.times()[:4])
     metrics, chosen = run(sample, encoder, cell.seed)
     wall, processor = time.perf_counter() - clocks[0], sum(os.times()[:4]) - clocks[1]
@@ -135,8 +149,8 @@ def differences(rows: dict[Row, Values]) -> list[dict[str, Any]]:
     it, with `row` and `other`."""
     found = []
     for row, values in rows.items():
-        if not row[2].endswith("macro_f1"):
-            others = [compared(row, values, name) for name in values if name != "ours"]
+        if not row[2].endswith(("macro_f1", "sts_spearman")):
+            others = [compared(row, values, name) for name in values if name not in OURS]
             shared = [one for one in others if one["differences"]]
             found += sorted(shared, key=lambda one: one["single"])[-1:]
     return sorted(found, key=lambda one: one["difference"])
@@ -222,13 +236,14 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     try:
         rows = {name: read(Path(options.data_dir), name) for name in options.datasets}
+        pairs = read_pairs(Path(options.data_dir))
     except OSError as error:
         fail(error)
     folder = Path(options.output, "cells", Path(options.encoder).name)
     refused = {}
     for cell in cells_of(options, rows):
         try:
-            measure(cell, rows[cell.dataset], options.encoder, folder)
+            measure(cell, rows[cell.dataset], pairs, options.encoder, folder)
         except ValueError as error:
             print(f"{cell}: {error}", flush=True)
             refused[f"Not measured: {cell.contestant}. {error}"] = cell

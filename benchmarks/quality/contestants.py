@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,9 @@ import numpy as np
 import torch
 import yaml
 from datasets import Dataset
+from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import pairwise_cos_sim
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import (
@@ -54,19 +57,25 @@ PEERS = ROOT / "benchmarks" / "peers"
 SETFIT = PEERS / ".environments" / "setfit" / "bin" / "python"
 
 
-def ours(sample: Sample, encoder: str, seed: int) -> Outcome:
-    """This package by a plain config: one model for all tasks, which keeps its embedding. No key
-    changes what is learned but `seed`."""
+def ours(sample: Sample, encoder: str, seed: int, hold: bool = False) -> Outcome:
+    """This package by a plain config: one model for all tasks. No key changes what is learned but
+    `seed`.
+
+    Args:
+        hold (`bool`, *optional*): list the sentence embedding as a task.
+    """
     tasks: dict[str, dict[str, Any]] = {
         name: {"type": kind, "labels": sample.labels[name]} for name, kind in sample.tasks.items()
     }
+    if hold:
+        tasks["embedding"] = {"type": "sentence_embedding"}
     with TemporaryDirectory() as folder:
         path = Path(folder)
         for split, rows in sample.splits.items():
             write_rows(path / f"{split}.jsonl", rows)
         keys = {
             "encoder": encoder,
-            "tasks": tasks | {"embedding": {"type": "sentence_embedding"}},
+            "tasks": tasks,
             "data_dir": folder,
             **{f"{split}_file": f"{split}.jsonl" for split in sample.splits},
             "output_dir": str(path / "run"),
@@ -78,7 +87,22 @@ def ours(sample: Sample, encoder: str, seed: int) -> Outcome:
         (path / "run.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
         run_script([sys.executable, str(ROOT / "run_multitask.py"), str(path / "run.yaml")], path)
         found = json.loads((path / "run" / "all_results.json").read_text(encoding="utf-8"))
-    return {name: found[f"test_{name}"] for name in sample.metric_names()}, {}
+        metrics = {name: found[f"test_{name}"] for name in sample.metric_names()}
+        return metrics | {"sts_spearman": _sts(path / "run", sample)}, {}
+
+
+held = partial(ours, hold=True)
+
+
+def _sts(encoder: Path, sample: Sample) -> float:
+    """Spearman correlation of cosines and people's scores of pairs of sentences."""
+    model = SentenceTransformer(str(encoder))
+    first, second = (
+        model.encode([pair[key] for pair in sample.pairs], show_progress_bar=False)
+        for key in ("sentence1", "sentence2")
+    )
+    scores = [pair["score"] for pair in sample.pairs]
+    return float(spearmanr(pairwise_cos_sim(first, second), scores).statistic)
 
 
 def run_script(command: list[str], folder: Path) -> None:

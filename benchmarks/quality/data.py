@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,16 @@ DATA_SETS = {
     "clinc150": DataSet({"intent": SENTENCE}, "intent"),
 }
 Rows = dict[str, list[dict]]  # by split
+
+
+def read_pairs(folder: Path) -> list[dict]:
+    """The test pairs of STS.
+
+    Raises:
+        OSError: the file is missing.
+    """
+    with (folder / "sts" / "test.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def read(folder: Path, name: str) -> Rows:
@@ -84,11 +95,13 @@ class Sample(NamedTuple):
         tasks (`dict[str, str]`): name to type.
         labels (`dict[str, list[str]]`): all labels of each task, also those of no training row.
         splits (`dict[str, list[dict]]`): rows of `text` or `tokens`, and a label or tags per task.
+        pairs (`Sequence[dict]`, *optional*): scored pairs of other sentences.
     """
 
     tasks: dict[str, str]
     labels: dict[str, list[str]]
     splits: Rows
+    pairs: Sequence[dict] = ()
 
     def sentence_tasks(self) -> list[str]:
         return [name for name, kind in self.tasks.items() if kind == SENTENCE]
@@ -123,9 +136,9 @@ def budgets(splits: Rows) -> list[str]:
     return [one for one in BUDGETS if not one.isdigit() or int(one) <= limit]
 
 
-def draw(name: str, splits: Rows, budget: str, seed: int) -> Sample:
+def draw(name: str, splits: Rows, budget: str, seed: int, pairs: Sequence[dict] = ()) -> Sample:
     """Training rows by budget and seed (larger numbers begin with the smaller ones' rows),
-    validation rows at most as many, and all test rows."""
+    validation rows at most as many, all test rows, and all pairs."""
     tasks, classes = DATA_SETS[name]
     generator = np.random.default_rng(seed)
     train, validation = (
@@ -141,7 +154,7 @@ def draw(name: str, splits: Rows, budget: str, seed: int) -> Sample:
         train = train[: FEW_ROWS if budget == "few" else int(budget)]
     labels = {task: _labels(splits, task, kind) for task, kind in tasks.items()}
     rows = {"train": train, "validation": validation[: len(train)], "test": splits["test"]}
-    return Sample(tasks, labels, rows)
+    return Sample(tasks, labels, rows, pairs)
 
 
 def _labels(splits: Rows, task: str, kind: str) -> list[str]:

@@ -23,7 +23,7 @@ TRAINING_SUBJECTS = {
     "training": (
         *("do_train", "output_dir", "overwrite_output_dir", "resume_from_checkpoint", "run_name"),
         *("seed", "num_train_epochs", "max_steps", "learning_rate", "head_learning_rate"),
-        *("layer_learning_rate_decay", "per_device_train_batch_size", "max_batch_tokens"),
+        *("layer_learning_rate_decay", "l2_sp", "per_device_train_batch_size", "max_batch_tokens"),
         *("gradient_accumulation_steps", "bf16", "use_cpu", "logging_steps"),
         *("logging_nan_inf_filter", "save_strategy", "save_total_limit"),
         *("ddp_find_unused_parameters", "ddp_broadcast_buffers", "remove_unused_columns"),

@@ -336,6 +336,13 @@ class MultiTaskTrainingArguments(TrainingArguments):
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the heads. Default: learning_rate."}
     )
+    l2_sp: float | None = field(
+        default=None,
+        metadata={
+            "help": "Pull of the encoder back to its starting weights, in the units of "
+            "weight_decay. Default: 0.003 / learning_rate, or 0 beside a sentence_embedding."
+        },
+    )
     # All heads run in every step, so every parameter gets a gradient.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
@@ -406,6 +413,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{key} should be above 0, and finite. Found {value}.")
+        if self.l2_sp is not None and not 0 <= self.l2_sp < math.inf:
+            raise ValueError(f"l2_sp should be at least 0, and finite. Found {self.l2_sp}.")
         if not 0 < self.layer_learning_rate_decay <= 1:
             raise ValueError(
                 "layer_learning_rate_decay should be above 0 and at most 1. "

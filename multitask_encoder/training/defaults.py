@@ -6,9 +6,10 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 |---|---|
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, in inverse proportion to its square |
-| `num_train_epochs` | 200 / rows ** (1 / 3), from 3 to 30 |
+| `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
+| `l2_sp` | 0.003 / learning_rate; 0 beside a task that holds the embedding, and in shards |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
@@ -16,6 +17,8 @@ of them. The rules were chosen on validation splits (docs/quality.md).
 """
 
 import logging
+import math
+import os
 from typing import Any
 
 from multitask_encoder.arguments.run_arguments import RunArguments
@@ -28,7 +31,8 @@ logger = logging.getLogger("multitask_encoder")
 ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 30
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
+PULL = 0.003  # of the way back to the start, in a step at the full learning rate
 EVALUATIONS = 10
 PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # set all or none
 # Keys that the rules set; a run's config.yaml has them beside those that the user set.
@@ -38,6 +42,7 @@ CHOSEN_KEYS = (
     "num_train_epochs",
     "warmup_steps",
     "weight_decay",
+    "l2_sp",
     *PACE_KEYS,
 )
 
@@ -49,7 +54,7 @@ def learning_rate_of(width: int) -> float:
 
 def epochs_of(rows: int) -> int:
     """The number of epochs for so many training rows."""
-    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(200 / max(rows, 1) ** (1 / 3))))
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(800 / math.sqrt(max(rows, 1)))))
 
 
 def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
@@ -77,6 +82,9 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     }
+    held = any(task.type == "sentence_embedding" for task in run.tasks.values())
+    rate = run.given.get("learning_rate") or rules["learning_rate"]
+    rules["l2_sp"] = 0.0 if held or _in_shards(run) else float(f"{PULL / float(rate):.2g}")
     if count is None or run.training.max_steps > 0:
         return rules
     rules["num_train_epochs"] = epochs_of(count)
@@ -85,3 +93,10 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     if unset and run.training.do_eval and float(epochs) > EVALUATIONS:
         rules |= zip(PACE_KEYS, ("steps", 1 / EVALUATIONS) * 2, strict=True)
     return rules
+
+
+def _in_shards(run: RunArguments) -> bool:
+    """Whether FSDP or DeepSpeed splits the weights between ranks."""
+    keys = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    launched = any(os.environ.get(key, "false").lower() == "true" for key in keys)
+    return launched or bool(run.training.fsdp or run.training.deepspeed)

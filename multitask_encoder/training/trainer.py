@@ -44,6 +44,7 @@ from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
 from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
+from .starting_point import pull_to_start, weights_of
 
 
 class MultiTaskTrainer(Trainer):
@@ -100,6 +101,7 @@ class MultiTaskTrainer(Trainer):
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
+        self._start: dict[str, torch.Tensor] | None = None
         self.add_callback(_EpochOrder(self))
 
     def train(self, *args, **kwargs):
@@ -115,6 +117,7 @@ class MultiTaskTrainer(Trainer):
     def _freezing(self) -> Iterator[None]:
         """Context of training, in which the parts chosen by the arguments are frozen."""
         keys = freezing_keys(self.args)
+        keys += ["l2_sp"] if self.args.l2_sp else []
         if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
                 f"{keys[0]} needs a model in one process or in DistributedDataParallel. "
@@ -169,12 +172,21 @@ class MultiTaskTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Like `Trainer`, with the learning rates of layers and heads."""
+        """Like `Trainer`, with the learning rates of layers and heads, and the pull of `l2_sp`."""
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new:
             split_by_learning_rate(optimizer, self.model, self.args)
+            if self.args.l2_sp:
+                start = self._start or weights_of(self.model.encoder)
+                pull_to_start(optimizer, self.model.encoder, start, self.args.l2_sp)
         return optimizer
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        """Like `Trainer`, once the weights that `l2_sp` pulls to are copied."""
+        if self.args.l2_sp:
+            self._start = weights_of(self.model.encoder)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
         """Like `Trainer`, but a fused optimizer scales the gradients in its own kernel, which saves
