@@ -8,44 +8,34 @@ is apart from the gradient (Loshchilov & Hutter 2019, "Decoupled Weight Decay Re
 
 import torch
 from torch import nn
+from transformers import TrainerCallback
+
+EVERY = 4  # steps: a pull four times as long costs a quarter
 
 
-def weights_of(encoder: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of the weights that are trained, by name."""
-    return {
-        name: parameter.detach().clone()
-        for name, parameter in encoder.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def pull_to_start(
-    optimizer: torch.optim.Optimizer,
-    encoder: nn.Module,
-    start: dict[str, torch.Tensor],
-    strength: float,
-) -> None:
-    """Have each step move the encoder's weights by `strength` times their learning rate, at most 1,
-    of the way back to the start.
+class PullToStart(TrainerCallback):
+    """Moves the encoder's weights back by `strength` times their learning rate, at most 1, of the
+    way to their start in each step: every fourth step does it for four.
 
     Args:
-        optimizer (`torch.optim.Optimizer`): of the encoder's parameters, among others.
-        encoder (`nn.Module`): the encoder.
-        start (`dict[str, torch.Tensor]`): its weights at the start, as `weights_of` gives them.
+        encoder (`nn.Module`): the encoder, with its weights at the start; frozen ones stay out.
         strength (`float`): at least 0, in the units of AdamW's weight decay.
     """
-    starts = {
-        id(parameter): start[name]
-        for name, parameter in encoder.named_parameters()
-        if name in start
-    }
+
+    def __init__(self, encoder: nn.Module, strength: float):
+        self.strength = strength
+        self.starts = {
+            parameter: parameter.detach().clone()
+            for parameter in encoder.parameters()
+            if parameter.requires_grad
+        }
 
     @torch.no_grad()
-    def pull(*_) -> None:
+    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+        if (state.global_step + 1) % EVERY:
+            return
         for group in optimizer.param_groups:
-            share = min(1.0, strength * group["lr"])
+            share = min(1.0, self.strength * EVERY * group["lr"])
             for parameter in group["params"]:
-                if id(parameter) in starts:
-                    parameter.lerp_(starts[id(parameter)].to(parameter.device), share)
-
-    optimizer.register_step_post_hook(pull)
+                if parameter in self.starts:
+                    parameter.lerp_(self.starts[parameter], share)

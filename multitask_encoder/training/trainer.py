@@ -44,7 +44,7 @@ from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
 from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
-from .starting_point import pull_to_start, weights_of
+from .starting_point import PullToStart
 
 
 class MultiTaskTrainer(Trainer):
@@ -101,7 +101,6 @@ class MultiTaskTrainer(Trainer):
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
-        self._start: dict[str, torch.Tensor] | None = None
         self.add_callback(_EpochOrder(self))
 
     def train(self, *args, **kwargs):
@@ -141,13 +140,24 @@ class MultiTaskTrainer(Trainer):
         # silently skip DistributedDataParallel, and each rank would train alone.
         self.model.__dict__.pop("_is_accelerate_prepared", None)
         if not self._may_leave_out_rows():
-            return super().train(*args, **kwargs)
+            return self._train_pulled(*args, **kwargs)
         padding_id = self.data_collator.tokenizer.pad_token_id
         with only_used_rows(self.model.encoder, self.train_dataset, padding_id) as replaced:
-            output = super().train(*args, **kwargs)
+            output = self._train_pulled(*args, **kwargs)
         if replaced:  # they hold the replaced parameter
             self.optimizer = self.lr_scheduler = None
         return output
+
+    def _train_pulled(self, *args, **kwargs):
+        if not self.args.l2_sp:
+            return super().train(*args, **kwargs)
+        # Made before a checkpoint is loaded: a resumed run has the same start.
+        pull = PullToStart(self.model.encoder, self.args.l2_sp)
+        self.add_callback(pull)
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.remove_callback(pull)
 
     def _may_leave_out_rows(self) -> bool:
         """Whether only the model holds its parameters, and the training rows are known."""
@@ -172,21 +182,12 @@ class MultiTaskTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name not in embeddings]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Like `Trainer`, with the learning rates of layers and heads, and the pull of `l2_sp`."""
+        """Like `Trainer`, with the learning rates of layers and heads."""
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new:
             split_by_learning_rate(optimizer, self.model, self.args)
-            if self.args.l2_sp:
-                start = self._start or weights_of(self.model.encoder)
-                pull_to_start(optimizer, self.model.encoder, start, self.args.l2_sp)
         return optimizer
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        """Like `Trainer`, once the weights that `l2_sp` pulls to are copied."""
-        if self.args.l2_sp:
-            self._start = weights_of(self.model.encoder)
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
         """Like `Trainer`, but a fused optimizer scales the gradients in its own kernel, which saves
