@@ -64,9 +64,11 @@ def test_keys_that_are_set_stay():
     assert filled(600, eval_strategy="epoch").training.eval_strategy == "epoch"
 
 
-def test_the_pull_to_the_start_goes_with_the_learning_rate():
+def test_the_pull_to_the_start_goes_with_the_rate_and_the_rows():
     assert filled(600).training.l2_sp == 10
     assert filled(600, learning_rate=1e-5).training.l2_sp == 300
+    assert filled(15_000).training.l2_sp == 1
+    assert filled(600, streaming=True).training.l2_sp == 0
     assert filled(600, l2_sp=0.0).training.l2_sp == 0
     held = {"topic": {"type": "sequence_classification"}, "x": {"type": "sentence_embedding"}}
     assert filled(600, tasks=held).training.l2_sp == 0  # its loss holds the encoder

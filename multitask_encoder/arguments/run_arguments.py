@@ -340,7 +340,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Pull of the encoder back to its starting weights, in the units of "
-            "weight_decay. Default: 0.003 / learning_rate, or 0 beside a sentence_embedding."
+            "weight_decay. Default: by the rows and the learning rate, or 0 beside a "
+            "sentence_embedding."
         },
     )
     # All heads run in every step, so every parameter gets a gradient.

@@ -9,7 +9,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
-| `l2_sp` | 0.003 / learning_rate; 0 beside a task that holds the embedding, and in shards |
+| `l2_sp` | 0.003 / learning_rate, and less above 1,500 rows; 0 where the embedding is held |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
@@ -32,7 +32,9 @@ ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
-PULL = 0.003  # of the way back to the start, in a step at the full learning rate
+# Of the way back to the start, in a step at the full learning rate. Where there are more rows, they
+# count for more than the start.
+PULL, ROWS_OF_FULL_PULL = 0.003, 1500
 EVALUATIONS = 10
 PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # set all or none
 # Keys that the rules set; a run's config.yaml has them beside those that the user set.
@@ -55,6 +57,13 @@ def learning_rate_of(width: int) -> float:
 def epochs_of(rows: int) -> int:
     """The number of epochs for so many training rows."""
     return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(800 / math.sqrt(max(rows, 1)))))
+
+
+def l2_sp_of(rate: float, rows: int | None) -> float:
+    """The pull to the starting weights for a learning rate and so many training rows (None: of a
+    stream, which has many)."""
+    share = 0.0 if rows is None else min(1.0, ROWS_OF_FULL_PULL / max(rows, 1))
+    return float(f"{PULL / rate * share:.2g}")
 
 
 def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
@@ -82,9 +91,8 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     }
-    held = any(task.type == "sentence_embedding" for task in run.tasks.values())
-    rate = run.given.get("learning_rate") or rules["learning_rate"]
-    rules["l2_sp"] = 0.0 if held or _in_shards(run) else float(f"{PULL / float(rate):.2g}")
+    rate = float(run.given.get("learning_rate") or rules["learning_rate"])
+    rules["l2_sp"] = 0.0 if _holds_otherwise(run) else l2_sp_of(rate, count)
     if count is None or run.training.max_steps > 0:
         return rules
     rules["num_train_epochs"] = epochs_of(count)
@@ -95,8 +103,9 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     return rules
 
 
-def _in_shards(run: RunArguments) -> bool:
-    """Whether FSDP or DeepSpeed splits the weights between ranks."""
+def _holds_otherwise(run: RunArguments) -> bool:
+    """Whether a task holds the embedding, or FSDP or DeepSpeed the weights, in shards."""
     keys = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     launched = any(os.environ.get(key, "false").lower() == "true" for key in keys)
-    return launched or bool(run.training.fsdp or run.training.deepspeed)
+    held = any(task.type == "sentence_embedding" for task in run.tasks.values())
+    return held or launched or bool(run.training.fsdp or run.training.deepspeed)
