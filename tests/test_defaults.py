@@ -65,9 +65,9 @@ def test_keys_that_are_set_stay():
 
 
 def test_the_pull_to_the_start_goes_with_the_rate_and_the_rows():
-    assert filled(600).training.l2_sp == 10
-    assert filled(600, learning_rate=1e-5).training.l2_sp == 300
-    assert filled(15_000).training.l2_sp == 1
+    assert filled(100).training.l2_sp == 33
+    assert filled(100, learning_rate=1e-5).training.l2_sp == 1000
+    assert filled(10_000).training.l2_sp == 3.3
     assert filled(600, streaming=True).training.l2_sp == 0
     assert filled(600, l2_sp=0.0).training.l2_sp == 0
     held = {"topic": {"type": "sequence_classification"}, "x": {"type": "sentence_embedding"}}

@@ -9,7 +9,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
-| `l2_sp` | 0.003 / learning_rate, and less above 1,500 rows; 0 where the embedding is held |
+| `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 where the embedding is held |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
@@ -32,9 +32,9 @@ ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
-# Of the way back to the start, in a step at the full learning rate. Where there are more rows, they
-# count for more than the start.
-PULL, ROWS_OF_FULL_PULL = 0.003, 1500
+# Of the way back to the start in a step at the full learning rate, times the square root of the
+# rows: as steps go with this root, the steps of a run pull alike, however many they are.
+PULL = 0.1
 EVALUATIONS = 10
 PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # set all or none
 # Keys that the rules set; a run's config.yaml has them beside those that the user set.
@@ -62,8 +62,7 @@ def epochs_of(rows: int) -> int:
 def l2_sp_of(rate: float, rows: int | None) -> float:
     """The pull to the starting weights for a learning rate and so many training rows (None: of a
     stream, which has many)."""
-    share = 0.0 if rows is None else min(1.0, ROWS_OF_FULL_PULL / max(rows, 1))
-    return float(f"{PULL / rate * share:.2g}")
+    return 0.0 if rows is None else float(f"{PULL / math.sqrt(max(rows, 1)) / rate:.2g}")
 
 
 def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
