@@ -68,6 +68,7 @@ def test_the_pull_to_the_start_goes_with_the_rate_and_the_rows():
     assert filled(100).training.l2_sp == 33
     assert filled(100, learning_rate=1e-5).training.l2_sp == 1000
     assert filled(10_000).training.l2_sp == 3.3
+    assert filled(100, learning_rate="0").training.l2_sp == 0
     assert filled(600, streaming=True).training.l2_sp == 0
     assert filled(600, l2_sp=0.0).training.l2_sp == 0
     held = {"topic": {"type": "sequence_classification"}, "x": {"type": "sentence_embedding"}}

@@ -62,7 +62,9 @@ def epochs_of(rows: int) -> int:
 def l2_sp_of(rate: float, rows: int | None) -> float:
     """The pull to the starting weights for a learning rate and so many training rows (None: of a
     stream, which has many)."""
-    return 0.0 if rows is None else float(f"{PULL / math.sqrt(max(rows, 1)) / rate:.2g}")
+    if rows is None or rate <= 0:
+        return 0.0
+    return float(f"{PULL / math.sqrt(max(rows, 1)) / rate:.2g}")
 
 
 def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
