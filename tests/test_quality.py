@@ -163,8 +163,11 @@ def test_stock_keeps_the_rate_of_the_first_seed_and_of_2000_rows(tmp_path, monke
 
     monkeypatch.setitem(quality.RUN, "stock", stock)
     rows = {split: [data._in_words(row, "hwu64") for row in rows_of(900)] for split in data.SPLITS}
-    quality.measure(quality.Cell("hwu64", "all", "stock", 1), rows, [], "", tmp_path)
-    quality.measure(quality.Cell("hwu64", "2000", "stock", 2), rows, [], "", tmp_path)
+    for budget, seed in (("all", 1), ("2000", 2), ("2000", 2)):
+        cell = quality.Cell("bert", "hwu64", budget, "stock", seed)
+        quality.measure(cell, rows, [], tmp_path / "cells.jsonl")
+    monkeypatch.setitem(quality.VERSIONS, "stock", 2)
+    assert not quality.finished(tmp_path / "cells.jsonl")  # measured before its settings changed
     assert asked == [(2000, 0, None), (2700, 1, {"intent": 1e-4}), (2000, 2, {"intent": 1e-4})]
 
 
@@ -174,7 +177,7 @@ def test_cells_are_those_that_say_something(folder):
             ["--data_dir", str(folder), "--datasets", *words]
         )
         rows = {name: data.read(folder, name) for name in options.datasets}
-        return [tuple(cell) for cell in quality.cells_of(options, rows)]
+        return [tuple(cell[1:]) for cell in quality.cells_of(options, rows)]
 
     found = cells("hwu64", "wnut17", "--contestants", "ours", "setfit", "frozen")
     assert found[0] == ("hwu64", "few", "ours", 0)
@@ -208,7 +211,7 @@ def test_every_contestant_is_measured_once(backbone, folder, in_this_process, ca
     options += ["--output", str(output), "--seeds", "0"]
     options += ["--datasets", "hwu64", "wnut17", "--budgets", "few"]
     quality.main(options)
-    cells = {path: path.read_text() for path in (output / "cells" / "bert").glob("*/*/*.json")}
+    lines = (output / "cells.jsonl").read_text().splitlines()
     sentences = {
         f"{task}_{metric}" for task in ("scenario", "intent") for metric in ("accuracy", "macro_f1")
     }
@@ -220,24 +223,26 @@ def test_every_contestant_is_measured_once(backbone, folder, in_this_process, ca
         "tfidf": sentences,
     }
     trained = ("ours", "held", "stock")
-    assert {path.relative_to(output / "cells" / "bert").as_posix() for path in cells} == {
-        *(f"hwu64/few/{name}-v{quality.VERSIONS[name]}-seed0.json" for name in every),
-        *(f"wnut17/few/{name}-v{quality.VERSIONS[name]}-seed0.json" for name in trained),
+    found = [json.loads(line) for line in lines]
+    assert {(one["dataset"], one["contestant"]) for one in found} == {
+        *(("hwu64", name) for name in every),
+        *(("wnut17", name) for name in trained),
     }
-    for one in map(json.loads, cells.values()):
+    assert {(one["budget"], one["seed"]) for one in found} == {("few", 0)}
+    for one in found:
         kept = every[one["contestant"]] if one["dataset"] == "hwu64" else {"tags_f1"}
         of_pairs = {"sts_spearman"} if one["contestant"] in quality.OURS else set()
         assert one["metrics"].keys() == kept | of_pairs
         assert all(-1 <= value <= 1 for value in one["metrics"].values())
-    found = json.loads((output / "results.json").read_text())
-    assert len(found["cells"]) == 8
-    assert [note for note in found["notes"] if note.startswith("Not measured: setfit.")]
+    assert len(lines) == 8
+    written = json.loads((output / "results.json").read_text())
+    assert [note for note in written["notes"] if note.startswith("Not measured: setfit.")]
     assert (output / "differences.png").exists()
     table = (output / "results.md").read_text()
     assert "| hwu64 | few | 30 | exact match |" in table
     capsys.readouterr()
     quality.main([*options[:-4], "--contestants"])
-    assert {path: path.read_text() for path in cells} == cells
+    assert (output / "cells.jsonl").read_text().splitlines() == lines
     assert "Ours less the best other" in capsys.readouterr().out
 
 

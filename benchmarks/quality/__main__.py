@@ -3,9 +3,10 @@
     python -m benchmarks.quality --data_dir DIR
         [--datasets NAME ...] [--budgets few 500 2000 all] [--contestants NAME ...] [--seeds N ...]
 
-A cell is a data set, a budget of training rows, a contestant and a seed. Each leaves a file in the
-output folder; finished cells are skipped, so that a run can be stopped and started again. The
-report shows all cells of the folder: `--contestants` without a name writes it and measures nothing.
+A cell is a data set, a budget of training rows, a contestant and a seed. Each adds a line to
+cells.jsonl in the output folder; finished cells are skipped, so that a run can be stopped and
+started again, also beside others. The report shows all cells of the file: `--contestants` without a
+name writes it and measures nothing.
 docs/quality.md says how the contestants are compared.
 """
 
@@ -37,7 +38,6 @@ from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import start
 from multitask_encoder.cli.errors import fail
 from multitask_encoder.comparison.differences import paired
-from multitask_encoder.files import write_json
 from multitask_encoder.processor import keep_freed_memory
 
 NAMES = ("ours", "held", "stock", "setfit", "frozen", "tfidf")
@@ -45,27 +45,23 @@ OURS = ("ours", "held")
 RUN = {name: getattr(contestants, name) for name in NAMES}
 # Raise it when a contestant's settings change (of ours: the package's defaults), and its cells are
 # measured again.
-VERSIONS = {"ours": 2, "held": 2, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
+VERSIONS = {"ours": 3, "held": 2, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
 ONE_SEED_OF_ALL = ("stock", "frozen", "tfidf")  # slow, or without chance
 SEEDS, SEEDS_OF_FEW, MANY_ROWS = 3, 5, 1000
-CELLS = "{dataset}/{budget}/{contestant}-v{version}-seed{seed}.json"
+CELLS = "cells.jsonl"
 
 
 class Cell(NamedTuple):
     """One measurement."""
 
+    encoder: str  # as the option names it
     dataset: str
     budget: str
     contestant: str
     seed: int
 
-    def path(self, folder: Path) -> Path:
-        """The file of its result."""
-        version = VERSIONS[self.contestant]
-        return folder / CELLS.format(**self._asdict(), version=version)
-
     def __str__(self) -> str:
-        return " ".join(map(str, self))
+        return " ".join(map(str, self[1:]))
 
 
 def cells_of(options: argparse.Namespace, rows: dict[str, Rows]) -> list[Cell]:
@@ -82,51 +78,54 @@ def cells_of(options: argparse.Namespace, rows: dict[str, Rows]) -> list[Cell]:
                     continue
                 once = budget == "all" and contestant in ONE_SEED_OF_ALL
                 chosen = seeds[:1] if once else seeds
-                cells += [Cell(dataset, budget, contestant, seed) for seed in chosen]
+                cells += [
+                    Cell(options.encoder, dataset, budget, contestant, seed) for seed in chosen
+                ]
     return sorted(cells, key=lambda cell: cell.seed)
 
 
-def measure(
-    cell: Cell, rows: Rows, pairs: list[dict], encoder: str, folder: Path
-) -> dict[str, Any]:
-    """A cell's result, from its file if there is one.
+def measure(cell: Cell, rows: Rows, pairs: list[dict], path: Path) -> dict[str, Any]:
+    """A cell's result, from the file of cells if it is there.
 
     Raises:
         ValueError: the contestant can't run here, or failed.
     """
-    path = cell.path(folder)
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    if cell in (known := finished(path)):
+        return known[cell]
     run = RUN[cell.contestant]
     sample = draw(cell.dataset, rows, cell.budget, cell.seed, pairs)
     whole = cell.budget == "all" and "2000" in budgets(rows)
     searched = cell._replace(budget="2000" if whole else cell.budget, seed=0)
     if cell.contestant == "stock" and cell != searched:
-        run = partial(run, rates=measure(searched, rows, pairs, encoder, folder)["chosen"])
+        run = partial(run, rates=measure(searched, rows, pairs, path)["chosen"])
     clocks = time.perf_counter(), sum(os.times()[:4])
-    metrics, chosen = run(sample, encoder, cell.seed)
+    metrics, chosen = run(sample, cell.encoder, cell.seed)
     wall, processor = time.perf_counter() - clocks[0], sum(os.times()[:4]) - clocks[1]
     result = {
         **cell._asdict(),
+        "version": VERSIONS[cell.contestant],
         "rows": {split: len(rows) for split, rows in sample.splits.items()},
         "metrics": metrics,
         "chosen": chosen,
-        "seconds": {"wall": wall, "processor": processor},
+        "seconds": {"wall": round(wall), "processor": round(processor)},
     }
-    write_json(result, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as lines:
+        lines.write(f"{json.dumps(result)}\n")
     shown = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics.items())
     print(f"{cell}: {wall:.0f} s, {shown}", flush=True)
     return result
 
 
-def finished(folder: Path) -> list[dict[str, Any]]:
-    """All results of a folder by today's settings."""
-    patterns = (
-        CELLS.format(dataset="*", budget="*", contestant=name, version=version, seed="*")
-        for name, version in VERSIONS.items()
-    )
-    paths = (path for pattern in patterns for path in sorted(folder.glob(pattern)))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+def finished(path: Path) -> dict[Cell, dict[str, Any]]:
+    """The results of a file by today's settings."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    results = map(json.loads, lines)
+    return {
+        Cell(*(one[key] for key in Cell._fields)): one
+        for one in results
+        if one["version"] == VERSIONS.get(one["contestant"])
+    }
 
 
 Row = tuple[str, str, str]  # data set, budget, metric
@@ -199,9 +198,10 @@ def _mean(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.2f} ± {100 * error:.2f}"
 
 
-def report(options: argparse.Namespace, cells: Path, notes: list[str]) -> None:
+def report(options: argparse.Namespace, path: Path, notes: list[str]) -> None:
     """Write results.json, results.md and the plot of the differences."""
-    results = finished(cells)
+    known = finished(path).items()
+    results = [result for cell, result in known if cell.encoder == options.encoder]
     rows = by_row(results)
     found = differences(rows)
     sizes = {(one["dataset"], one["budget"]): one["rows"]["train"] for one in results}
@@ -214,7 +214,7 @@ def report(options: argparse.Namespace, cells: Path, notes: list[str]) -> None:
         title = "Ours less the best other, with its standard error"
         plot_bars(options.output, "differences", title, "percentage points", bars)
     tables = [differences_table(found, sizes), values_table(rows)]
-    write(options, {"cells": results, "differences": found}, tables, notes)
+    write(options, {"differences": found}, tables, notes)
 
 
 def options_parser() -> argparse.ArgumentParser:
@@ -239,16 +239,16 @@ def main(argv: list[str] | None = None) -> None:
         pairs = read_pairs(Path(options.data_dir))
     except OSError as error:
         fail(error)
-    folder = Path(options.output, "cells", Path(options.encoder).name)
+    path = Path(options.output, CELLS)
     refused = {}
     for cell in cells_of(options, rows):
         try:
-            measure(cell, rows[cell.dataset], pairs, options.encoder, folder)
+            measure(cell, rows[cell.dataset], pairs, path)
         except ValueError as error:
             print(f"{cell}: {error}", flush=True)
             refused[f"Not measured: {cell.contestant}. {error}"] = cell
     note = "Test split, in percent: mean ± standard error over the seeds; differences by seed."
-    report(options, folder, [f"{note} Encoder: {options.encoder}.", *refused])
+    report(options, path, [f"{note} Encoder: {options.encoder}.", *refused])
 
 
 if __name__ == "__main__":
