@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import yaml
 from datasets import Dataset
-from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -41,6 +40,7 @@ from benchmarks.measuring import ROOT
 from benchmarks.quality.data import SENTENCE, TOKENS, Sample, score, text_of, write_rows
 from multitask_encoder.data.label_alignment import IGNORE_INDEX, first_tokens
 from multitask_encoder.processor import has_fast_bf16
+from multitask_encoder.training.metrics import PairMetric
 
 Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen values by task
 
@@ -101,8 +101,10 @@ def _sts(encoder: Path, sample: Sample) -> float:
         model.encode([pair[key] for pair in sample.pairs], show_progress_bar=False)
         for key in ("sentence1", "sentence2")
     )
-    scores = [pair["score"] for pair in sample.pairs]
-    return float(spearmanr(pairwise_cos_sim(first, second), scores).statistic)
+    return PairMetric().compute(
+        predictions=pairwise_cos_sim(first, second)[:, None].tolist(),
+        references=[[pair["score"]] for pair in sample.pairs],
+    )["spearman"]
 
 
 def run_script(command: list[str], folder: Path) -> None:

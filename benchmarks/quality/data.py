@@ -47,7 +47,11 @@ def read_pairs(folder: Path) -> list[dict]:
     Raises:
         OSError: the file is missing.
     """
-    with (folder / "sts" / "test.jsonl").open(encoding="utf-8") as lines:
+    return _json_lines(folder / "sts" / "test.jsonl")
+
+
+def _json_lines(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -64,8 +68,8 @@ def read(folder: Path, name: str) -> Rows:
             (task,) = DATA_SETS[name].tasks
             splits[split] = _conll(path.read_text(encoding="utf-8"), task)
         else:
-            with path.with_suffix(".jsonl").open(encoding="utf-8") as lines:
-                splits[split] = [_in_words(json.loads(line), name) for line in lines]
+            rows = _json_lines(path.with_suffix(".jsonl"))
+            splits[split] = [_in_words(row, name) for row in rows]
     return splits
 
 

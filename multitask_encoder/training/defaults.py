@@ -9,7 +9,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
-| `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 where the embedding is held |
+| `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 beside a `sentence_embedding`, in shards |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
@@ -18,8 +18,9 @@ of them. The rules were chosen on validation splits (docs/quality.md).
 
 import logging
 import math
-import os
 from typing import Any
+
+from accelerate.utils import parse_flag_from_env
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
@@ -92,8 +93,10 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     }
-    rate = float(run.given.get("learning_rate") or rules["learning_rate"])
-    rules["l2_sp"] = 0.0 if _holds_otherwise(run) else l2_sp_of(rate, count)
+    unset_rate = run.given.get("learning_rate") is None
+    rate = rules["learning_rate"] if unset_rate else run.training.learning_rate
+    embeds = any(task.is_embedding for task in run.tasks.values())
+    rules["l2_sp"] = 0.0 if embeds or _in_shards(run) else l2_sp_of(rate, count)
     if count is None or run.training.max_steps > 0:
         return rules
     rules["num_train_epochs"] = epochs_of(count)
@@ -104,9 +107,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     return rules
 
 
-def _holds_otherwise(run: RunArguments) -> bool:
-    """Whether a task holds the embedding, or FSDP or DeepSpeed the weights, in shards."""
-    keys = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
-    launched = any(os.environ.get(key, "false").lower() == "true" for key in keys)
-    held = any(task.type == "sentence_embedding" for task in run.tasks.values())
-    return held or launched or bool(run.training.fsdp or run.training.deepspeed)
+def _in_shards(run: RunArguments) -> bool:
+    """Whether FSDP or DeepSpeed, set here or by `accelerate launch`, splits the weights."""
+    fsdp = run.training.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    return bool(fsdp or run.training.deepspeed_plugin)
