@@ -200,7 +200,7 @@ def clean_up(service: RunningService) -> list[int]:
     """Kill it, and return what does not end with it; that is killed, too."""
     service.process.kill()
     service.process.wait()
-    for _ in range(600):
+    for _ in range(1800):  # Ray's agents wait a minute for the lost head node to come back
         if not service.processes():
             break
         time.sleep(0.1)
