@@ -168,7 +168,9 @@ class TokenLabels(SingleLabel):
     def read(self, cell, task, row):
         if "tokens" in row:
             return _tags(cell, row["tokens"]), 0
-        return resolve_overlaps(_spans(cell, row["text"]), task.get("overlap") or "refuse")
+        spans, trimmed = _spans(cell, row["text"])
+        kept, dropped = resolve_overlaps(spans, task.get("overlap") or "refuse")
+        return kept, trimmed + dropped
 
     def renamed(self, label, rename):
         if label and isinstance(label[0], dict):
@@ -277,13 +279,28 @@ def _tags(label: Any, words: list[str]) -> list[str]:
     return tags
 
 
-def _spans(label: Any, text: str) -> list[dict]:
-    """The checked spans of a cell, in order of start."""
+def _spans(label: Any, text: str) -> tuple[list[dict], int]:
+    """The checked spans of a cell, in order of start and each once, without blanks at their
+    borders; and the number of blanks and repeats that were removed."""
     spans = parsed(label)
     if not isinstance(spans, list):
         raise ValueError(f"should be a list of spans. Found {shown(label)}.")
-    normal = [_span(span, text) for span in spans]
-    return sorted(normal, key=lambda span: (span["start"], span["end"]))
+    given = [_span(span, text) for span in spans]
+    trimmed = [_trimmed(span, text) for span in given]
+    repaired = sum(one != other for one, other in zip(given, trimmed, strict=True))
+    once = {tuple(span.values()): span for span in trimmed}
+    kept = sorted(once.values(), key=lambda span: (span["start"], span["end"]))
+    return kept, repaired + len(trimmed) - len(kept)
+
+
+def _trimmed(span: dict, text: str) -> dict:
+    """The span without blanks at its borders, unless it holds nothing else."""
+    inside = text[span["start"] : span["end"]]
+    bare = inside.strip()
+    if not bare:
+        return span
+    start = span["start"] + len(inside) - len(inside.lstrip())
+    return {**span, "start": start, "end": start + len(bare)}
 
 
 def _span(span: Any, text: str) -> dict:
@@ -319,11 +336,13 @@ class LabelUnits:
 
     Args:
         tags (`list[int]`): per unit an index into the task's labels and the tags of the text's
-            unseen types (`tags_of`), -100 where the task has no labels for this text.
+            unseen types (`tags_of`), -100 where the task has no labels for this text. An entity
+            that is no run of units follows them, without a position.
         positions (`list[int]`): per unit its first token, -1 where it has none.
         tokens (`list[int]`): per token a label, negative where the loss ignores it.
-        ends (`list[bool]`): per unit whether an entity ends there.
-        widened (`int`): the number of spans that the units widen.
+        ends (`list[bool]`): per unit whether an entity ends there, one that the units widen too.
+        widened (`int`): the number of spans that the units widen: tokens learn them, and metrics
+            count them as missed.
         unalignable (`int`): the number of spans without a unit of their own.
     """
 
@@ -378,23 +397,27 @@ def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -
         absent = [IGNORE_INDEX] * (len(words) or 1)
         tokens = [IGNORE_INDEX] * len(unit_ids)
         return LabelUnits(absent, positions or [-1], tokens, [False] * len(absent))
+    scored = tags
     widened: list[dict] = []
     unalignable: list[dict] = []
     if spans is not None:
         tags, widened, unalignable = spans_to_tags(spans, words)
-        # An entity without a token of its own can't be predicted, and must count as missed.
-        tags += [f"B-{span['label']}" for span in unalignable]
-        positions += [-1] * len(unalignable)
+        # An entity that is no run of units can't be predicted, and must count as missed.
+        missed = {span["start"]: span["label"] for span in [*widened, *unalignable]}
+        scored, _, _ = spans_to_tags([span for span in spans if span["start"] not in missed], words)
+        scored += [f"B-{missed[start]}" for start in sorted(missed)]
+        positions += [-1] * len(missed)
     ids = [label_id(tag, labels) for tag in tags]
     tokens = token_labels(ids, unit_ids, labels, labelling, units_of_text)
+    ends = [
+        tag != "O" and not following.startswith("I")
+        for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
+    ]
     return LabelUnits(
-        ids,
+        [label_id(tag, labels) for tag in scored],
         positions,
         [UNSEEN if token >= len(task["labels"]) else token for token in tokens],
-        [
-            tag != "O" and not following.startswith("I")
-            for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
-        ],
+        ends + [False] * (len(scored) - len(ends)),
         len(widened),
         len(unalignable),
     )

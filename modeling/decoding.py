@@ -10,6 +10,11 @@ from collections.abc import Callable
 
 import torch
 
+# Begins of the names of the characters that have no spaces between words, besides the wide ones of
+# East Asia: class SA of https://unicode.org/reports/tr14.
+UNSPACED = ("THAI ", "LAO ", "MYANMAR ", "KHMER ", "TAI ", "NEW TAI ", "AHOM ")
+ZERO_WIDTH_SPACE, ZERO_WIDTH_JOINER = "\u200b", "\u200d"
+
 
 def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The tokens' character ranges without the white space that some tokenizers include.
@@ -52,8 +57,10 @@ def word_ids(
     """The word that each token belongs to.
 
     A word is a run of letters and digits; any other visible character is a word of its own, but
-    for the marks inside the words that a model was trained on. In scripts written without spaces
-    (Chinese, Japanese, and Korean as well) every token is a word.
+    for the marks inside the words that a model was trained on. Accents, joiners and other
+    characters without a width of their own belong to the character before them (rule WB4 of
+    https://unicode.org/reports/tr29). In scripts written without spaces (Chinese, Japanese, Thai,
+    Khmer, ..., and Korean as well) every token is a word.
 
     Args:
         text (`str`): the tokenized text.
@@ -77,11 +84,13 @@ def word_ids(
     """
 
     def inside_word(start: int, previous_end: int) -> bool:
-        # Some tokenizers leave accents out, which is no real gap.
-        gap = text[previous_end:start]
-        if previous_end <= 0 or any(unicodedata.category(mark)[0] != "M" for mark in gap):
+        # Some tokenizers leave accents and joiners out, which is no real gap.
+        if previous_end <= 0 or not all(map(_extends, text[previous_end:start])):
             return False
-        before, after = text[start - 1], text[start]
+        after = text[start]
+        if _extends(after) or text[start - 1] == ZERO_WIDTH_JOINER:
+            return True
+        before = _base(text, start - 1)
         if _continues_word(after):
             return (
                 _continues_word(before)
@@ -102,8 +111,8 @@ def _between_letters(text: str, index: int, marks: str) -> bool:
         start -= 1
     while end + 1 < len(text) and text[end + 1] in marks:
         end += 1
-    sides = text[start - 1 : start], text[end + 1 : end + 2]
-    return all(side and _continues_word(side) for side in sides)
+    inside = start > 0 and end + 1 < len(text)
+    return inside and _continues_word(_base(text, start - 1)) and _continues_word(text[end + 1])
 
 
 def _ends_abbreviation(text: str, index: int) -> bool:
@@ -147,11 +156,25 @@ def cutting(task: dict) -> tuple[str, str, str]:
 
 
 def _continues_word(character: str) -> bool:
-    """Letters, digits and marks of scripts that put spaces between words."""
+    """Letters and digits of scripts that put spaces between words."""
+    return (
+        unicodedata.category(character)[0] in "LN"
+        and unicodedata.east_asian_width(character) not in "WF"
+        and not unicodedata.name(character, "").startswith(UNSPACED)
+    )
+
+
+def _extends(character: str) -> bool:
+    """Whether a character belongs to the one before it: accents, joiners, soft hyphens."""
     category = unicodedata.category(character)
-    if category[0] == "M":  # a combining mark belongs to the letter before it
-        return True
-    return category[0] in "LN" and unicodedata.east_asian_width(character) not in "WF"
+    return category[0] == "M" or (category == "Cf" and character != ZERO_WIDTH_SPACE)
+
+
+def _base(text: str, index: int) -> str:
+    """The character at `index`, or the one that it belongs to."""
+    while index > 0 and _extends(text[index]):
+        index -= 1
+    return text[index]
 
 
 def likeliest_labels(

@@ -94,6 +94,35 @@ def test_each_character_is_a_word_in_scripts_without_spaces(name, request):
     assert words_of(request.getfixturevalue(name), "在東京 ok") == ["在", "東", "京", "ok"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("อยู่ที่นี่", ["อ", "ยู่", "ที่", "นี่"]),  # Thai: vowels and tones stay with their letters
+        ("ຢູ່ ok", ["ຢູ່", "ok"]),  # Lao
+        ("ភ្នំ", ["ភ្", "នំ"]),  # Khmer
+        ("မြန်မာ", ["မြ", "န်", "မာ"]),  # Burmese
+        ("กa", ["ก", "a"]),
+        ("ที่a", ["ที่", "a"]),
+        ("aก", ["a", "ก"]),
+        ("ที่\u200bก", ["ที่", "\u200b", "ก"]),  # a zero-width space parts words
+    ],
+)
+def test_each_letter_is_a_word_in_scripts_of_south_east_asia(byte_tokenizer, text, words):
+    assert words_of(byte_tokenizer, text) == words
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("mark", ["\u200c", "\u200d", "\u00ad", "\u2060", "\ufeff"])
+def test_joiners_and_soft_hyphens_are_inside_words(name, mark, request):
+    text = f"in me{mark}ra co"
+    assert words_of(request.getfixturevalue(name), text) == ["in", f"me{mark}ra", "co"]
+
+
+def test_joined_pictures_and_their_marks_are_one_word(byte_tokenizer):
+    text = "go \u2764\ufe0f \U0001f469\u200d\U0001f680"
+    assert words_of(byte_tokenizer, text) == text.split()
+
+
 def test_a_combining_mark_stays_with_its_letter(byte_tokenizer):
     assert words_of(byte_tokenizer, "cafe\u0301s हिन्दी") == ["cafe\u0301s", "हिन्दी"]
 

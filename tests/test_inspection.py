@@ -420,3 +420,16 @@ def test_an_entity_type_keeps_its_colour_and_the_columns_stay(monkeypatch, capsy
     for code in {*codes, "0"}:
         coloured = coloured.replace(f"\x1b[{code}m", "")
     assert [line.rstrip() for line in coloured.splitlines()] == plain.splitlines()
+
+
+@pytest.mark.parametrize(("right", "warned"), [(18, True), (19, False)])
+def test_many_spans_inside_words_are_a_warning(inspect, caplog, right, warned):
+    inside = {"start": 3, "end": 5, "label": "L"}
+    rows = [{"text": "in paris", "places": [inside]}, {"text": "it is", "places": []}]
+    whole = {"text": "in paris", "places": [{**inside, "end": 8}]}
+    inspect([*rows, *[whole] * right], tasks={"places": {"type": "token_classification"}})
+    found = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(found) == warned
+    for line in found:
+        assert line.startswith("train: 1 of 19 spans (5%) begin or end inside a word.")
+        assert "`labelling: all`" in line

@@ -197,7 +197,10 @@ def test_numbers(value, expected):
         ([[0, 1, "LOC"]], [span(0, 1)]),
         ('[{"start": 0, "end": 1, "label": "LOC"}]', [span(0, 1)]),
         ([{**span(2, 3), "text": "b", "score": 0.5}], [span(2, 3)]),
-        ([span(0, 2.0)], [span(0, 2)]),
+        ([span(2, 3.0)], [span(2, 3)]),
+        ([span(0, 2), span(1, 4)], [span(0, 1), span(2, 3)]),
+        ([span(1, 2)], [span(1, 2)]),
+        ([span(0, 1), span(2, 3), span(0, 1), span(2, 4)], [span(0, 1), span(2, 3)]),
         ({"start": 0}, "should be a list of spans. Found {'start': 0}."),
         ([[0, 1]], "should have spans of start, end and label. Found [0, 1]."),
         ([5], "should have spans of start, end and label. Found 5."),
@@ -211,6 +214,7 @@ def test_numbers(value, expected):
         ([span(0, 1, 3)], "should have named spans within the text's 5 characters."),
         ([{**span(0, 1), "text": "b"}], "should have spans in characters: 0 to 1 is 'a'."),
         ([span(0, 3), span(2, 5)], "should have spans that do not overlap."),
+        ([span(0, 1), span(0, 1, "PER")], "should have spans that do not overlap."),
     ],
 )
 def test_spans(value, expected):
@@ -228,10 +232,17 @@ def test_spans(value, expected):
 def test_spans_that_overlap_are_dropped_where_asked_and_counted(policy, kept):
     tasks = {"entities": {**ENTITIES["entities"], "overlap": policy}}
     spans = [span(3, 4), span(2, 6), span(0, 3)]
-    rows = [{"text": "a b c d", "entities": spans}, {"text": "e", "entities": []}]
+    rows = [{"text": "a-b-c-d", "entities": spans}, {"text": "e", "entities": []}]
     found = normalized(rows, tasks)
     assert found[0]["entities"] == kept
     assert [row["repairs"] for row in found] == [len(spans) - len(kept), 0]
+
+
+def test_blanks_around_spans_and_spans_given_twice_are_repaired_and_counted():
+    spans = [span(0, 2), span(2, 3), span(2, 3), span(3, 5), span(2, 4)]
+    (found,) = normalized([{"text": "a b c", "entities": spans}], ENTITIES)
+    assert found["entities"] == [span(0, 1), span(2, 3), span(4, 5)]
+    assert found["repairs"] == 5  # three had a blank, and two were given before
 
 
 @pytest.mark.parametrize(

@@ -208,10 +208,13 @@ def test_a_text_without_a_token_is_labelled_and_has_no_units(tokenizer):
     assert (absent["spans.tags"], absent["spans.positions"]) == ([-100], [-1])
 
 
-def test_spans_inside_words_are_widened_and_counted(tokenizer):
+def test_spans_inside_words_are_learned_as_words_and_scored_as_given(tokenizer):
     row = {"text": "in Ulmer", "spans": [span(3, 6)]}
     by_word = first_row(tokenizer, row, {"spans": ENTITIES})
-    assert (by_word["spans.tags"], by_word["widened"]) == ([0, 1], 1)
+    assert by_word["widened"] == 1
+    assert by_word["spans"][1:3] == [0, 1]
+    # No run of words is the span: an answer of "Ulmer" is wrong, and the span is missed.
+    assert (by_word["spans.tags"], by_word["spans.positions"]) == ([0, 0, 1], [1, 2, -1])
     by_token = first_row(tokenizer, row, {"spans": BY_TOKENS})
     assert pieces(tokenizer, by_token) == ["[CLS]", "in", "u", "##l", "##m", "##e", "##r", "[SEP]"]
     assert by_token["spans"] == [-100, 0, 1, 2, 2, 0, 0, -100]
@@ -223,9 +226,10 @@ def test_spans_that_share_a_word_are_widened_or_missed_and_none_is_dropped(token
     row = {"text": "Ulm-Bonn Ulm", "spans": [span(0, 2), span(2, 3), span(3, 6, "PER")]}
     found = first_row(tokenizer, row, {"spans": ENTITIES})
     # `ulm`, `-`, `bonn`, `ulm`; the second span has no word of its own.
-    assert found["spans.tags"] == [1, 3, 4, 0, 1]
-    assert found["spans.positions"] == [1, 4, 5, 9, -1]
-    assert found["widened"] == 2
+    assert [label for label in found["spans"] if label != -100] == [1, 3, 4, 0]
+    assert found["spans.tags"] == [0, 0, 0, 0, 1, 1, 3]
+    assert found["spans.positions"] == [1, 4, 5, 9, -1, -1, -1]
+    assert (found["widened"], found["unalignable"]) == (2, 1)
 
 
 # Windows: [CLS] a b c d [SEP] holds four tokens of text

@@ -87,7 +87,7 @@ def _example(
         if entity is None:
             return "nothing"
         place = place_of(entity)
-        quoted = f"“{text[slice(*place)]}”" if place else "(no word of its own)"
+        quoted = f"“{text[slice(*place)]}”" if place else "(not whole words)"
         return f"{quoted} {entity.label}"
 
     marks = [

@@ -2,13 +2,13 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
@@ -26,14 +26,15 @@ from multitask_encoder.data.inspection import (
 )
 from multitask_encoder.data.labels import check_label_maps, unify_labels
 from multitask_encoder.data.loading import read_splits, stream_rows
-from multitask_encoder.data.preprocessing import FINDINGS, preprocess, row_preprocessor
+from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.streaming import StreamedWindows
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.decoding import UNITS
+from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
 
+from .findings import findings, many_widened
 from .retention import add_targets
 
 logger = logging.getLogger("multitask_encoder.data")
@@ -252,7 +253,10 @@ def preprocess_rows(
     good, skipped = _good_rows(run, titles)
     windows: Rows = {split: {} for split in rows}
     for (split, name), part in zip(prepared, good, strict=True):
-        _say(run, name, _findings(split, rows[split][name], part))
+        of_split = rows[split][name]
+        _say(run, name, findings(split, of_split, part))
+        if alarm := many_widened(split, of_split, part):
+            logger.warning("%s", alarm)
         windows[split][name] = part
     return windows, skipped
 
@@ -293,7 +297,7 @@ def inspect(
                 {task: model.config.tasks[task] for task in run.datasets[name].columns},
                 tokenizer,
                 read,
-                UNITS["first"],
+                _find_words(model.config.tasks),
             )
     return {
         "splits": splits,
@@ -302,6 +306,15 @@ def inspect(
             list(data.rows.get("train", {}).values()), model.config.tasks
         ),
     }
+
+
+def _find_words(tasks: dict[str, dict]) -> Callable:
+    """The words of a text as the first task that goes by words has them."""
+    for task in tasks.values():
+        if task.get("labelling") == "first":
+            _, begin_marks, inner_marks = cutting(task)
+            return partial(UNITS["first"], begin_marks=begin_marks, inner_marks=inner_marks)
+    return UNITS["first"]
 
 
 def _settings(run, split, name, tokenizer, model) -> dict:
@@ -408,36 +421,6 @@ def epoch_draws(run: RunArguments, splits: dict[str, Dataset]) -> list[int] | No
         run.data.mixing_temperature,
         [source.weight for source in run.datasets.values()],
     )
-
-
-def _findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
-    """The effects of preprocessing on the rows of a split, one line each."""
-    total = {key: pc.sum(windows.data[key]).as_py() or 0 for key in FINDINGS}
-    repairs = sum(rows["repairs"])
-    places = pc.value_counts(windows.with_format("arrow")["window"][:]).to_pylist()
-    count = {place["values"]: place["counts"] for place in places}
-    long = count.get(1, 0)
-    notes = [f"{split}: {count.get(0, 0)} rows."]
-    if long:
-        notes.append(f"{split}: {long} long rows are read in windows, {len(windows)} in all.")
-    if repairs:
-        notes.append(f"{split}: {repairs} labels were repaired: broken tags, or overlapping spans.")
-    if total["widened"]:
-        notes.append(
-            f"{split}: {total['widened']} spans begin or end inside a word and were widened to "
-            "whole words; `labelling: all` goes by tokens."
-        )
-    if total["unalignable"]:
-        notes.append(
-            f"{split}: {total['unalignable']} spans have no word or token of their own: they can't "
-            "be learned, and count as missed."
-        )
-    if total["cut_tokens"]:
-        notes.append(
-            f"{split}: long_texts: truncate cut off {total['cut_tokens']} tokens, and with them "
-            f"{total['cut_entities']} entities."
-        )
-    return notes
 
 
 def _good_rows(
