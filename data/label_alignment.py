@@ -122,7 +122,7 @@ def token_labels(
     """One label per token.
 
     Args:
-        tag_ids (`list[int]`): per word an index into `labels`.
+        tag_ids (`list[int]`): per word an index into `labels`, -100 of a word without a label.
         word_ids (`list[int | None]`): per token the index of its word, None for special tokens.
         labels (`list[str]`): the task's tags, `O`, `B-...`, `I-...`.
         labelling (`str`): `first` labels the first token of each word and of each of `unit_ids`,
@@ -140,7 +140,7 @@ def token_labels(
         if word is None:
             token_ids.append(IGNORE_INDEX)
             continue
-        if word != previous:
+        if word != previous or tag_ids[word] < 0:
             token_ids.append(tag_ids[word])
         elif labelling == "first" and unit == previous_unit:
             token_ids.append(IGNORE_INDEX)

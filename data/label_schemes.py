@@ -8,7 +8,8 @@
 | `bilou` | `L-` ends an entity, `U-` is one of one word | `B-X I-X L-X U-X` |
 
 `bilou` stands for IOBES (`E-` for `L-`, `S-` for `U-`) and BMES (`M-` for `I-` as well) too: the
-same roles under other letters. All letters are capitals. Types are any text, hyphens included.
+same roles under other letters. All letters are capitals (other spellings: tag_styles.py). Types are
+any text, hyphens included. A word without a label has None in place of a tag.
 """
 
 from bisect import bisect_left
@@ -20,7 +21,7 @@ SCHEMES = ("iob2", "iob1", "io", "bilou")
 OVERLAPS = ("refuse", "longest", "first")
 
 _ROLES = {"B": "B", "I": "I", "M": "I", "L": "L", "E": "L", "U": "U", "S": "U"}
-_OUTSIDE = ("O", "")
+_OUTSIDE, _UNLABELLED = ("O", ""), ("?", "")
 _EXPECTED = {
     "iob2": "tags `O`, `B-...` and `I-...` (IOB2)",
     "iob1": "tags `O`, `B-...` and `I-...` (IOB1)",
@@ -63,8 +64,9 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
             if len(examples) == 2:
                 raise ValueError(
                     "should have tags that all have a prefix such as `B-`, or types that all have "
-                    f"none. Found {examples[True]!r} and {examples[False]!r}. Name the scheme if "
-                    f"types look like prefixes: {', '.join(SCHEMES)}."
+                    f"none. Found {examples[True]!r} and {examples[False]!r}. Set its tag_scheme "
+                    f"({', '.join(SCHEMES)}) if types look like prefixes, or its unlabelled_tag if "
+                    "one marks words without a label."
                 )
             if True in examples:
                 letters.add(tag[0])
@@ -76,7 +78,7 @@ def detect_scheme(sequences: Iterable[list[str]]) -> str:
     return "iob1" if letters and b_is_iob1 else "iob2"
 
 
-def to_iob2(tags: list[str], scheme: str) -> tuple[list[str], int]:
+def to_iob2(tags: list[str | None], scheme: str) -> tuple[list[str | None], int]:
     """IOB2 tags of the same entities, and the number of given tags that contradict the scheme.
 
     A tag continues an entity if it is an `I-` or `L-` that directly follows a `B-` or `I-` of its
@@ -99,14 +101,11 @@ def to_iob2(tags: list[str], scheme: str) -> tuple[list[str], int]:
         raise ValueError(f"the scheme should be one of {', '.join(SCHEMES)}. Found {scheme!r}.")
     parts = [_OUTSIDE, *(_role_and_type(tag, scheme) for tag in tags), _OUTSIDE]
     # Per border between neighbours: word i has joined[i] on its left, joined[i + 1] on its right.
-    joined = [
-        left[0] in "BI" and right[0] in "IL" and left[1] == right[1]
-        for left, right in pairwise(parts)
-    ]
+    joined = [_is_joined(left, right, scheme) for left, right in pairwise(parts)]
     iob2, repaired = [], 0
     for index, ((_, left_type), (role, entity_type)) in enumerate(pairwise(parts[:-1])):
-        if role == "O":
-            iob2.append("O")
+        if role in "O?":
+            iob2.append(tags[index])
             continue
         continues, continued = joined[index : index + 2]
         iob2.append(f"{'I' if continues else 'B'}-{entity_type}")
@@ -124,10 +123,22 @@ def _has_prefix(tag: Any) -> bool:
     return isinstance(tag, str) and len(tag) > 2 and tag[0] in _ROLES and tag[1] == "-"
 
 
+def _is_joined(left: tuple[str, str], right: tuple[str, str], scheme: str) -> bool:
+    """Whether two neighbours, by role and type, are in one entity."""
+    if left[0] == "?":  # then I- says that an entity goes on, except where it can also begin one
+        return right[0] in "IL" and scheme in ("iob2", "bilou")
+    if right[0] == "?":
+        return left[0] in "BI" and scheme == "bilou"
+    return left[0] in "BI" and right[0] in "IL" and left[1] == right[1]
+
+
 def _role_and_type(tag: Any, scheme: str) -> tuple[str, str]:
-    """The role (O, B, I, L or U) and the type; ValueError for a tag that is not in the scheme."""
+    """The role (O, B, I, L, U, or ? of a word without a label) and the type; ValueError for a tag
+    that is not in the scheme."""
     if tag == "O":
         return _OUTSIDE
+    if tag is None:
+        return _UNLABELLED
     if scheme == "io":
         # `I-PER` is often called IO too; here it is `iob1`, not a type.
         if isinstance(tag, str) and tag not in _NOT_TYPES and not tag.startswith("I-"):

@@ -1,8 +1,9 @@
 """Labels of loaded rows: unified to one tag scheme, renamed, and collected."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,17 @@ from datasets import Dataset
 from .caching import fingerprint, unweighted
 from .label_schemes import detect_scheme, to_iob2
 from .normalization import problem_row
+from .tag_styles import TagStyle, detect_style
 from .task_kinds import kind_of
+
+SHOWN_TAGS = 3
+
+
+class TagReading(NamedTuple):
+    """How the tags of a task are read: their style, and their scheme in the common style."""
+
+    style: TagStyle
+    scheme: str
 
 
 def unify_labels(
@@ -28,47 +39,68 @@ def unify_labels(
         `tuple[dict[str, Dataset], list[str]]`: the same rows, and a note for each change.
 
     Raises:
-        ValueError: tags of several schemes.
+        ValueError: tags of several schemes or styles.
     """
     notes: list[str] = []
-    schemes: dict[str, str] = {}
+    readings: dict[str, TagReading] = {}
     for name, task in tasks.items():
         in_words = [rows for rows in splits.values() if "tokens" in rows.column_names]
         if not kind_of(task).by_token or not in_words:
             continue
-        tags = (row for rows in in_words for row in _tag_rows(rows, name))
-        schemes[name] = scheme_of(name, task, tags)
-        if schemes[name] != "iob2":
-            notes.append(f"Tags of {name} are {schemes[name].upper()}; read as IOB2.")
+        distinct = set().union(*(_distinct(rows, name) for rows in in_words))
+        readings[name] = tag_reading(name, task, distinct, partial(_tag_rows, in_words, name))
+        style, scheme = readings[name]
+        spelled = {tag: style.common(tag, name) for tag in sorted(distinct)}
+        changed = [f"{tag!r} as {common!r}" for tag, common in spelled.items() if tag != common]
+        if changed:
+            rest = f" and {len(changed) - SHOWN_TAGS} more" if len(changed) > SHOWN_TAGS else ""
+            notes.append(f"Tags of {name}: read {', '.join(changed[:SHOWN_TAGS])}{rest}.")
+        if scheme != "iob2":
+            notes.append(f"Tags of {name} are {scheme.upper()}; read as IOB2.")
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
-    if not schemes and not renamed:
+    if not readings and not renamed:
         return splits, notes
-    arguments = {"schemes": schemes, "renamed": renamed, "tasks": tasks}
+    arguments = {"readings": readings, "renamed": renamed, "tasks": tasks}
     unified = {
         split: rows.map(
             unify_row,
             fn_kwargs=arguments,
             desc=f"Reading labels of {split}",
-            new_fingerprint=fingerprint(rows._fingerprint, schemes, renamed, unweighted(tasks)),
+            new_fingerprint=fingerprint(rows._fingerprint, readings, renamed, unweighted(tasks)),
         )
         for split, rows in splits.items()
     }
     return unified, notes
 
 
-def scheme_of(name: str, task: dict, tags: Iterable[list[str]]) -> str:
-    """The tag scheme of a task: as set, or detected."""
-    scheme = task.get("tag_scheme") or "auto"
-    if scheme != "auto":
-        return scheme
+def tag_reading(
+    name: str, task: dict, tags: Iterable[str], rows: Callable[[], Iterable[list[str | None]]]
+) -> TagReading:
+    """How the tags of a task are read: by the scheme that is set, or as detected.
+
+    Args:
+        name, task: with `tag_scheme` if it is set.
+        tags (`Iterable[str]`): each tag once.
+        rows (`Callable`): gives the tags of each row.
+
+    Raises:
+        ValueError: tags of several schemes or styles.
+    """
+    given = task.get("tag_scheme") or "auto"
+    if given == "io":
+        return TagReading(TagStyle(), given)
     try:
-        return detect_scheme(tags)
+        style = detect_style(tags)
+        if given != "auto":
+            return TagReading(style, given)
+        common = ([style.common(tag, name) for tag in row if tag is not None] for row in rows())
+        return TagReading(style, detect_scheme(common))
     except ValueError as error:
-        raise ValueError(f"Task {name!r}: {error} Set its tag_scheme.") from None
+        raise ValueError(f"Task {name!r}: {error}") from None
 
 
-def _tag_rows(rows: Dataset, name: str) -> Iterator[list[str]]:
-    return (tags for tags in rows.select_columns(name)[name] if tags)
+def _tag_rows(parts: Iterable[Dataset], name: str) -> Iterator[list[str | None]]:
+    return (tags for rows in parts for tags in rows.select_columns(name)[name] if tags)
 
 
 def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
@@ -85,9 +117,11 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
         known: set[str] = set()
         for rows in parts:
             labels = _distinct(rows, name)
-            tags = kind_of(task).by_token and "tokens" in rows.column_names
-            prefixed = tags and scheme_of(name, task, _tag_rows(rows, name)) != "io"
-            known |= {label[2:] if prefixed else label for label in labels - {"O"}}
+            if kind_of(task).by_token and "tokens" in rows.column_names:
+                style, scheme = tag_reading(name, task, labels, partial(_tag_rows, [rows], name))
+                tags = {style.common(label, name) for label in labels} - {"O"}
+                labels = {tag if scheme == "io" else tag[2:] for tag in tags}
+            known |= labels
         for label in task["label_map"]:
             if label not in known:
                 raise ValueError(
@@ -97,18 +131,19 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
 
 
 def unify_row(
-    row: dict, schemes: dict[str, str], renamed: list[str], tasks: dict[str, dict]
+    row: dict, readings: dict[str, TagReading], renamed: list[str], tasks: dict[str, dict]
 ) -> dict:
     """A loaded row with IOB2 tags and renamed labels, or with the problem it has."""
     if row["problem"] is not None:
         return row
     changed: dict[str, Any] = {}
     repairs = row["repairs"]
-    for name, scheme in schemes.items():
+    for name, (style, scheme) in readings.items():
         if row[name] is None or "tokens" not in row:
             continue
         try:
-            changed[name], repaired = to_iob2(row[name], scheme)
+            tags = [style.common(tag, name) for tag in row[name]]
+            changed[name], repaired = to_iob2(tags, scheme)
             if repaired and tasks[name].get("on_broken_tags") == "refuse":
                 raise ValueError(f"should have whole {scheme.upper()} tags. Found {row[name]}.")
         except ValueError as error:

@@ -14,7 +14,7 @@ from datasets import Dataset, Features, IterableDataset
 from .bad_rows import BadRows
 from .caching import file_state, fingerprint, unweighted
 from .dataset_arguments import SPLITS, DatasetArguments
-from .labels import check_label_maps, scheme_of, unify_labels, unify_row
+from .labels import check_label_maps, tag_reading, unify_labels, unify_row
 from .normalization import loaded_features, normalized_rows
 from .readers import detect_format, find_files, named_classes, read_file
 from .synthetic import load_synthetic
@@ -113,17 +113,18 @@ def stream_rows(
     # A column missing from all of them is an error: its task would never train on anything.
     first = islice(raw.rows(), min(source.train_size or ROWS_THAT_TELL, ROWS_THAT_TELL))
     deque(normalized_rows(first, raw.name, tasks, columns, form), maxlen=0)
-    schemes = {}
+    readings = {}
     for name, task in tasks.items():
         if form == "tokens" and kind_of(task).by_token:
-            tags = (row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name])
-            schemes[name] = scheme_of(name, task, tags)
+            tags = [row[name] for row in islice(rows(), ROWS_THAT_TELL) if row[name]]
+            distinct = set(chain.from_iterable(tags)) - {None}
+            readings[name] = tag_reading(name, task, distinct, tags.copy)
     renamed = [name for name, task in tasks.items() if task.get("label_map")]
 
     def unified() -> Iterator[dict]:
         try:
             for row in rows():
-                yield unify_row(row, schemes, renamed, tasks)
+                yield unify_row(row, readings, renamed, tasks)
         except (ValueError, OSError) as error:  # an error of a whole file, met during training
             raise BadRows([str(error)]) from None
 

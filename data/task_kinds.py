@@ -167,7 +167,7 @@ class TokenLabels(SingleLabel):
 
     def read(self, cell, task, row):
         if "tokens" in row:
-            return _tags(cell, row["tokens"]), 0
+            return _tags(cell, row["tokens"], task), 0
         spans, trimmed = _spans(cell, row["text"])
         kept, dropped = resolve_overlaps(spans, task.get("overlap") or "refuse")
         return kept, trimmed + dropped
@@ -176,8 +176,7 @@ class TokenLabels(SingleLabel):
         if label and isinstance(label[0], dict):
             spans = [{**span, "label": rename(span["label"])} for span in label]
             return [span for span in spans if span["label"] is not None]
-        new = [None if tag == "O" else rename(tag[2:]) for tag in label]
-        return [f"{tag[:2]}{name}" if name else "O" for tag, name in zip(label, new, strict=True)]
+        return [tag if tag in ("O", None) else _renamed_tag(tag, rename) for tag in label]
 
     def names(self, label):
         return [
@@ -196,6 +195,11 @@ class TokenLabels(SingleLabel):
 
     def batch(self, values, longest):
         return padded(values, longest, IGNORE_INDEX)
+
+
+def _renamed_tag(tag: str, rename: Callable[[str], str | None]) -> str:
+    name = rename(tag[2:])
+    return f"{tag[:2]}{name}" if name else "O"
 
 
 class PairScore(SingleLabel):
@@ -268,15 +272,33 @@ def parsed(label: Any) -> Any:
         raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
 
 
-def _tags(label: Any, words: list[str]) -> list[str]:
+def _tags(label: Any, words: list[str], task: dict) -> list[str | None]:
+    """A tag per word: None of a word without a label, and the `labels` of class ids by number."""
     tags = parsed(label)
     if not isinstance(tags, list) or len(tags) != len(words):
         found = len(tags) if isinstance(tags, list) else shown(tags)
         raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
-    for tag in tags:
-        if not isinstance(tag, str) or not tag:
-            raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
-    return tags
+    return [_tag(tag, task.get("labels"), task.get("unlabelled_tag")) for tag in tags]
+
+
+def _tag(tag: Any, labels: list[str] | None, unlabelled: str | None) -> str | None:
+    if tag is None or tag in (IGNORE_INDEX, str(IGNORE_INDEX), unlabelled):
+        return None
+    if labels is not None and tag not in labels and _is_id(tag):
+        if int(tag) >= len(labels):
+            raise ValueError(f"should have ids below {len(labels)}, of `labels`. Found {tag}.")
+        return labels[int(tag)]
+    if _is_id(tag) and not isinstance(tag, str):
+        raise ValueError(f"should have tags that are texts, or ids of `labels`. Found {tag}.")
+    if not isinstance(tag, str) or not tag.strip():
+        raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
+    return tag
+
+
+def _is_id(tag: Any) -> bool:
+    if isinstance(tag, str):
+        return tag.isdecimal()
+    return isinstance(tag, int) and not isinstance(tag, bool) and tag >= 0
 
 
 def _spans(label: Any, text: str) -> tuple[list[dict], int]:
@@ -336,7 +358,7 @@ class LabelUnits:
 
     Args:
         tags (`list[int]`): per unit an index into the task's labels and the tags of the text's
-            unseen types (`tags_of`), -100 where the task has no labels for this text. An entity
+            unseen types (`tags_of`), -100 where the task has no label for it. An entity
             that is no run of units follows them, without a position.
         positions (`list[int]`): per unit its first token, -1 where it has none.
         tokens (`list[int]`): per token a label, negative where the loss ignores it.
@@ -349,7 +371,7 @@ class LabelUnits:
     def __init__(self, tags, positions, tokens, ends, widened=0, unalignable=0):
         self.tags, self.positions, self.tokens = tags, positions, tokens
         self.ends, self.widened, self.unalignable = ends, widened, unalignable
-        self.known = IGNORE_INDEX not in tags
+        self.known = not tags or max(tags) >= 0
 
     def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
         """The columns of one window: the labels of the tokens that it predicts, and the units that
@@ -407,20 +429,24 @@ def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -
         scored, _, _ = spans_to_tags([span for span in spans if span["start"] not in missed], words)
         scored += [f"B-{missed[start]}" for start in sorted(missed)]
         positions += [-1] * len(missed)
-    ids = [label_id(tag, labels) for tag in tags]
+    ids = [_tag_id(tag, labels) for tag in tags]
     tokens = token_labels(ids, unit_ids, labels, labelling, units_of_text)
     ends = [
-        tag != "O" and not following.startswith("I")
+        tag not in ("O", None) and (following or "O")[0] != "I"
         for tag, following in zip(tags, [*tags, "O"][1:], strict=True)
     ]
     return LabelUnits(
-        [label_id(tag, labels) for tag in scored],
+        [_tag_id(tag, labels) for tag in scored],
         positions,
         [UNSEEN if token >= len(task["labels"]) else token for token in tokens],
         ends + [False] * (len(scored) - len(ends)),
         len(widened),
         len(unalignable),
     )
+
+
+def _tag_id(tag: str | None, labels: list[str]) -> int:
+    return IGNORE_INDEX if tag is None else label_id(tag, labels)
 
 
 SINGLE_LABEL = SingleLabel()

@@ -132,13 +132,13 @@ def test_no_entities_in_any_scheme(scheme):
         (
             "iob2",
             "tags `O`, `B-...` and `I-...` (IOB2)",
-            ["LOC", "L-X", "b-X", "o", "B-", "B", "", "B_X", 3, None],
+            ["LOC", "L-X", "b-X", "o", "B-", "B", "", "B_X", 3],
         ),
         ("iob1", "tags `O`, `B-...` and `I-...` (IOB1)", ["LOC", "E-X", "i-X", "o", "I-", 3]),
         (
             "io",
             "tags `O` and types without a prefix (IO)",
-            ["I-PER", "o", "B", "I", "B-", "I-", "", 3, None],
+            ["I-PER", "o", "B", "I", "B-", "I-", "", 3],
         ),
         (
             "bilou",
@@ -153,6 +153,19 @@ def test_a_tag_of_no_such_scheme_is_refused(scheme, expected, wrong):
         with pytest.raises(ValueError) as error:
             to_iob2(["O", tag, "O"], scheme)
         assert str(error.value) == f"should have {expected}. Found {tag!r}."
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tags", "found"),
+    [
+        ("iob2", ["B-X", None, "I-X", None], ["B-X", None, "I-X", None]),
+        ("iob1", ["I-X", None, "I-X"], ["B-X", None, "B-X"]),  # I- may begin an entity
+        ("io", ["X", None, "X"], ["B-X", None, "B-X"]),
+        ("bilou", ["B-X", None, "L-X", "U-X"], ["B-X", None, "I-X", "B-X"]),
+    ],
+)
+def test_a_word_without_a_label_keeps_none_and_may_be_inside_an_entity(scheme, tags, found):
+    assert to_iob2(tags, scheme) == (found, 0)
 
 
 def test_an_unknown_scheme_or_policy_is_refused():
@@ -190,12 +203,12 @@ def test_the_scheme_is_detected(rows, scheme):
 
 @pytest.mark.parametrize("rows", [["B-cell T-cell"], ["T-cell", "O B-cell"]])
 def test_prefixes_on_some_tags_only_are_refused(rows):
-    message = "all have none. Found 'B-cell' and 'T-cell'. Name the scheme"
+    message = "all have none. Found 'B-cell' and 'T-cell'. Set its tag_scheme"
     with pytest.raises(ValueError, match=re.escape(message)):
         detect_scheme(row.split() for row in rows)
 
 
-@pytest.mark.parametrize("wrong", ["", 0, None])
+@pytest.mark.parametrize("wrong", ["", 0])
 def test_what_is_no_tag_at_all_is_an_error_and_no_crash(wrong):
     for tags in (["B-X", wrong], [wrong, "I-X"]):
         with pytest.raises(ValueError, match=f"Found '.-X' and {wrong!r}"):

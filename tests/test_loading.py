@@ -389,8 +389,43 @@ def test_a_scheme_is_told(load_tags):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("tag_scheme", ["auto", "iob2"])
+def test_tags_of_another_style_are_read_and_named(load_tags, tag_scheme):
+    rows = {"train": ["B_LOC I_LOC 0", "B_PER"], "test": ["0 0"]}
+    splits, notes = load_tags(rows, tag_scheme=tag_scheme)
+    assert tags_of(splits["train"]) == ["B-LOC I-LOC O", "B-PER"]
+    assert tags_of(splits["test"]) == ["O O"]
+    assert splits["train"]["repairs"][:] == [0, 0]
+    assert notes == [
+        "Tags of entities: read '0' as 'O', 'B_LOC' as 'B-LOC', 'B_PER' as 'B-PER' and 1 more."
+    ]
+
+
+def test_labels_of_tags_of_another_style_are_renamed(load_tags):
+    splits, _ = load_tags({"train": ["B I O", "O"]}, label_map={"entities": "GENE"})
+    assert tags_of(splits["train"]) == ["B-GENE I-GENE O", "O"]
+
+
+def test_class_ids_are_tags_by_the_labels(load_tags):
+    labels = ["O", "B-LOC", "I-LOC"]
+    splits, notes = load_tags({"train": ["1 2 0", "0 1"]}, labels=labels)
+    assert tags_of(splits["train"]) == ["B-LOC I-LOC O", "O B-LOC"]
+    assert notes == []
+    splits, _ = load_tags({"train": ["1 2 3"]}, labels=labels)
+    assert splits["train"]["problem"][0].endswith("should have ids below 3, of `labels`. Found 3.")
+    with pytest.raises(ValueError, match=r"ids of the task's `labels`, which are not set\."):
+        load_tags({"train": ["1 2 0"]})
+
+
+def test_words_without_a_label_keep_none(load_tags):
+    splits, _ = load_tags({"train": ["X I-LOC -100", "O B-LOC"]}, unlabelled_tag="X")
+    assert splits["train"]["entities"][:] == [[None, "I-LOC", None], ["O", "B-LOC"]]
+    assert splits["train"]["repairs"][:] == [0, 0]
+    assert collect_labels([splits["train"]], ENTITIES)["entities"] == ["O", "B-LOC", "I-LOC"]
+
+
 def test_tags_of_two_schemes_are_refused(load_tags):
-    message = r"^Task 'entities': should have tags that all have a prefix .* Set its tag_scheme\.$"
+    message = r"^Task 'entities': should have tags that all have a prefix .* Set its tag_scheme"
     with pytest.raises(ValueError, match=message):
         load_tags({"train": ["B-LOC"], "test": ["LOC"]})
 

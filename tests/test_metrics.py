@@ -36,6 +36,19 @@ def windows_of(dataset=0, row=None, window=0, **columns) -> Dataset:
     return Dataset.from_dict({**same, **unseen, **columns})
 
 
+def test_words_without_a_label_are_neither_right_nor_wrong():
+    rows = windows_of(
+        **{
+            "entities": [[-100]] * 2,
+            "entities.tags": [[-100, 1, 0], [-100, 3]],
+            "entities.positions": [[1, 2, 3], [1, 2]],
+        }
+    )
+    predicted = np.array([[0, 3, 1, 0], [0, 1, 3, 0]])  # both predict an entity where no label is
+    results = compute_metrics({"entities": predicted}, rows, {"entities": ENTITIES})
+    assert (results["entities_f1"], results["exact_match"]) == (1.0, 1.0)
+
+
 def test_all_tasks_on_literal_rows():
     tasks = {"topic": TOPIC, "entities": {**ENTITIES, "score_weight": 3.0}}
     rows = windows_of(

@@ -255,8 +255,10 @@ def test_blanks_around_spans_and_spans_given_twice_are_repaired_and_counted():
         ("", None),
         (["O"], "'entities' should have one tag for each of the 2 words. Found 1."),
         (5, "'entities' should have one tag for each of the 2 words. Found 5."),
-        (["O", 5], "'entities' should have tags that are texts. Found 5."),
-        (["O", None], "'entities' should have tags that are texts. Found None."),
+        (["O", 5], "'entities' should have tags that are texts, or ids of `labels`. Found 5."),
+        (["O", None], ["O", None]),
+        ([-100, "O"], [None, "O"]),
+        ("O -100", ["O", None]),
         (["O", ""], "'entities' should have tags that are texts. Found ''."),
     ],
 )

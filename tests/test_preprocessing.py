@@ -232,6 +232,16 @@ def test_spans_that_share_a_word_are_widened_or_missed_and_none_is_dropped(token
     assert (found["widened"], found["unalignable"]) == (2, 1)
 
 
+@pytest.mark.parametrize("task", [ENTITIES, BY_TOKENS], ids=["words", "tokens"])
+def test_words_without_a_label_are_not_learned(tokenizer, task):
+    row = {"tokens": ["Ulm", "in", "Ulm"], "tags": ["B-LOC", None, None]}
+    found = first_row(tokenizer, row, {"tags": task})
+    assert set(found["tags"][4:]) == {-100}
+    assert found["tags"][1] == 1
+    assert found["tags.tags"] == [1, -100, -100]
+    assert found["tags.positions"] == [1, 4, 5]
+
+
 # Windows: [CLS] a b c d [SEP] holds four tokens of text
 
 LETTERS = "a b c d e f g"

@@ -74,6 +74,13 @@ class TaskArguments:
         default="auto",
         metadata=_key("Scheme of the tags.", choices=("auto", *SCHEMES), of_type=TOKENS),
     )
+    unlabelled_tag: str | None = field(
+        default=None,
+        metadata=_key(
+            "Tag of words without a label, beside null and -100: neither learned nor scored.",
+            of_type=TOKENS,
+        ),
+    )
     on_broken_tags: str = field(
         default="repair",
         metadata=_key(

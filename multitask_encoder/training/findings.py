@@ -23,6 +23,8 @@ def findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
             f"{split}: {repairs} labels were repaired: broken tags, or spans that overlap, are "
             "given twice, or have a blank at a border."
         )
+    if unlabelled := _unlabelled_words(rows):
+        notes.append(f"{split}: {unlabelled} words of labelled rows have no label.")
     if total["widened"]:
         notes.append(
             f"{split}: {total['widened']} spans begin or end inside a word: training widens them "
@@ -39,6 +41,15 @@ def findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
             f"{total['cut_entities']} entities."
         )
     return notes
+
+
+def _unlabelled_words(rows: Dataset) -> int:
+    columns = rows.with_format("arrow")
+    return sum(
+        pc.list_flatten(columns[name][:]).null_count
+        for name, feature in rows.features.items()
+        if isinstance(feature, List) and name != "tokens"
+    )
 
 
 def many_widened(split: str, rows: Dataset, windows: Dataset) -> str | None:

@@ -210,17 +210,18 @@ class EntityMetric(_OfflineMetric):
         rows, predicted_tags, expected = [], [], []
         for row, (start, end) in enumerate(pairwise([*split.starts, count])):
             ids = [tag for window in range(start, end) for tag in tags[window]]
-            if not ids or ids[0] < 0:
+            if not ids or max(ids) < 0:
                 continue
             rows.append(row)
             known = [*names, *tags_of(unseen[start])]
-            expected.append([known[tag] for tag in ids])
+            # A word without a label is `O` on both sides.
+            expected.append([known[tag] if tag >= 0 else "O" for tag in ids])
             # A word without tokens is predicted as `O`, and stays in the metric.
             predicted_tags.append(
                 [
-                    names[predicted[window][position]] if position >= 0 else "O"
+                    names[predicted[window][position]] if position >= 0 <= tag else "O"
                     for window in range(start, end)
-                    for position in positions[window]
+                    for tag, position in zip(tags[window], positions[window], strict=True)
                 ]
             )
         return Answers(np.asarray(rows, dtype=int), predicted_tags, expected)
