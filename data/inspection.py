@@ -179,17 +179,31 @@ def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
     return lines
 
 
-def find_leaks(splits: dict[str, list[Dataset]]) -> dict[str, int]:
-    """Count the texts shared between splits: `train, test` to the number of test rows whose text is
-    in train too."""
+def find_leaks(splits: dict[str, dict[str, Dataset]]) -> dict[str, int]:
+    """Count the texts shared between splits, of all data sets: `train, test` to the number of test
+    rows whose text is in train too.
+
+    Args:
+        splits (`dict[str, dict[str, Dataset]]`): loaded rows by split and data set.
+    """
     hashes = {
-        split: [h for rows in parts for h in _hashes(rows)] for split, parts in splits.items()
+        split: [h for rows in parts.values() for h in _hashes(rows)]
+        for split, parts in splits.items()
     }
     leaks = {}
     for left, right in combinations(hashes, 2):
         known = set(hashes[left])
         leaks[f"{left}, {right}"] = sum(text_hash in known for text_hash in hashes[right])
     return leaks
+
+
+def leak_lines(leaks: dict[str, int]) -> list[str]:
+    """A line for each pair of splits that share texts."""
+    pairs = ((pair.split(", "), count) for pair, count in leaks.items() if count)
+    return [
+        f"{count:,} {right} rows have a text that is also in {left}"
+        for (left, right), count in pairs
+    ]
 
 
 def _documents(rows: Dataset, read: Callable[[list[str]], list]) -> Iterable:
@@ -281,9 +295,7 @@ def inspection_text(report: dict[str, Any], colour: bool) -> str:
     lines += [_visible(line) for line in once[:SHOWN_LINES]]
     if len(once) > SHOWN_LINES:
         lines.append(f"and {len(once) - SHOWN_LINES:,} more labels that occur only once")
-    for pair, count in report["leaks"].items():
-        left, right = pair.split(", ")
-        lines.append(f"rows of {right} whose text is also in {left}: {count:,}")
+    lines += leak_lines(report["leaks"])
     return "\n".join(lines)
 
 

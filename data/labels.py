@@ -47,7 +47,7 @@ def unify_labels(
         in_words = [rows for rows in splits.values() if "tokens" in rows.column_names]
         if not kind_of(task).by_token or not in_words:
             continue
-        distinct = set().union(*(_distinct(rows, name) for rows in in_words))
+        distinct = set().union(*(distinct_labels(rows, name) for rows in in_words))
         readings[name] = tag_reading(name, task, distinct, partial(_tag_rows, in_words, name))
         style, scheme = readings[name]
         spelled = {tag: style.common(tag, name) for tag in sorted(distinct)}
@@ -116,7 +116,7 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
             continue
         known: set[str] = set()
         for rows in parts:
-            labels = _distinct(rows, name)
+            labels = distinct_labels(rows, name)
             if kind_of(task).by_token and "tokens" in rows.column_names:
                 style, scheme = tag_reading(name, task, labels, partial(_tag_rows, [rows], name))
                 tags = {style.common(label, name) for label in labels} - {"O"}
@@ -181,14 +181,19 @@ def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
     kind = kind_of(task)
     if kind.numeric:
         return kind.collected(name, set())
-    distinct = _entity_types if kind.by_token else _distinct
-    names = set(chain.from_iterable(distinct(rows, name) for rows in parts))
+    names = names_of(parts, name, task)
     if not names:
         raise ValueError(f"No row of the training data has a label of task {name!r}.")
     return kind.collected(name, names)
 
 
-def _distinct(rows: Dataset, name: str) -> set[str]:
+def names_of(parts: Iterable[Dataset], name: str, task: dict) -> set[str]:
+    """The names of a task's labels in unified rows; entities by type."""
+    distinct = _entity_types if kind_of(task).by_token else distinct_labels
+    return set(chain.from_iterable(distinct(rows, name) for rows in parts))
+
+
+def distinct_labels(rows: Dataset, name: str) -> set[str]:
     """All labels of a column: tags, entity types, or classes."""
     if name not in rows.column_names:
         return set()
@@ -204,5 +209,5 @@ def _distinct(rows: Dataset, name: str) -> set[str]:
 
 def _entity_types(rows: Dataset, name: str) -> set[str]:
     """The entity types of IOB2 tags or of spans, whose types may look like tags."""
-    labels = _distinct(rows, name)
+    labels = distinct_labels(rows, name)
     return {tag[2:] for tag in labels - {"O"}} if "tokens" in rows.column_names else labels

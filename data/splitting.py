@@ -1,5 +1,6 @@
 """Cuts a validation or test split off the training rows."""
 
+import unicodedata
 from collections import defaultdict
 
 import numpy as np
@@ -100,5 +101,7 @@ def split_off(
 
 
 def hash_of(text: str | list[str]) -> int:
-    """A hash of a row's text, 8 bytes, for comparing texts."""
-    return hash(text if isinstance(text, str) else " ".join(text))
+    """A hash of a row's text, 8 bytes, for comparing texts; the same for a text in words, and
+    whatever its case, blanks and Unicode form."""
+    joined = text if isinstance(text, str) else "".join(text)
+    return hash("".join(unicodedata.normalize("NFKC", joined).casefold().split()))

@@ -134,7 +134,7 @@ def test_counts_are_printed(inspected, tmp_path):
         "",
     ]
     assert lines[-5:] == [
-        "rows of validation whose text is also in train: 1",
+        "1 validation rows have a text that is also in train",
         "",
         "As JSON: run/inspection.json",
         "To train on it: the same command without --do_inspect.",

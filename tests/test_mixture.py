@@ -352,3 +352,58 @@ def test_labels_are_renamed_in_every_data_set(config):
     expected = [["O", "O", "O", "O", "B-GPE", "I-GPE", "O"], ["B-GPE", "O", "O", "O"]]
     assert rows["train"]["first"]["ner"][:] == expected
     assert rows["train"]["second"]["ner"][:] == expected
+
+
+def rows_of(config: Path, *argv: str):
+    return load_rows(parse_arguments([str(config), *argv]))[0]
+
+
+def sharing_verdict(config: Path, first: list[str], second: list[str], **task) -> None:
+    """Two tables that label the same task, and evaluate on the first's rows."""
+    for name, verdicts in {"first": first, "second": second}.items():
+        with (config.parent / f"{name}.csv").open("w", newline="") as file:
+            rows = ((f"{name} play {index}", verdict) for index, verdict in enumerate(verdicts))
+            csv.writer(file).writerows([("text", "verdict"), *rows])
+    given = yaml.safe_load(config.read_text())
+    given["tasks"] = {"verdict": {"type": "sequence_classification", **task}}
+    given["datasets"] = {
+        name: {"train_file": f"{name}.csv", "columns": {"verdict": "verdict"}}
+        for name in ("first", "second")
+    }
+    given["datasets"]["first"]["validation_file"] = "second.csv"
+    config.write_text(yaml.safe_dump(given))
+
+
+def test_labels_that_are_the_same_number_or_boolean_are_one_in_every_data_set(config):
+    sharing_verdict(config, ["1", "true", "2.5"], ["1.0", "True", "2"])
+    rows = rows_of(config)
+    assert rows["train"]["first"]["verdict"][:] == ["1", "True", "2.5"]
+    assert rows["train"]["second"]["verdict"][:] == ["1", "True", "2"]
+    sharing_verdict(config, ["1", "2"], ["1.0", "2"], labels=["1.0", "2.0"])
+    assert rows_of(config)["train"]["first"]["verdict"][:] == ["1.0", "2.0"]
+    sharing_verdict(config, ["1", "2"], ["1.0", "2"], label_map={"1": "low"})
+    assert rows_of(config)["train"]["second"]["verdict"][:] == ["low", "2"]
+
+
+def test_labels_that_differ_in_case_or_blanks_are_named(config, caplog):
+    sharing_verdict(config, ["Yes", "no", "no"], ["yes ", "no", "YES"])
+    rows_of(config)
+    (warning,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert warning.startswith(
+        "Labels of verdict that differ only in case, blanks or Unicode forms: 'YES', 'Yes', 'yes '."
+    )
+
+
+def test_texts_that_another_data_set_trains_on_are_counted(config, caplog):
+    sharing_verdict(config, ["a", "b"], ["a", "b", "a"])  # the second is the first's validation
+    prepare_data(parse_arguments([str(config)]))
+    (warning,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert warning.startswith("3 validation rows have a text that is also in train")
+    caplog.clear()
+    (config.parent / "second.csv").write_text("text,verdict\nFIRST  play 0,a\nnew,b\n")
+    given = yaml.safe_load(config.read_text())
+    del given["datasets"]["second"]
+    config.write_text(yaml.safe_dump(given))
+    prepare_data(parse_arguments([str(config)]))
+    (warning,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert warning.startswith("1 validation rows")

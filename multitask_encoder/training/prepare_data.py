@@ -21,15 +21,23 @@ from multitask_encoder.data.inspection import (
     find_leaks,
     inspect_split,
     labels_met_once,
+    leak_lines,
     unseen_labels,
     unseen_lines,
 )
-from multitask_encoder.data.labels import check_label_maps, unify_labels
+from multitask_encoder.data.label_spellings import merged, same_values, similar_labels
+from multitask_encoder.data.labels import (
+    check_label_maps,
+    distinct_labels,
+    names_of,
+    unify_labels,
+)
 from multitask_encoder.data.loading import read_splits, stream_rows
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.streaming import StreamedWindows
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
@@ -70,6 +78,8 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
     `keep_only_task`."""
     rows, bad = load_rows(run)
     run, rows = keep_only_task(run, rows)
+    for line in leak_lines(find_leaks(rows)) if not run.training.do_inspect else ():
+        logger.warning("%s: what a split measures should be new to the model.", line)
     return run, RunData(rows, bad)
 
 
@@ -121,8 +131,9 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         for name, source in run.datasets.items()
     }
     if not streaming:  # else the labels of most rows are not known yet
-        parts = chain.from_iterable(splits.values() for splits in read.values())
+        parts = [rows for splits in read.values() for rows in splits.values()]
         check_label_maps(parts, {name: vars(task) for name, task in run.tasks.items()})
+        run = _with_same_values(run, parts)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], _tasks_of(run, source))
         _say(run, name, notes)
@@ -140,7 +151,35 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         _say(run, name, notes)
         for split, kept in splits.items():
             rows[split][name] = kept
+    _name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
     return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def _with_same_values(run: RunArguments, parts: list[Dataset]) -> RunArguments:
+    """The run with the same name for labels that are the same number or boolean."""
+    tasks = dict(run.tasks)
+    for name, task in run.tasks.items():
+        kind = kind_of(vars(task))
+        if kind.numeric or kind.by_token:
+            continue
+        found = set().union(*(distinct_labels(rows, name) for rows in parts))
+        if groups := same_values(found, task.labels or ()):
+            tasks[name] = replace(task, label_map=merged(task.label_map, groups))
+            shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
+            logger.info("Labels of %s that are one: %s.", name, shown)
+    return replace(run, tasks=tasks)
+
+
+def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
+    for name, task in run.tasks.items():
+        if kind_of(vars(task)).numeric:
+            continue
+        for group in similar_labels(names_of(parts, name, vars(task))):
+            logger.warning(
+                "Labels of %s that differ only in case, blanks or Unicode forms: %s. If they are "
+                "one, merge them by its label_map.",
+                *(name, ", ".join(map(repr, group))),
+            )
 
 
 def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
@@ -301,7 +340,7 @@ def inspect(
             )
     return {
         "splits": splits,
-        "leaks": find_leaks({split: list(parts.values()) for split, parts in data.rows.items()}),
+        "leaks": find_leaks(data.rows),
         "labels_met_once": labels_met_once(
             list(data.rows.get("train", {}).values()), model.config.tasks
         ),

@@ -1,0 +1,62 @@
+"""Labels that are one but are written in several ways."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from decimal import Decimal
+
+# Not "007", which is more of a name.
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
+BOOLEANS = ("true", "false")
+
+
+def same_values(labels: Iterable[str], given: Collection[str] = ()) -> list[list[str]]:
+    """Groups of labels that are the same number or boolean: `1` and `1.0`, `true` and `True`.
+
+    Args:
+        labels (`Iterable[str]`): of one task.
+        given (`Collection[str]`): the task's own spellings, if it lists its labels.
+
+    Returns:
+        `list[list[str]]`: groups of two or more, in each first the spelling to be used: one of
+        `given`, else the shortest.
+    """
+    return _groups({*labels, *given}, _value, lambda label: (label not in given, len(label)))
+
+
+def similar_labels(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that differ only in case, blanks or Unicode forms."""
+    return _groups(set(labels), _plain, lambda label: 0)
+
+
+def _groups(labels: set[str], same: Callable, preferred: Callable) -> list[list[str]]:
+    groups: dict[object, list[str]] = defaultdict(list)
+    for label in sorted(labels, key=lambda label: (preferred(label), label)):
+        groups[same(label)].append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _value(label: str) -> object:
+    """What two labels have in common if they are the same number or boolean."""
+    bare = label.strip()
+    if NUMBER.fullmatch(bare):
+        return Decimal(bare)
+    return bare.lower() if bare.lower() in BOOLEANS else (label,)
+
+
+def _plain(label: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def merged(
+    label_map: Mapping[str, str | None] | None, groups: list[list[str]]
+) -> dict[str, str | None]:
+    """A `label_map` that also gives the labels of each group the same name: the group's, or the
+    name that the map gives to one of them."""
+    result = dict(label_map or {})
+    for group in groups:
+        named = [label for label in group if label in result]
+        for label in group:
+            result.setdefault(label, result[named[0]] if named else group[0])
+    return result

@@ -1,0 +1,52 @@
+"""Labels that are one, however they are written."""
+
+import pytest
+
+from multitask_encoder.data.label_spellings import merged, same_values, similar_labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        (["1", "1.0", "2", "2.0", "3"], [["1", "1.0"], ["2", "2.0"]]),
+        (["1.50", "1.5", "-1", "-1.0"], [["-1", "-1.0"], ["1.5", "1.50"]]),
+        (["true", "True", "FALSE", "false"], [["FALSE", "false"], ["True", "true"]]),
+        (["007", "7", "1e3", "1000", "0x1", "1"], []),
+        (["yes", "Yes", "1", "one"], []),
+        ([" 1", "1"], [["1", " 1"]]),
+        (["٣", "3"], []),
+    ],
+)
+def test_equal_numbers_and_booleans_are_one(labels, groups):
+    assert sorted(same_values(labels)) == groups
+
+
+def test_a_task_lists_its_own_spelling():
+    assert same_values(["1", "2"], given=["1.0", "2.0"]) == [["1.0", "1"], ["2.0", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        (["Yes", "yes ", "YES", "no"], [["YES", "Yes", "yes "]]),
+        (["café", "cafe\u0301", "cafe"], [["cafe\u0301", "café"]]),
+        (["new york", "new  york", "newyork"], [["new  york", "new york"]]),
+        (["ﬁne", "fine"], [["fine", "ﬁne"]]),
+        (["a", "b"], []),
+    ],
+)
+def test_similar_labels_are_named(labels, groups):
+    assert similar_labels(labels) == groups
+
+
+@pytest.mark.parametrize(
+    ("label_map", "expected"),
+    [
+        (None, {"1": "1", "1.0": "1"}),
+        ({"1": "low"}, {"1": "low", "1.0": "low"}),
+        ({"1.0": "low", "2": None}, {"1": "low", "1.0": "low", "2": None}),
+        ({"1": None}, {"1": None, "1.0": None}),
+    ],
+)
+def test_a_label_map_goes_for_every_spelling(label_map, expected):
+    assert merged(label_map, [["1", "1.0"]]) == expected
