@@ -1,6 +1,7 @@
 """Bad rows: refused and all named, or skipped and set aside."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow.compute as pc
@@ -15,6 +16,12 @@ def shown(value: Any) -> str:
     """The value as shown in a message, cut to fit on a line."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names of columns as shown in a message, with quotes where blanks or nothing would hide."""
+    texts = map(str, names)
+    return ", ".join(text if text and text == text.strip() else repr(text) for text in texts)
 
 
 class BadRows(ValueError):

@@ -13,9 +13,10 @@ from datasets import Dataset, Features, IterableDataset
 
 from .bad_rows import BadRows
 from .caching import file_state, fingerprint, unweighted
+from .cells import detect_separator
 from .dataset_arguments import SPLITS, DatasetArguments
 from .labels import check_label_maps, tag_reading, unify_labels, unify_row
-from .normalization import loaded_features, normalized_rows
+from .normalization import label_columns, loaded_features, normalized_rows
 from .readers import detect_format, find_files, named_classes, read_file
 from .synthetic import load_synthetic
 from .task_kinds import kind_of
@@ -86,7 +87,30 @@ def read_splits(
     raw = _raw_splits(source, seed, streaming)
     if streaming:
         raw.pop("train", None)
+    tasks = _with_separators(list(raw.values()), tasks)
     return {split: _load(rows, split, tasks, source) for split, rows in raw.items()}
+
+
+def _with_separators(
+    raw: list[RawRows], tasks: dict[str, dict], limit: int | None = None
+) -> dict[str, dict]:
+    """The tasks with their separators, found in the first `limit` rows of each split, or in all."""
+    found = dict(tasks)
+    for name, task in tasks.items():
+        if not kind_of(task).separable or task.get("separator") is not None:
+            continue
+        cells = (
+            row.get(column)
+            for rows in raw
+            for column in label_columns({name: task}, "text")[name][:1]
+            for _, row in islice(rows.rows(), limit)
+            if isinstance(row, dict)
+        )
+        try:
+            found[name] = {**task, "separator": detect_separator(cells)}
+        except ValueError as error:
+            raise ValueError(f"Task {name!r}: {error}") from None
+    return found
 
 
 def stream_rows(
@@ -105,6 +129,7 @@ def stream_rows(
     if raw is None:
         raise ValueError("There is no train data. Set train_file or a dataset that has it.")
     columns, form = _form(raw, source, tasks)
+    tasks = _with_separators([raw], tasks, ROWS_THAT_TELL)
 
     def rows() -> Iterator[dict]:
         limited = islice(raw.rows(), source.train_size)

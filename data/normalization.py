@@ -20,12 +20,14 @@ An absent label is None. `repairs` counts the labels that had to be repaired. A 
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from datasets import Features, List, Value
 
-from .bad_rows import shown
-from .task_kinds import kind_of, parsed
+from .bad_rows import listed, shown
+from .cells import is_empty, parsed
+from .task_kinds import kind_of
 
 FORMS = ("text", "tokens", "texts")
 
@@ -56,8 +58,9 @@ def normalized_rows(
         rows (`Iterable[tuple[str, dict | ValueError]]`): the place of each row, and the row or the
             error met while reading it.
         name (`str`): the file or data set, for messages.
-        tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap` and `column` (by
-            default the name; a sentence_embedding that has none needs no score).
+        tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap`, `separator` and
+            `column` (by default the name; a sentence_embedding that has none needs no score; of
+            several labels or numbers, it may be a list of columns).
         source_columns (`list[str]`): the column of the text, of the words or of a list of texts; or
             the columns of several texts.
         form (`str`): one of `FORMS`.
@@ -65,14 +68,11 @@ def normalized_rows(
     Raises:
         ValueError: at the end, if there was no row, or no row had one of the columns.
     """
-    columns = {
-        task_name: task.get("column") if form == "texts" else task.get("column") or task_name
-        for task_name, task in tasks.items()
-        if form in kind_of(task).forms
-    }
-    absent = [*source_columns, *filter(None, columns.values())]
+    columns = label_columns(tasks, form)
+    absent = [*source_columns, *chain.from_iterable(columns.values())]
     met: dict[str, None] = {}  # a set that keeps the order
     count = 0
+    bad_row = ""  # the first that can't be read, and why: it may have had the column
     for place, row in rows:
         count += 1
         try:
@@ -84,11 +84,24 @@ def normalized_rows(
             yield {"source": place, **normal, "problem": None, "raw": None}
         except ValueError as error:
             raw = None if isinstance(row, ValueError) else row
+            if raw is None and not bad_row:
+                bad_row = f"{place}: {error}"
             yield problem_row(place, tasks, str(error), raw, form)
     if count == 0:
         raise ValueError(f"{name}: has no rows.")
     if met and absent:
-        raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {', '.join(met)}.")
+        also = f" A row can't be read: {bad_row}" if bad_row else ""
+        raise ValueError(f"{name}: has no column {absent[0]!r}. Found: {listed(met)}.{also}")
+
+
+def label_columns(tasks: dict[str, dict], form: str) -> dict[str, list[str]]:
+    """The columns of each task that rows of one of `FORMS` can label."""
+    columns = {}
+    for name, task in tasks.items():
+        if form in kind_of(task).forms:
+            given = task.get("column") or (None if form == "texts" else name)
+            columns[name] = given if isinstance(given, list) else [given] if given else []
+    return columns
 
 
 def problem_row(
@@ -118,11 +131,11 @@ def _normalize_row(row, source_columns, form, columns, tasks) -> dict:
             f"{', '.join(map(repr, source_columns))} should be Unicode text. Found half of a "
             f"surrogate pair in {shown(normal[form])}."
         )
-    for task_name, column in columns.items():
+    for task_name, names in columns.items():
         try:
-            label, repairs = _label(row.get(column), tasks[task_name], normal)
+            label, repairs = _label(row, names, tasks[task_name], normal)
         except ValueError as error:
-            raise ValueError(f"{column!r} {error}") from None
+            raise ValueError(f"{', '.join(map(repr, names))} {error}") from None
         normal[task_name] = label
         normal["repairs"] += repairs
     return normal
@@ -133,7 +146,7 @@ def check_columns(row: dict, columns: list[str]) -> None:
     columns, which often reveals a misspelling."""
     for column in columns:
         if column not in row:
-            raise ValueError(f"has no {column!r}. Found: {', '.join(map(str, row)) or 'nothing'}.")
+            raise ValueError(f"has no {column!r}. Found: {listed(row) or 'nothing'}.")
 
 
 def _text_of(value: Any, column: str) -> str:
@@ -180,9 +193,11 @@ def words_of(value: Any, column: str) -> list[str]:
     return words
 
 
-def _label(cell: Any, task: dict, row: dict) -> tuple[Any, int]:
+def _label(row: dict, columns: list[str], task: dict, normal: dict) -> tuple[Any, int]:
     """The label in the form of the table above, and the number of repairs."""
     kind = kind_of(task)
-    if cell is None or cell == "":
+    cells = {column: row.get(column) for column in columns}
+    cell = kind.joined(cells) if len(cells) > 1 else next(iter(cells.values()), None)
+    if is_empty(cell):
         return kind.missing(task), 0
-    return kind.read(cell, task, row)
+    return kind.read(cell, task, normal)

@@ -4,7 +4,6 @@ A kind says how a raw cell is read, renamed, collected, encoded and batched. `TA
 task type and problem type to its kind; a new kind is a class and a line there.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,6 +12,14 @@ import torch
 from datasets import List, Value
 
 from .bad_rows import shown
+from .cells import (
+    is_empty,
+    labels_of_cell,
+    marked_columns,
+    numbers_of_cell,
+    spans_of_cell,
+    tags_of_cell,
+)
 from .label_alignment import (
     IGNORE_INDEX,
     UNSEEN,
@@ -32,6 +39,7 @@ class SingleLabel:
     forms: tuple[str, ...] = ("text", "tokens")  # forms of rows that can have its labels
     by_token = False
     numeric = False
+    separable = False  # whether a cell of text may hold several labels
 
     def loaded_feature(self, form: str) -> Any:
         """The column of loaded rows."""
@@ -51,11 +59,17 @@ class SingleLabel:
         Raises:
             ValueError: the cell holds something else.
         """
-        if isinstance(cell, list) and len(cell) == 1:  # as annotation tools write one label
+        if isinstance(cell, list) and len(cell) < 2:  # as annotation tools write one label, or none
+            if not cell:
+                return None, 0
             cell = cell[0]
         if isinstance(cell, list | dict | None) or cell != cell:  # NaN
             raise ValueError(f"should be one label. Found {shown(cell)}.")
         return str(cell), 0
+
+    def joined(self, cells: dict[str, Any]) -> Any:
+        """The one cell that says the same as the cells of several columns."""
+        raise NotImplementedError
 
     def renamed(self, label: Any, rename: Callable[[str], str | None]) -> Any:
         """A loaded label under its new names, without those that `rename` drops."""
@@ -99,6 +113,8 @@ class SingleLabel:
 class MultiLabel(SingleLabel):
     """Any number of classes per text."""
 
+    separable = True
+
     def loaded_feature(self, form):
         return List(Value("string"))
 
@@ -106,13 +122,10 @@ class MultiLabel(SingleLabel):
         return {name: List(Value("float32"))}
 
     def read(self, cell, task, row):
-        bare = isinstance(cell, str) and not cell.lstrip().startswith("[")
-        labels = [cell] if bare else parsed(cell)
-        if not isinstance(labels, list) or any(
-            label is None or isinstance(label, list | dict) for label in labels
-        ):
-            raise ValueError(f"should be a list of labels. Found {shown(cell)}.")
-        return [str(label) for label in labels], 0
+        return labels_of_cell(cell, task.get("separator")), 0
+
+    def joined(self, cells):
+        return marked_columns(cells)
 
     def renamed(self, label, rename):
         return list(dict.fromkeys(new for old in label if (new := rename(old)) is not None))
@@ -134,13 +147,16 @@ class MultiLabel(SingleLabel):
 class Regression(MultiLabel):
     """One or more numbers per text."""
 
-    numeric = True
+    numeric, separable = True, False
 
     def loaded_feature(self, form):
         return List(Value("float64"))
 
     def read(self, cell, task, row):
-        return _numbers(cell), 0
+        return numbers_of_cell(cell), 0
+
+    def joined(self, cells):
+        return None if all(map(is_empty, cells.values())) else list(cells.values())
 
     def collected(self, name, found):
         return [name]
@@ -167,8 +183,8 @@ class TokenLabels(SingleLabel):
 
     def read(self, cell, task, row):
         if "tokens" in row:
-            return _tags(cell, row["tokens"], task), 0
-        spans, trimmed = _spans(cell, row["text"])
+            return tags_of_cell(cell, row["tokens"], task), 0
+        spans, trimmed = spans_of_cell(cell, row["text"])
         kept, dropped = resolve_overlaps(spans, task.get("overlap") or "refuse")
         return kept, trimmed + dropped
 
@@ -219,7 +235,7 @@ class PairScore(SingleLabel):
         return 1.0 if implied else None
 
     def read(self, cell, task, row):
-        numbers = _numbers(cell)
+        numbers = numbers_of_cell(cell)
         if len(numbers) != 1:
             raise ValueError(f"should be one number. Found {shown(cell)}.")
         return numbers[0], 0
@@ -243,111 +259,6 @@ def padded(sequences: list[list[int]], longest: int, value: int) -> torch.Tensor
     for index, sequence in enumerate(sequences):
         filled[index, : len(sequence)] = torch.tensor(sequence)
     return filled
-
-
-# Cells
-
-
-def _numbers(label: Any) -> list[float]:
-    if isinstance(label, str) and label.lstrip().startswith("["):
-        label = parsed(label)
-    try:
-        numbers = [float(value) for value in (label if isinstance(label, list) else [label])]
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"should be a number. Found {shown(label)}.") from None
-    if any(number - number != 0 for number in numbers):  # not finite
-        raise ValueError(f"should be a finite number. Found {shown(label)}.")
-    return numbers
-
-
-def parsed(label: Any) -> Any:
-    """Parse a list in a CSV cell: JSON, or words separated by spaces."""
-    if not isinstance(label, str):
-        return label
-    if not label.lstrip().startswith("["):
-        return label.split()
-    try:
-        return json.loads(label)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"should be JSON ({error}). Found {shown(label)}.") from None
-
-
-def _tags(label: Any, words: list[str], task: dict) -> list[str | None]:
-    """A tag per word: None of a word without a label, and the `labels` of class ids by number."""
-    tags = parsed(label)
-    if not isinstance(tags, list) or len(tags) != len(words):
-        found = len(tags) if isinstance(tags, list) else shown(tags)
-        raise ValueError(f"should have one tag for each of the {len(words)} words. Found {found}.")
-    return [_tag(tag, task.get("labels"), task.get("unlabelled_tag")) for tag in tags]
-
-
-def _tag(tag: Any, labels: list[str] | None, unlabelled: str | None) -> str | None:
-    if tag is None or tag in (IGNORE_INDEX, str(IGNORE_INDEX), unlabelled):
-        return None
-    if labels is not None and tag not in labels and _is_id(tag):
-        if int(tag) >= len(labels):
-            raise ValueError(f"should have ids below {len(labels)}, of `labels`. Found {tag}.")
-        return labels[int(tag)]
-    if _is_id(tag) and not isinstance(tag, str):
-        raise ValueError(f"should have tags that are texts, or ids of `labels`. Found {tag}.")
-    if not isinstance(tag, str) or not tag.strip():
-        raise ValueError(f"should have tags that are texts. Found {shown(tag)}.")
-    return tag
-
-
-def _is_id(tag: Any) -> bool:
-    if isinstance(tag, str):
-        return tag.isdecimal()
-    return isinstance(tag, int) and not isinstance(tag, bool) and tag >= 0
-
-
-def _spans(label: Any, text: str) -> tuple[list[dict], int]:
-    """The checked spans of a cell, in order of start and each once, without blanks at their
-    borders; and the number of blanks and repeats that were removed."""
-    spans = parsed(label)
-    if not isinstance(spans, list):
-        raise ValueError(f"should be a list of spans. Found {shown(label)}.")
-    given = [_span(span, text) for span in spans]
-    trimmed = [_trimmed(span, text) for span in given]
-    repaired = sum(one != other for one, other in zip(given, trimmed, strict=True))
-    once = {tuple(span.values()): span for span in trimmed}
-    kept = sorted(once.values(), key=lambda span: (span["start"], span["end"]))
-    return kept, repaired + len(trimmed) - len(kept)
-
-
-def _trimmed(span: dict, text: str) -> dict:
-    """The span without blanks at its borders, unless it holds nothing else."""
-    inside = text[span["start"] : span["end"]]
-    bare = inside.strip()
-    if not bare:
-        return span
-    start = span["start"] + len(inside) - len(inside.lstrip())
-    return {**span, "start": start, "end": start + len(bare)}
-
-
-def _span(span: Any, text: str) -> dict:
-    given = span
-    try:
-        if isinstance(span, list):
-            span = dict(zip(("start", "end", "label"), span, strict=True))
-        start, end, name = int(span["start"]), int(span["end"]), span["label"]
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise ValueError(
-            f"should have spans of start, end and label. Found {shown(given)}."
-        ) from None
-    if (start, end) != (span["start"], span["end"]):
-        raise ValueError(f"should have whole numbers for start and end. Found {shown(given)}.")
-    if not isinstance(name, str) or not name or not 0 <= start < end <= len(text):
-        raise ValueError(
-            f"should have named spans within the text's {len(text)} characters. "
-            f"Found {shown(given)}."
-        )
-    if isinstance(span.get("text"), str) and span["text"] != text[start:end]:
-        raise ValueError(
-            f"should have spans in characters: {start} to {end} is {text[start:end]!r}. "
-            f"Found {shown(given)}."
-        )
-    return {"start": start, "end": end, "label": name}
 
 
 # Labels of tokens

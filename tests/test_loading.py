@@ -424,6 +424,72 @@ def test_words_without_a_label_keep_none(load_tags):
     assert collect_labels([splits["train"]], ENTITIES)["entities"] == ["O", "B-LOC", "I-LOC"]
 
 
+TAGS = {"tags": {"type": "sequence_classification", "problem_type": "multi_label_classification"}}
+
+
+def tags_in_cells(load, cells: list[str], **task) -> list:
+    content = "text\ttags\n" + "".join(f"a\t{cell}\n" for cell in cells)
+    return [row["tags"] for row in load("t.tsv", content, {"tags": {**TAGS["tags"], **task}})]
+
+
+@pytest.mark.parametrize("separator", [", ", "|", ";", " # "])
+def test_labels_in_one_cell_are_parted_by_what_parts_them(load, separator):
+    cells = [separator.join(labels) for labels in (["x", "y"], ["y"], ["x", "new york"])]
+    assert tags_in_cells(load, [*cells, ""]) == [["x", "y"], ["y"], ["x", "new york"], None]
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "found"),
+    [
+        (["['x', 'y']", "['y']", "[]"], {}, [["x", "y"], ["y"], []]),
+        (['["x, y"]', '["y"]', "x"], {}, [["x, y"], ["y"], ["x"]]),
+        (["x/y", "y"], {"separator": "/"}, [["x", "y"], ["y"]]),
+        (["x, y", "y"], {"separator": ""}, [["x, y"], ["y"]]),
+        (["x,", "y"], {"separator": ","}, [["x"], ["y"]]),
+        (["C#", "F#", "C#"], {}, [["C#"], ["F#"], ["C#"]]),
+    ],
+)
+def test_cells_of_several_labels(load, cells, task, found):
+    assert tags_in_cells(load, cells, **task) == found
+
+
+@pytest.mark.parametrize("cells", [["R&D, sales", "law"], ["x, y", "y", "x; z", "z"]])
+def test_a_separator_that_is_not_clear_is_refused(load, cells):
+    message = (
+        r"^Task 'tags': may have several labels in a cell\. Found '.*': set its separator, such"
+    )
+    with pytest.raises(ValueError, match=message):
+        tags_in_cells(load, cells)
+
+
+def test_a_list_that_python_would_join_is_a_bad_row(load):
+    with pytest.raises(BadRows, match="'tags' should be JSON"):
+        tags_in_cells(load, ["['x' 'y']"])
+
+
+def test_the_separator_is_that_of_all_splits(tmp_path):
+    train = [write(tmp_path / "a.csv", "text,tags\na,x|y\nb,y\n")]
+    test = [write(tmp_path / "b.csv", "text,tags\na,x|z\n")]
+    splits = loaded(TAGS, train_file=train, test_file=test)
+    assert splits["test"]["tags"][:] == [["x", "z"]]
+
+
+def test_labels_may_have_a_column_each(load):
+    content = "text,x,y\na,1,0\nb,True,yes\nc,0.0,\nd,,\n"
+    task = {"tags": {**TAGS["tags"], "column": ["x", "y"]}}
+    assert [row["tags"] for row in load("t.csv", content, task)] == [["x"], ["x", "y"], [], None]
+    with pytest.raises(BadRows, match=r"'x', 'y' should have 0 or 1 in column 'y'\. Found '2'"):
+        load("u.csv", "text,x,y\na,1,2\n", task)
+    with pytest.raises(ValueError, match=r"has no column 'y'\. Found: text, x\."):
+        load("v.csv", "text,x\na,1\n", task)
+
+
+def test_numbers_may_have_a_column_each(load):
+    task = {"stars": {**STARS["stars"], "column": ["x", "y"], "labels": ["x", "y"]}}
+    rows = load("t.csv", "text,x,y\na,1,2.5\nb,,\n", task)
+    assert [row["stars"] for row in rows] == [[1.0, 2.5], None]
+
+
 def test_tags_of_two_schemes_are_refused(load_tags):
     message = r"^Task 'entities': should have tags that all have a prefix .* Set its tag_scheme"
     with pytest.raises(ValueError, match=message):

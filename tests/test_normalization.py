@@ -116,6 +116,11 @@ def test_a_column_that_no_row_has_is_an_error_about_all():
     tasks = {"topic": {**TOPIC["topic"], "column": "class"}}
     with pytest.raises(ValueError, match=r"^f: has no column 'class'\. Found: text, topic\.$"):
         normalized([{"text": "a", "topic": "x"}], tasks)
+    with pytest.raises(ValueError, match=r"no column 'topic'\. Found: text, ' topic'\.$"):
+        normalized([{"text": "a", " topic": "x"}], TOPIC)
+    message = r"no column 'topic'\. Found: text\. A row can't be read: f, row 2: is broken\.$"
+    with pytest.raises(ValueError, match=message):
+        normalized([{"text": "a"}, ValueError("is broken.")], TOPIC)
 
 
 def test_no_rows_are_an_error():
@@ -139,7 +144,7 @@ def test_rows_of_which_none_can_be_read_are_all_bad():
         (None, None),
         ("", None),
         (["x", "y"], "'topic' should be one label. Found ['x', 'y']."),
-        ([], "'topic' should be one label. Found []."),
+        ([], None),
         ([["x"]], "'topic' should be one label. Found ['x']."),
         ({"x": 1}, "'topic' should be one label. Found {'x': 1}."),
     ],

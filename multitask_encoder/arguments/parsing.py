@@ -174,8 +174,12 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
         _check_label_map(name, task.get("label_map"))
         if task.get("label_map") and task.get("problem_type") == "regression":
             raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
-        if not isinstance(task.get("column"), str | None):
-            raise ValueError(f"tasks.{name}.column should be a text. Found {task['column']!r}.")
+        if task.get("column") is not None:
+            _check_column(f"tasks.{name}.column", task["column"], task)
+        if not isinstance(task.get("separator"), str | None):
+            raise ValueError(
+                f"tasks.{name}.separator should be a text. Found {task['separator']!r}."
+            )
         task = {key: value for key, value in task.items() if value is not None}
         if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
@@ -195,6 +199,15 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             task["labels"] = [str(label) for label in labels]
         parsed[str(name)] = TaskArguments(**task)
     return parsed
+
+
+def _check_column(key: str, column: Any, task: dict) -> None:
+    """A column, or a list of columns for labels or numbers that have one each."""
+    several = task.get("problem_type") in ("multi_label_classification", "regression")
+    columns = column if several and isinstance(column, list) else [column]
+    if not columns or not all(isinstance(one, str) for one in columns):
+        also = ", or a list of texts" if several else ""
+        raise ValueError(f"{key} should be a text{also}. Found {column!r}.")
 
 
 def _check_label_map(name: str, label_map: Any) -> None:
@@ -288,7 +301,7 @@ def _parse_dataset(
 
 def _parse_columns(
     columns: Any, prefix: str, tasks: dict[str, TaskArguments]
-) -> dict[str, str | None]:
+) -> dict[str, str | list[str] | None]:
     default = _default_columns(tasks)
     if columns is None:
         columns = default
@@ -299,12 +312,12 @@ def _parse_columns(
         )
     for task, column in columns.items():
         _check_choice(f"A task in {prefix}columns", task, tuple(tasks))
-        if not isinstance(column, str) and column != default[task]:
-            raise ValueError(f"{prefix}columns.{task} should be a text. Found {column!r}.")
+        if column != default[task]:
+            _check_column(f"{prefix}columns.{task}", column, vars(tasks[task]))
     return columns
 
 
-def _default_columns(tasks: dict[str, TaskArguments]) -> dict[str, str | None]:
+def _default_columns(tasks: dict[str, TaskArguments]) -> dict[str, str | list[str] | None]:
     return {name: task.default_column(name) for name, task in tasks.items()}
 
 

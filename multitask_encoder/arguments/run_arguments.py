@@ -197,11 +197,11 @@ class DataArguments(DatasetArguments):
 
 @dataclass
 class DataSource:
-    """One data set of the run: its location, the column of each task it labels, and its weight in
-    `mixing: weights`."""
+    """One data set of the run: its location, the column or columns of each task it labels, and its
+    weight in `mixing: weights`."""
 
     arguments: DatasetArguments
-    columns: dict[str, str | None]
+    columns: dict[str, str | list[str] | None]
     weight: float = 1.0
 
 

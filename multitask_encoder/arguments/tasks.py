@@ -31,9 +31,20 @@ class TaskArguments:
     """One task: where its labels are, how they are read, and what the model learns from them."""
 
     type: str = field(metadata=_key("Kind of answer.", choices=TASK_TYPES, in_model=True))
-    column: str | None = field(
+    column: str | list[str] | None = field(
         default=None,
-        metadata=_key("Column of the labels, or of pairs' scores. Default: the task's name."),
+        metadata=_key(
+            "Column of the labels, or of pairs' scores; of several labels or numbers, also a list "
+            "of columns, each with 0 or 1, or a number. Default: the task's name."
+        ),
+    )
+    separator: str | None = field(
+        default=None,
+        metadata=_key(
+            "What parts several labels in a cell; '' if nothing does. Default: as found in the "
+            "rows: a comma, bar, semicolon or hash.",
+            of_type=SENTENCES,
+        ),
     )
     labels: list[str] | None = field(
         default=None,
@@ -129,7 +140,7 @@ class TaskArguments:
         """Whether its loss needs rows of several texts."""
         return self.loss in ("cosent", "in_batch_negatives")
 
-    def default_column(self, name: str) -> str | None:
+    def default_column(self, name: str) -> str | list[str] | None:
         """Column of the labels unless the data set names another; None where it needs none."""
         if self.is_embedding and self.loss != "cosent":
             return self.column
