@@ -1,18 +1,29 @@
-"""Exports of doccano, spaCy and Label Studio: each record becomes one raw row.
+"""Exports of doccano, spaCy, Label Studio and Prodigy: each record becomes one raw row.
 
 Their spans become `{"start", "end", "label"}`. They are checked against the text later (see
-normalization.py), except for Label Studio, whose spans hold a copy of their text to compare.
+normalization.py); where an export holds a copy of their text, or of the tokens, that is compared.
+A record whose annotations contradict each other, or one another record's, is a bad row.
 """
 
+import json
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from .bad_rows import shown
+from .records import Records, Rows, each
 
 DOCCANO_LABELS = ("label", "labels", "entities")
+PRODIGY_KEYS = {"_input_hash", "_task_hash", "_view_id"}
+PRODIGY_LABELS = ("label", "accept", "spans", "relations")
+PRODIGY_SPANS = ("ner", "ner_manual", "spans", "spans_manual")  # views
 
 
 def exporter_of(record: Any) -> str | None:
-    """The tool that exported a record: doccano, label_studio, spacy, or None if unclear."""
+    """The tool that exported a record: doccano, label_studio, prodigy, spacy, or None if
+    unclear."""
+    if isinstance(record, dict) and PRODIGY_KEYS & record.keys():
+        return "prodigy"
     match record:
         case [str(), dict()] | {"text": _, "cats": dict()} | {"text": _, "ents": list()}:
             return "spacy"
@@ -109,7 +120,59 @@ def spacy_row(record: Any) -> dict:
     return row
 
 
+# Exports with several annotations of a text
+
+
+def _checked_annotations(
+    records: list[tuple[str, Any]], text_of: Callable[[dict], Any], labels_of: Callable[[dict], Any]
+) -> Records:
+    """The records, with an error in place of those of one text whose labels differ.
+
+    Args:
+        text_of, labels_of (`Callable`): what two records of the same text share, and their labels;
+            None for a record that can't differ from others.
+    """
+    labels: dict[str, set[str]] = defaultdict(set)
+    for _, record in records:
+        if isinstance(record, dict) and (text := text_of(record)) is not None:
+            labels[_frozen(text)].add(_frozen(labels_of(record)))
+    for place, record in records:
+        if isinstance(record, dict):
+            different = labels.get(_frozen(text_of(record)), ())
+            if len(different) > 1:
+                record = ValueError(
+                    f"should have one annotation. Found {len(different)} that differ: keep one."
+                )
+        yield place, record
+
+
+def _frozen(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
 # Label Studio
+
+
+def label_studio_rows(records: Records) -> Rows:
+    """The rows of an export; an annotator who marked nothing leaves no result, but has no spans."""
+    span_columns: dict[str, None] = {}  # in order of appearance
+    checked = _checked_annotations(list(records), _minimal_id, _minimal_labels)
+    rows = list(each(checked, lambda record: label_studio_row(span_columns, record)))
+    for place, row in rows:
+        if isinstance(row, ValueError):
+            yield place, row
+        else:
+            columns, is_annotated = row
+            yield place, ({name: [] for name in span_columns} if is_annotated else {}) | columns
+
+
+def _minimal_id(record: dict) -> Any:
+    return record.get("id") if record.get("annotation_id") is not None else None
+
+
+def _minimal_labels(record: dict) -> dict:
+    own = ("annotator", "annotation_id", "lead_time", "created_at", "updated_at")
+    return {key: value for key, value in record.items() if key not in own}
 
 
 def label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, bool]:
@@ -129,35 +192,53 @@ def label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, 
 
 
 def _label_studio_task(task: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
-    """A row of the JSON export. A task without annotations has only its data."""
+    """A row of the JSON export. A task without annotations has only its data. A control whose
+    values are no labels of the text is an error as a cell, for a task that reads it."""
     annotations = [item for item in task.get("annotations") or [] if not item.get("was_cancelled")]
     if not annotations:
         return task["data"], False
-    if len(annotations) > 1:
-        raise ValueError(f"should have one annotation. Found {len(annotations)}: keep one of them.")
-    columns: dict[str, list] = {}
-    for result in annotations[0]["result"]:
+    results = _agreed(annotations)["result"]
+    columns: dict[str, Any] = {}
+    unread: dict[str, ValueError] = {}
+    for result in results:
         kind, value = result["type"], result.get("value")
         if kind == "relation" or value is None:
             continue
         name = result["from_name"]
-        column = columns.setdefault(name, [])
         if kind == "labels":
             span_columns[name] = None
-            column += _label_studio_spans([value], texts, name)
+            columns.setdefault(name, []).extend(_label_studio_spans([value], texts, name))
         elif kind not in ("choices", "rating", "number"):
-            raise ValueError(
-                f"{name!r} should be of type labels, choices, rating or number. Found {kind!r}."
+            unread[name] = ValueError(
+                f"should be of type labels, choices, rating or number. Found {kind!r}."
             )
         elif "start" in value:
-            raise ValueError(f"{name!r} should be {kind} of the whole text. Found a part of it.")
+            unread[name] = ValueError(f"should be {kind} of the whole text. Found a part of it.")
         else:
-            column += value[kind] if isinstance(value[kind], list) else [value[kind]]
-    return task["data"] | {
+            found = value[kind]
+            columns.setdefault(name, []).extend(found if isinstance(found, list) else [found])
+    cells = {
         name: values if name in span_columns or len(values) > 1 else values[0]
         for name, values in columns.items()
         if values or name in span_columns
-    }, True
+    }
+    return task["data"] | cells | unread, True
+
+
+def _agreed(annotations: list[dict]) -> dict:
+    """The one annotation, the one that is the ground truth, or one of several that are equal."""
+    truths = [one for one in annotations if one.get("ground_truth")]
+    chosen = truths if len(truths) == 1 else annotations
+    contents = {
+        _frozen([{key: part for key, part in result.items() if key != "id"} for result in results])
+        for results in (one["result"] for one in chosen)
+    }
+    if len(contents) > 1:
+        raise ValueError(
+            f"should have one annotation. Found {len(chosen)} that differ: keep one, or mark it as "
+            "ground truth."
+        )
+    return chosen[0]
 
 
 def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:
@@ -191,3 +272,55 @@ def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list
                 )
         spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
     return spans
+
+
+# Prodigy: https://prodi.gy/docs/api-interfaces
+
+
+def prodigy_rows(records: Records) -> Rows:
+    """The rows of an export. A rejected or ignored record says nothing of what is right: its row
+    has no labels."""
+    known = list(records)
+    checked = _checked_annotations(known, _prodigy_question, _prodigy_labels)
+    return each(checked, _prodigy_row)
+
+
+def _prodigy_question(record: dict) -> Any:
+    if record.get("answer", "accept") != "accept":
+        return None
+    # A text is asked for once with each label, where yes or no is the answer.
+    return [record.get(key) for key in ("text", "_view_id", "label")]
+
+
+def _prodigy_labels(record: dict) -> dict:
+    return {key: record.get(key) for key in PRODIGY_LABELS}
+
+
+def _prodigy_row(record: Any) -> dict:
+    row = dict(json_object(record))
+    _check_tokens(row.pop("tokens", None), row.get("text"))
+    if row.get("answer", "accept") != "accept":
+        return {key: None if key in PRODIGY_LABELS else value for key, value in row.items()}
+    if row.get("_view_id") in PRODIGY_SPANS:
+        row.setdefault("spans", [])
+    if "spans" in row:
+        spans = row["spans"] or []
+        if not all(isinstance(span, dict) for span in spans):
+            raise ValueError(f"'spans' should be a list of spans. Found {shown(spans)}.")
+        row["spans"] = [
+            {key: span[key] for key in ("start", "end", "label", "text") if key in span}
+            for span in spans
+        ]
+    return row
+
+
+def _check_tokens(tokens: Any, text: Any) -> None:
+    """Raise a ValueError if the tokens are not where they say, as spans then are not either."""
+    for token in tokens or ():
+        match token:
+            case {"text": str() as copy, "start": int() as start, "end": int() as end}:
+                if isinstance(text, str) and text[start:end] != copy:
+                    raise ValueError(
+                        f"should have the token {copy!r} from character {start} to {end}. "
+                        f"Found {text[start:end]!r}."
+                    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .readers import FORMATS
+from .records import FileOptions
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +34,12 @@ class DatasetArguments:
     column_names: list[str] | None = key(
         "Column names of conll files. Default: tokens, column_2, ..., tags."
     )
+    delimiter: str | None = key(
+        "What parts the columns of CSV files. Default: a comma, semicolon or tab, as the file says."
+    )
+    encoding: str | None = key(
+        "Encoding of files of text, such as cp1252. Default: UTF-8, or UTF-16 by its mark."
+    )
     text_column: list[str] | None = key(
         "Column of the text, or the columns of a pair or triplet of texts, for the losses of "
         "sentence_embedding. Default: text, or texts, which holds a list of texts."
@@ -50,6 +57,10 @@ class DatasetArguments:
     test_fraction: float | None = key(
         "Fraction of the training rows to split off for testing, if there is no test split."
     )
+
+    def file_options(self) -> FileOptions:
+        """What is known of the files besides their format."""
+        return FileOptions(self.column_names, self.delimiter, self.encoding)
 
     def files(self, split: str) -> list[str] | None:
         return getattr(self, f"{split}_file")

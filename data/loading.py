@@ -17,8 +17,9 @@ from .cells import detect_separator
 from .dataset_arguments import SPLITS, DatasetArguments
 from .labels import check_label_maps, tag_reading, unify_labels, unify_row
 from .normalization import label_columns, loaded_features, normalized_rows
-from .readers import detect_format, find_files, named_classes, read_file
+from .readers import detect_format, find_files, read_file
 from .synthetic import load_synthetic
+from .tables import named_classes
 from .task_kinds import kind_of
 
 # Columns of loaded and of preprocessed rows, which a task's labels must not replace.
@@ -217,15 +218,16 @@ def _dataset_rows(name: str, dataset: Dataset | IterableDataset) -> RawRows:
 
 
 def _file_rows(paths: list[Path], source: DatasetArguments) -> RawRows:
-    formats = [source.format or detect_format(path) for path in paths]
+    formats = [source.format or detect_format(path, source.encoding) for path in paths]
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    options = source.file_options()
 
     def rows() -> Iterator[tuple[str, dict | ValueError]]:
         for path, file_format in zip(paths, formats, strict=True):
-            for place, row in read_file(path, file_format, source.column_names):
+            for place, row in read_file(path, file_format, options):
                 yield f"{path}, {place}", row
 
-    state = (formats, source.column_names, [file_state(path) for path in paths])
+    state = (formats, options, [file_state(path) for path in paths])
     return RawRows(name, rows, state)
 
 

@@ -200,4 +200,6 @@ def _label(row: dict, columns: list[str], task: dict, normal: dict) -> tuple[Any
     cell = kind.joined(cells) if len(cells) > 1 else next(iter(cells.values()), None)
     if is_empty(cell):
         return kind.missing(task), 0
+    if isinstance(cell, ValueError):  # of an export, whose other cells may be good
+        raise cell
     return kind.read(cell, task, normal)

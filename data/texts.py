@@ -39,7 +39,7 @@ def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
     paths = find_files(names, source.data_dir)
     formats = [_format_of_texts(path, source) for path in paths]
     for path, file_format in zip(paths, formats, strict=True):
-        rows = read_file(path, file_format, source.column_names)
+        rows = read_file(path, file_format, source.file_options())
         for index, (place, row) in enumerate(rows):
             text = problem = None
             try:
@@ -53,7 +53,7 @@ def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
 def _format_of_texts(path: Path, source: DatasetArguments) -> str:
     if path.suffix.lower() == ".txt" and source.format != "conll":
         return "text"
-    return source.format or detect_format(path)
+    return source.format or detect_format(path, source.encoding)
 
 
 def _text_of(row: dict | ValueError, source: DatasetArguments) -> str:

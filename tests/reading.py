@@ -19,10 +19,11 @@ def read(tmp_path):
 
 def read_all(path: Path, format: str, **kwargs) -> list[tuple]:
     from multitask_encoder.data.readers import read_file
+    from multitask_encoder.data.records import FileOptions
 
     return [
         (place, str(row) if isinstance(row, ValueError) else row)
-        for place, row in read_file(path, format, **kwargs)
+        for place, row in read_file(path, format, FileOptions(**kwargs))
     ]
 
 
@@ -37,10 +38,11 @@ def span(start: int, end: int, label: str) -> dict:
 def refusal(path: Path, *args, **kwargs) -> str:
     """The message that a file as a whole is refused with, without its name."""
     from multitask_encoder.data.readers import detect_format, read_file
+    from multitask_encoder.data.records import FileOptions
 
     with pytest.raises(ValueError) as error:
         if args:
-            list(read_file(path, *args, **kwargs))
+            list(read_file(path, args[0], FileOptions(**kwargs)))
         else:
             detect_format(path)
     name, message = str(error.value).split(": ", maxsplit=1)

@@ -318,4 +318,4 @@ def test_pages_open_from_the_disk(site):
     with browser_page(ignored=("search_index.js", "ERR_FILE_NOT_FOUND")) as page:
         page.goto((site / "index.html").as_uri())
         page.get_by_role("link", name="Your own data").first.click()
-        page.get_by_role("heading", name="CoNLL").wait_for()
+        page.get_by_role("heading", name="CoNLL ¶", exact=True).wait_for()

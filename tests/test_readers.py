@@ -82,9 +82,10 @@ def test_json_that_shows_no_tool_is_plain(content, tmp_path):
         (
             "x.xml",
             "",
-            "should end in one of .json, .jsonl, .csv, .tsv, .parquet, .arrow, .conll, .bio, "
-            ".iob, .iob2. Found '.xml'. Or set `format` to one of json, jsonl, csv, tsv, "
-            "parquet, arrow, conll, intent_slots, doccano, label_studio, spacy, text.",
+            "should end in one of .json, .jsonl, .csv, .tsv, .parquet, .arrow, .conll, "
+            ".conllu, .bio, .iob, .iob2. Found '.xml'. Or set `format` to one of json, jsonl, csv, "
+            "tsv, parquet, arrow, conll, conllu, intent_slots, doccano, label_studio, prodigy, "
+            "spacy, text.",
         ),
         (
             "x.jsonl",

@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from reading import rows_of, span
+from reading import read_all, rows_of, span
+
+from multitask_encoder.data.normalization import normalized_rows
+from multitask_encoder.data.readers import detect_format
 
 # doccano
 
@@ -183,21 +186,17 @@ def test_annotated_minimal_texts_without_spans_have_none(read):
 
 
 TWICE = task(BONN)
-TWICE["annotations"] *= 2
+TWICE["annotations"] = [*TWICE["annotations"], {"result": []}]
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
         (3, "should be a JSON object. Found 3."),
-        (TWICE, "should have one annotation. Found 2: keep one of them."),
         (
-            task(result("note", "textarea", text=["x"])),
-            "'note' should be of type labels, choices, rating or number. Found 'textarea'.",
-        ),
-        (
-            task(result("topic", "choices", choices=["x"], start=0, end=4)),
-            "'topic' should be choices of the whole text. Found a part of it.",
+            TWICE,
+            "should have one annotation. Found 2 that differ: keep one, or mark it as ground "
+            "truth.",
         ),
         (
             task(BONN, text="\U0001f600Bonn"),
@@ -286,3 +285,100 @@ def test_broken_data_of_spacy_is_a_problem(record, message, read):
         ("row 2", message),
         ("row 3", good),
     ]
+
+
+def test_annotations_that_agree_are_one_and_the_ground_truth_counts(read):
+    same = task(BONN)
+    same["annotations"] *= 2
+    truth = task(BONN)
+    truth["annotations"] = [{"result": []}, {**truth["annotations"][0], "ground_truth": True}]
+    rows = rows_of(read(json.dumps([same, truth, task(BONN)]), "label_studio"))
+    assert rows[0] == rows[1] == rows[2]
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        (
+            result("note", "textarea", text=["x"]),
+            "'note' should be of type labels, choices, rating or number. Found 'textarea'.",
+        ),
+        (
+            result("note", "choices", choices=["x"], start=0, end=4),
+            "'note' should be choices of the whole text. Found a part of it.",
+        ),
+    ],
+)
+def test_a_control_that_is_no_label_is_refused_by_a_task_that_reads_it(control, message, read):
+    rows = read(json.dumps([task(BONN, control)]), "label_studio")
+    spans = {"ner": {"type": "token_classification"}}
+    (found,) = normalized_rows(rows, "f", spans, ["text"], "text")
+    assert (found["problem"], len(found["ner"])) == (None, 1)
+    tasks = {**spans, "note": {"type": "sequence_classification"}}
+    (found,) = normalized_rows(rows, "f", tasks, ["text"], "text")
+    assert found["problem"] == message
+
+
+def test_two_people_who_disagree_in_a_short_export_are_a_problem(read):
+    def row(number: int, annotator: int, mood: str) -> dict:
+        ids = {"id": number, "annotator": annotator, "annotation_id": 10 * number + annotator}
+        return {"text": "a", **ids, "mood": mood, "lead_time": annotator}
+
+    rows = [row(1, 1, "x"), row(1, 2, "y"), row(2, 1, "x"), row(2, 2, "x")]
+    found = rows_of(read(json.dumps(rows), "label_studio"))
+    problem = "should have one annotation. Found 2 that differ: keep one."
+    assert found[:2] == [problem, problem]
+    assert [one["mood"] for one in found[2:]] == ["x", "x"]
+
+
+# Prodigy
+
+MARKED = {"start": 3, "end": 7, "token_start": 1, "token_end": 1, "label": "LOC"}
+
+
+def prodigy(text: str = "in Bonn", answer: str = "accept", **keys) -> dict:
+    return {"text": text, "_task_hash": 1, "_view_id": "ner_manual", "answer": answer, **keys}
+
+
+def test_only_accepted_records_of_prodigy_have_labels(read, tmp_path):
+    records = [
+        prodigy(spans=[MARKED]),
+        prodigy("no", "reject", spans=[MARKED]),
+        prodigy("or", "ignore", label="x", accept=["x"]),
+        prodigy("on"),
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in records))
+    assert detect_format(tmp_path / "x.jsonl") == "prodigy"
+    rows = rows_of(read_all(tmp_path / "x.jsonl", "prodigy"))
+    assert [row.get("spans") for row in rows] == [[span(3, 7, "LOC")], None, None, []]
+    assert (rows[2]["label"], rows[2]["accept"]) == (None, None)
+
+
+def test_labels_of_prodigy_are_cells_of_their_tasks(read):
+    records = [
+        {"text": "a", "label": "x", "_view_id": "classification", "answer": "accept"},
+        {"text": "a", "label": "y", "_view_id": "classification", "answer": "accept"},
+        {"text": "b", "accept": ["x", "y"], "_view_id": "choice", "answer": "accept"},
+    ]
+    rows = rows_of(read("".join(f"{json.dumps(one)}\n" for one in records), "prodigy"))
+    assert [row.get("label", row.get("accept")) for row in rows] == ["x", "y", ["x", "y"]]
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([3], "should be a JSON object. Found 3."),
+        ([prodigy(spans=[3])], "'spans' should be a list of spans. Found [3]."),
+        (
+            [prodigy("\U0001f600in Bonn", tokens=[{"text": "in", "start": 2, "end": 4}])],
+            "should have the token 'in' from character 2 to 4. Found 'n '.",
+        ),
+        (
+            [prodigy(spans=[]), prodigy(spans=[MARKED], _annotator_id="b")],
+            "should have one annotation. Found 2 that differ: keep one.",
+        ),
+    ],
+)
+def test_a_broken_record_of_prodigy_is_a_problem(records, message, read):
+    content = "".join(f"{json.dumps(record)}\n" for record in records)
+    assert rows_of(read(content, "prodigy")) == [message] * len(records)

@@ -54,6 +54,64 @@ def test_a_token_between_spaces_may_hold_other_spaces(read):
     ]
 
 
+CONLLU = """\
+# text = vámonos a Roma _
+1-2\tvámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tvamos\tir\tVERB\t_\tMood=Imp\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\t_\t_\t1\tobj\t_\tSpaceAfter=No
+2.1\tya\tya\tADV\t_\t_\t_\t_\t1:advmod\t_
+3\tRoma\tRoma\tPROPN\tNNP\t_\t1\tobl\t_\tEntity=B-LOC|SpaceAfter=No
+4\t_\t_\tPUNCT\t_\t_\t1\tpunct\t_\t_
+
+# sent_id = 2
+1\tsí\tsí\t_\t_\t_\t0\troot\t_\t_
+"""
+
+
+def test_conllu_is_read_in_words(read, tmp_path):
+    for name in ("x.conllu", "x.conll"):
+        (tmp_path / name).write_text(CONLLU)
+        assert detect_format(tmp_path / name) == "conllu"
+    (place, first), (_, second) = read(CONLLU, "conllu")
+    assert place == "line 2"
+    assert first["tokens"] == ["vamos", "nos", "Roma", "_"]
+    assert first["upos"] == ["VERB", "PRON", "PROPN", "PUNCT"]
+    assert first["xpos"] == [None, None, "NNP", None]
+    assert first["Entity"] == ["O", "O", "B-LOC", "O"]
+    assert (second["tokens"], second["upos"], second["Entity"]) == (["sí"], [None], ["O"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1\ta\tO", "line 3 should have 10 columns. Found 3: '1\\ta\\tO'."),
+        ("1-2" + "\t_" * 9, "should have words. Found '1-2"),
+    ],
+)
+def test_a_broken_sentence_of_conllu_is_a_problem(line, message, read):
+    good = "1\tsí" + "\t_" * 8
+    rows = rows_of(read(f"{good}\n\n{line}\n", "conllu"))
+    assert rows[0]["tokens"] == ["sí"]
+    assert rows[1].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.conll", CONLLU, "line 2 looks like CoNLL-U: set `format: conllu`. Found '1-2"),
+        ("x.tsv", "#FORMAT=WebAnno TSV 3.3\n\n1-1\t0-2\tin\t_\n", "is WebAnno TSV: export it as"),
+    ],
+)
+def test_relatives_of_conll_are_refused_by_name(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    assert refusal(tmp_path / name, "conll").startswith(message)
+
+
+def test_brat_is_refused_by_name(tmp_path):
+    (tmp_path / "x.ann").write_text("T1\tLOC 0 4\tBonn\n")
+    assert refusal(tmp_path / "x.ann").startswith("is brat's: convert the folder to CoNLL")
+
+
 def test_columns_have_names(read):
     content = "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n"
     default = {
@@ -75,7 +133,7 @@ def test_columns_have_names(read):
         ("b\tx\tO", "line 5 should have 2 columns. Found 3: 'b\\tx\\tO'."),
         ("b O", "line 5 should have 2 columns. Found 1: 'b O'."),
         ("\tO", "line 5 should have a token. Found '\\tO'."),
-        (b"\xe9\tO", "line 5 should be UTF-8. Found b'\\xe9\\tO'."),
+        (b"\xe9\tO", "line 5 should be UTF-8 (or set `encoding`). Found b'\\xe9\\tO'."),
     ],
 )
 def test_a_sentence_with_a_broken_line_is_a_problem(line, message, read):
@@ -165,7 +223,7 @@ def test_lines_of_three_files_are_a_row(read_slots):
             "should have a tag in seq.out for each of the 2 words in seq.in. Found 1.",
         ),
         ("", "O", "should have a tag in seq.out for each of the 0 words in seq.in. Found 1."),
-        ("\udce9", "O", "should be UTF-8. Found b'\\xe9'."),
+        ("\udce9", "O", "should be UTF-8 (or set `encoding`). Found b'\\xe9'."),
     ],
 )
 def test_unequal_lines_are_a_problem(words, slots, message, read_slots):

@@ -13,19 +13,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reading import read_all, refusal, rows_of, span
 
-from multitask_encoder.data.readers import (
-    named_classes,
-)
+from multitask_encoder.data.tables import named_classes
 
 # CSV and TSV
 
 
 def test_values_of_a_table_are_as_they_are_written(read):
-    assert read('\ufefftext,n\nNA,007\n" a",\n"x, ""y""\r\nz",1e5\r\n\r\n,""\n', "csv") == [
+    assert read('\ufefftext,n\nNA,007\n" a",\n"x, ""y""\r\nz",1e5\r\n\r\n,""\nx,""\n', "csv") == [
         ("line 2", {"text": "NA", "n": "007"}),
         ("line 3", {"text": " a", "n": ""}),
         ("line 4", {"text": 'x, "y"\r\nz', "n": "1e5"}),
         ("line 7", {"text": "", "n": ""}),
+        ("line 8", {"text": "x", "n": ""}),
     ]
     assert read("n\ttext\n1\ta, b", "tsv") == [("line 2", {"n": "1", "text": "a, b"})]
 
@@ -39,7 +38,7 @@ def test_a_text_may_be_longer_than_the_csv_module_thinks(read):
     [
         ("a", "should have 2 fields. Found 1: ['a']."),
         ("a,b,c", "should have 2 fields. Found 3: ['a', 'b', 'c']."),
-        (b"a,\xe9", "should be UTF-8. Found b'a\\xe9'."),
+        (b"a,\xe9", "should be UTF-8 (or set `encoding`). Found b'a\\xe9'."),
     ],
 )
 def test_a_broken_line_of_a_table_is_a_problem(line, message, read):
@@ -59,14 +58,65 @@ def test_a_broken_line_of_a_table_is_a_problem(line, message, read):
         ('a,b\n1,2\n"1"x,2\n', "line 3: ',' expected after '\"'."),
         ('a,b\n1,2\n1,"2\n3,4\n', "line 3: unexpected end of data."),
         ("a,b\n1,2\0\n", "line 2: should be text. Found a null byte."),
-        ("a,b\n1,2\n".encode("utf-16"), "line 1: should be text. Found a null byte."),
-        (b"\xe9,b\n1,2\n", "should be UTF-8. Found b'\\xe9b'."),
+        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: should be text. Found a null byte."),
+        (b"\xe9,b\n1,2\n", "should be UTF-8 (or set `encoding`). Found b'\\xe9b'."),
     ],
 )
 def test_a_table_that_can_not_be_read_is_refused(content, message, tmp_path):
     content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "x.csv").write_bytes(content)
     assert refusal(tmp_path / "x.csv", "csv") == message
+
+
+SPREADSHEET = [
+    ("line 2", {"text": "Très, bien", "mood": "gut"}),
+    ("line 3", {"text": "b", "mood": ""}),
+]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text,mood\n"Très, bien",gut\nb,\n'.encode("utf-8-sig"),
+        "text;mood\r\nTrès, bien;gut\r\nb;\r\n".encode(),
+        'text;mood\n"Très, bien";gut\nb;\n;\n;\n'.encode(),
+        "text\tmood\nTrès, bien\tgut\nb\t\n".encode("utf-16"),
+        'text,mood,,\n"Très, bien",gut,,\nb,,,\n,,,\n'.encode(),
+    ],
+)
+def test_a_table_of_a_spreadsheet_is_read(content, read):
+    assert read(content, "csv") == SPREADSHEET
+
+
+def test_a_file_may_name_its_delimiter(read):
+    rows = [(f"line {number + 1}", row) for number, (_, row) in enumerate(SPREADSHEET, start=2)]
+    assert read('sep=|\ntext|mood\n"Très, bien"|gut\nb|\n', "csv") == rows
+    assert read("sep=;\ntext;mood\nTrès, bien;gut\nb;\n", "csv") == rows
+
+
+def test_delimiter_and_encoding_are_set_for_a_file(read):
+    content = "text|mood\nTrès, bien|gut\nb|\n".encode("cp1252")
+    assert read(content, "csv", delimiter="|", encoding="cp1252") == SPREADSHEET
+    assert read("a,b|c\n1,2|3\n", "csv", delimiter=",") == [("line 2", {"a": "1", "b|c": "2|3"})]
+    with pytest.raises(ValueError, match=r"`delimiter` should be one character\. Found 'ab'\."):
+        read("a,b\n1,2\n", "csv", delimiter="ab")
+    with pytest.raises(
+        ValueError, match=r"`encoding` should be one that Python knows\. Found 'x'\."
+    ):
+        read("a,b\n1,2\n", "csv", encoding="x")
+
+
+def test_other_text_may_have_an_encoding_too(read):
+    assert rows_of(read("é\n".encode("cp1252"), "text", encoding="cp1252")) == [{"text": "é"}]
+    content = '{"text": "é"}\n'
+    assert rows_of(read(content.encode("utf-16"), "jsonl")) == [{"text": "é"}]
+    assert rows_of(read("é O\n".encode("utf-16"), "conll")) == [{"tokens": ["é"], "tags": ["O"]}]
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.xls", "a.ods"])
+def test_a_spreadsheet_is_refused_by_name(name, tmp_path):
+    (tmp_path / name).write_bytes(b"PK")
+    assert refusal(tmp_path / name) == "is a spreadsheet: save it as CSV in UTF-8."
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -76,7 +126,7 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1))
+@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1).filter(lambda rows: any(rows[-1])))
 def test_what_the_csv_module_writes_is_read_back(rows):
     written = io.StringIO(newline="")
     csv.writer(written).writerows([("text", "topic"), *rows])
@@ -87,7 +137,10 @@ def test_what_the_csv_module_writes_is_read_back(rows):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(CELL, CELL), min_size=1), st.sampled_from(["\n", "\r\n"]))
+@given(
+    st.lists(st.tuples(CELL, CELL), min_size=1).filter(lambda rows: any(rows[-1])),
+    st.sampled_from(["\n", "\r\n"]),
+)
 @example([('"To be', "1"), ('or not "', "0")], "\n")
 def test_cells_between_tabs_are_taken_as_they_are(rows, end):
     with tempfile.TemporaryDirectory() as folder:

@@ -89,9 +89,8 @@ def read_upload(path: Path) -> list[str]:
 def _text_column(columns: list[str]) -> str:
     if COLUMN in columns:
         return COLUMN
-    if len(columns) > 1 or ";" in columns[0]:  # semicolons, as some spreadsheets write
+    if len(columns) > 1:
         raise ValueError(
-            f"should have a column {COLUMN!r}, separated by commas, or only one column. "
-            f"Found {', '.join(columns)}."
+            f"should have a column {COLUMN!r}, or only one column. Found {', '.join(columns)}."
         )
     return columns[0]

@@ -1,0 +1,95 @@
+"""Records of files: where each is, and the value or the error met while reading it."""
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import pyarrow as pa
+
+from .bad_rows import listed, shown
+
+Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row or its error
+Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
+
+ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps invalid bytes
+# UTF-8 is the default, with or without a mark.
+MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+class FileOptions(NamedTuple):
+    """What is known of a file besides its format; None is found out.
+
+    Args:
+        column_names (`list[str]`, *optional*): of a CoNLL file. By default `tokens`, `column_2`
+            and so on, and `tags` for the last.
+        delimiter (`str`, *optional*): what parts the columns of a CSV file.
+        encoding (`str`, *optional*): of a file of text, as Python names it. By default UTF-8, and
+            UTF-16 if the file begins with its mark.
+    """
+
+    column_names: list[str] | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def open_text(path: Path, encoding: str | None, newline: str) -> TextIO:
+    """Open a file of text. Bytes that its encoding lacks are kept as `check_encoding` finds them.
+
+    Raises:
+        ValueError: there is no such encoding.
+    """
+    if encoding is None:
+        with path.open("rb") as file:
+            encoding = MARKS.get(file.read(2), "utf-8-sig")
+    try:
+        return path.open(encoding=encoding, errors="surrogateescape", newline=newline)
+    except LookupError:
+        raise ValueError(
+            f"`encoding` should be one that Python knows. Found {encoding!r}."
+        ) from None
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turn an error of a whole file into a line that begins with the file's name."""
+    try:
+        yield
+    except (ValueError, pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # it names its file; pyarrow's errors for damaged files have no errno
+        reason, *_ = str(error).split("\n")
+        raise ValueError(f"{path}: {reason}") from None
+
+
+def check_encoding(text: str) -> None:
+    """Raise a ValueError for bytes that the encoding lacks."""
+    if not text.isascii() and ESCAPED_BYTE.search(text):
+        raw = text.encode("utf-8", "surrogateescape")
+        raise ValueError(f"should be UTF-8 (or set `encoding`). Found {shown(raw)}.")
+
+
+def check_distinct(names: list[str]) -> None:
+    """Raise a ValueError unless all columns have different names."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"the columns should have different names. Found {listed(names)}.")
+
+
+def each(records: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> Records:
+    """Convert records, with an error in place of each that can't be read or converted."""
+    for place, record in records:
+        if not isinstance(record, ValueError):
+            try:
+                record = convert(record)
+            except ValueError as error:
+                record = error
+        yield place, record
+
+
+def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[str, str]]:
+    """Physical lines. Only a line feed ends a line; other separators are part of the text."""
+    with open_text(path, encoding, newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            yield f"line {number}", line.removesuffix("\n").removesuffix("\r")
