@@ -26,7 +26,7 @@ from transformers.utils import ModelOutput
 from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
 from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, count_labels, present_labels
-from .stored_weights import PLACES, check_encoder, check_heads, stored_shapes
+from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
 AUTO_MAP = {
     "AutoConfig": "configuration_multitask.MultiTaskConfig",
@@ -210,8 +210,10 @@ class MultiTaskModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """As in `PreTrainedModel`, but only from safetensors that match the folder's config. An
-        OSError or a ValueError names a model that does not, before memory is taken for it."""
+        OSError or a ValueError names a model that does not, before memory is taken for it. Tasks
+        that are given have their labels in any order: heads follow it."""
         with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
+            stored = {}
             if pretrained_model_name_or_path is not None:
                 places = {key: kwargs[key] for key in PLACES if key in kwargs}
                 try:
@@ -228,8 +230,12 @@ class MultiTaskModel(PreTrainedModel):
                 shapes = stored_shapes(pretrained_model_name_or_path, **places)
                 check_encoder(config.encoder_config, shapes)
                 check_heads(config.tasks, config.hidden_size, shapes)
+                stored = config.tasks
             kwargs["use_safetensors"] = True
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            match_labels(stored, model.config.tasks, model.heads)
+            return loaded
 
     def forward(
         self,

@@ -120,6 +120,36 @@ def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]
             raise ValueError(f"Its weights should hold {key} of shape {expected}. Found {found}.")
 
 
+def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.ModuleDict) -> None:
+    """Move the rows of heads that were stored for the same labels in another order.
+
+    Args:
+        stored, tasks (`dict[str, dict]`): the tasks of the stored config, and those of the model.
+        heads (`nn.ModuleDict`): as loaded, in the stored order.
+
+    Raises:
+        ValueError: a head was stored for other labels.
+    """
+    for name in heads:
+        before, labels = (side.get(name, {}).get("labels") for side in (stored, tasks))
+        if before is None or before == labels:
+            continue
+        if sorted(before) != sorted(labels):
+            raise ValueError(
+                f"The labels of task {name!r} should be those that it was trained with, in any "
+                f"order: {_listed(before)}. Found {_listed(labels)}. A task of another name gets a "
+                "new head."
+            )
+        rows = [before.index(label) for label in labels]
+        with torch.no_grad():
+            for parameter in heads[name].classifier.parameters():
+                parameter.copy_(parameter[rows])
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+
+
 @contextmanager
 def _at_most(tensors: int) -> Iterator[None]:
     """Limit the parameters of a module that is being built: each costs memory, even on the meta

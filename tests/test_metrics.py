@@ -13,7 +13,14 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from multitask_encoder.data.preprocessing import preprocess
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
-from multitask_encoder.training.metrics import METRICS, EntityMetric, compute_metrics, metric_names
+from multitask_encoder.training.metrics import (
+    METRICS,
+    EntityMetric,
+    compute_metrics,
+    metric_names,
+    metric_of,
+    task_of_metric,
+)
 
 NAN = math.nan
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -307,3 +314,13 @@ def test_metrics_name_what_they_give():
             values = rows.get(kind) or rows.get(problem) or [1]
             assert tuple(metric().compute(predictions=values, references=values)) == metric.names
             assert metric.main in metric.names
+
+
+def test_a_metric_is_of_the_task_that_it_is_named_after():
+    names = ["score", "loss", "topic", "topic_fine"]
+    tasks = dict.fromkeys(names, TOPIC) | {"entities": ENTITIES}
+    for name, task in tasks.items():
+        for value in metric_of(task).names:
+            assert task_of_metric(f"{name}_{value}", tasks) == name
+    for key in ("score", "loss", "loss_score", "loss_topic", "exact_match", "topic_f1"):
+        assert task_of_metric(key, tasks) is None

@@ -268,6 +268,29 @@ def test_one_task_view_answers_the_named_task(make_model, tmp_path):
         MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="moods")
 
 
+@pytest.mark.parametrize("cls", [MultiTaskModel, MultiTaskForSequenceClassification])
+def test_labels_in_another_order_are_the_same_labels(cls, make_model, batch, tmp_path):
+    model = make_model().eval()
+    model.save_pretrained(tmp_path)
+    labels = TASKS["topic"]["labels"]
+    tasks = {**TASKS, "topic": {**TASKS["topic"], "labels": labels[::-1]}}
+    loaded = cls.from_pretrained(tmp_path, tasks=tasks)
+    logits = loaded(**batch).logits
+    logits = logits if cls is MultiTaskForSequenceClassification else logits["topic"]
+    torch.testing.assert_close(logits.flip(-1), model(**batch).logits["topic"])
+    loaded.save_pretrained(tmp_path / "again")
+    again = MultiTaskModel.from_pretrained(tmp_path / "again")
+    torch.testing.assert_close(again(**batch).logits["topic"], logits)
+
+
+def test_other_labels_than_those_of_a_head_are_refused(make_model, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    tasks = {**TASKS, "topic": {**TASKS["topic"], "labels": ["x", "y", "z"]}}
+    message = r"labels of task 'topic' should be those that it was trained with.*Found x, y, z\."
+    with pytest.raises(ValueError, match=message):
+        MultiTaskModel.from_pretrained(tmp_path, tasks=tasks)
+
+
 def test_labels_may_be_any_text(make_model, tmp_path):
     labels = ["R&D", "Café ☕", "a,b", "<b>", "1"]
     tasks = {"kind": {"type": "sequence_classification", "labels": labels}}

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import TASKS
 
 from multitask_encoder.export import onnx
@@ -156,3 +157,49 @@ def test_a_folder_with_less_than_its_config_says_is_refused(folder):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"weights should hold heads\.mood.* Found none"):
         Predictor(folder)
+
+
+def test_a_table_has_the_values_of_regressions(make_model, tokenizer):
+    numbers = {"type": "sequence_classification", "problem_type": "regression"}
+    tasks = {"stars": {**numbers, "labels": ["stars"]}, "both": {**numbers, "labels": ["x", "y"]}}
+    model = make_model(tasks=tasks).eval()
+    answers = Predictor(MultiTaskPipeline(model=model, tokenizer=tokenizer))(TEXTS)
+    table = answers.to_pandas()
+    assert list(table.columns) == ["text", "stars", "both", "embedding"]
+    assert table["stars"].tolist() == [answer.labels["stars"].score for answer in answers]
+    assert table["both"].tolist() == [answer.labels["both"].scores for answer in answers]
+
+
+def test_a_table_has_each_name_once(make_model, tokenizer):
+    topic = {"type": "sequence_classification", "labels": ["a", "b"]}
+    model = make_model(tasks={"topic": topic, "topic_score": topic}).eval()
+    answers = Predictor(MultiTaskPipeline(model=model, tokenizer=tokenizer))(TEXTS)
+    with pytest.raises(ValueError, match="columns of the answers should have different names"):
+        answers.to_pandas()
+
+
+def test_answers_are_in_float32_unless_bfloat16_is_asked_for(folder, tmp_path, monkeypatch):
+    """Files, `Predictor` and the service answer with the same numbers."""
+    from multitask_encoder.cli import predict as command
+    from multitask_encoder.cli.run import main
+
+    used = []
+    load = command.load_pipeline
+
+    def loaded(*args):
+        pipeline = load(*args)
+        used.append(pipeline.model.dtype)
+        return pipeline
+
+    monkeypatch.setattr(command, "load_pipeline", loaded)
+    monkeypatch.setattr(
+        "multitask_encoder.arguments.run_arguments.has_fast_bf16", lambda use_cpu: True
+    )
+    (tmp_path / "in.txt").write_text("a\n")
+    argv = ["--model", str(folder), "--do_predict", "--do_train", "false"]
+    argv += ["--predict_file", str(tmp_path / "in.txt"), "--overwrite_output_dir"]
+    argv += ["--output_dir", str(tmp_path / "out"), "--use_cpu", "--report_to", "none"]
+    main(argv)
+    main([*argv, "--bf16", "true"])
+    assert used == [torch.float32, torch.bfloat16]
+    assert Predictor(folder).pipeline.model.dtype == torch.float32

@@ -164,3 +164,14 @@ def test_examples_of_several_labels_are_shown(run, capsys):
     said = capsys.readouterr().out
     (line,) = [line for line in said.splitlines() if line.startswith("  sizes ")]
     assert line.count("(") == 2
+
+
+def test_labels_of_a_finished_model_may_be_listed_in_any_order(run, tmp_path):
+    folder = run(learning_rate=1e-3, num_train_epochs=3)
+    before = results(folder)
+    labels = json.loads((folder / "config.json").read_text())["tasks"]["topic"]["labels"]
+    task = {"type": "sequence_classification", "labels": labels[::-1]}
+    keys = {"model": str(folder), "encoder": None, "do_train": False, "tasks": {"topic": task}}
+    after = results(run(**keys, output_dir=str(tmp_path / "again")) and tmp_path / "again")
+    assert after["eval_topic_accuracy"] == before["eval_topic_accuracy"]
+    assert after["eval_loss"] == pytest.approx(before["eval_loss"])

@@ -67,11 +67,12 @@ def shown_table(config: Any, answers: Answers) -> pd.DataFrame:
 
 
 def kept_table(answers: Answers) -> pd.DataFrame:
-    """To keep: the columns of `Answers.to_pandas` without the embedding; lists as JSON."""
+    """To keep: the columns of `Answers.to_pandas` without the embedding; lists and mappings as
+    JSON."""
     table = answers.to_pandas().drop(columns="embedding")
     for name in table.columns:
         table[name] = [
-            json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
             for value in table[name]
         ]
     return table

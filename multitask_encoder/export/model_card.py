@@ -13,6 +13,7 @@ from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.reporting.report_page import CONFUSION, CURVES
 from multitask_encoder.reporting.results import INTERVALS, percent
 from multitask_encoder.training.intervals import SUFFIX
+from multitask_encoder.training.metrics import task_of_metric
 
 from .finished_run import Base, FinishedRun, is_hub_dataset
 
@@ -183,14 +184,8 @@ def _scores(results: dict[str, Any], split: str, config: MultiTaskConfig) -> dic
         key: value
         for name in (*config.tasks, None)
         for key, value in of_split.items()
-        if _task_of(key, config) == name and (name or key in OF_ALL_TASKS)
+        if task_of_metric(key, config.tasks) == name and (name or key in OF_ALL_TASKS)
     }
-
-
-def _task_of(key: str, config: MultiTaskConfig) -> str | None:
-    """The task that a metric is of: `topic_fine_accuracy` is not one of `topic`."""
-    names = [name for name in config.tasks if key.startswith(f"{name}_")]
-    return max(names, key=len, default=None)
 
 
 def _eval_results(
@@ -201,7 +196,7 @@ def _eval_results(
     hub_ids = _hub_datasets(run.settings)
     results = []
     for key, value in scores.items():
-        task = _task_of(key, config)
+        task = task_of_metric(key, config.tasks)
         if task is None:
             continue
         metric = key.removeprefix(f"{task}_")

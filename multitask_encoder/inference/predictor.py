@@ -10,7 +10,7 @@ predict(["One text.", "Another."]).to_pandas()
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, overload
@@ -120,7 +120,16 @@ class Answer:
 
 
 class Answers(list[Answer]):
-    """The answers for several texts, in their order."""
+    """The answers for several texts, in their order.
+
+    Args:
+        answers (`Iterable[Answer]`): in order.
+        numbers (`Collection[str]`): the tasks whose answers are numbers: regressions.
+    """
+
+    def __init__(self, answers: Iterable[Answer] = (), numbers: Collection[str] = ()):
+        super().__init__(answers)
+        self.numbers = numbers
 
     @property
     def embeddings(self) -> np.ndarray:
@@ -128,17 +137,32 @@ class Answers(list[Answer]):
         return np.stack([answer.embedding for answer in self])
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per text. Columns: `text`; for each sentence task its label and `<task>_score`; for
-        each token task a list of `{"start", "end", "text", "label", "score"}`; `embedding`."""
-        rows = []
-        for answer in self:
-            row: dict[str, Any] = {"text": answer.text}
-            for name, label in answer.labels.items():
-                row |= {name: label.label, f"{name}_score": label.score}
-            for name, entities in answer.entities.items():
-                row[name] = [asdict(entity) for entity in entities]
-            rows.append(row | {"embedding": answer.embedding})
-        return pd.DataFrame(rows)
+        """A row per text. Columns: `text`; for each sentence task its label and `<task>_score`, or
+        the value of a regression, or its values by name; for each token task a list of
+        `{"start", "end", "text", "label", "score"}`; `embedding`.
+
+        Raises:
+            ValueError: a task has the name of another column.
+        """
+        return pd.DataFrame(map(self._row, self))
+
+    def _row(self, answer: Answer) -> dict[str, Any]:
+        cells: list[tuple[str, Any]] = [("text", answer.text)]
+        for name, label in answer.labels.items():
+            if name in self.numbers:
+                cells.append((name, label.scores if isinstance(label.score, list) else label.score))
+            else:
+                cells += [(name, label.label), (f"{name}_score", label.score)]
+        for name, entities in answer.entities.items():
+            cells.append((name, [asdict(entity) for entity in entities]))
+        cells.append(("embedding", answer.embedding))
+        row = dict(cells)
+        if len(row) < len(cells):
+            raise ValueError(
+                "The columns of the answers should have different names. Found "
+                f"{', '.join(name for name, _ in cells)}."
+            )
+        return row
 
     def _repr_html_(self) -> str:
         return "<hr>".join(answer._repr_html_() for answer in self)
@@ -184,7 +208,9 @@ class Predictor:
         """
         if isinstance(texts, str):
             return Answer.of(texts, self.pipeline(texts, **kwargs))
-        return Answers(self.stream(list(texts), **kwargs))
+        tasks = self.config.tasks.items()
+        numbers = [name for name, task in tasks if task.get("problem_type") == "regression"]
+        return Answers(self.stream(list(texts), **kwargs), numbers)
 
     def stream(self, texts: Iterable[str], **kwargs) -> Iterator[Answer]:
         """The answers one by one, for any number of texts in constant memory.

@@ -10,6 +10,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.inspection import inspection_text
 from multitask_encoder.files import write_json
 from multitask_encoder.training.intervals import SUFFIX
+from multitask_encoder.training.metrics import task_of_metric
 
 INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
@@ -31,13 +32,9 @@ def results_rows(
     """Titles of the splits with results, and one row per metric, tasks first: its name and its
     value in each split, see `percent`."""
     splits = [split for split, prefix in PREFIXES.items() if f"{prefix}_score" in results]
-    keys: list[str] = []
-    for name in [*tasks, "exact_match", "score"]:
-        for key in results:
-            metric = key.partition("_")[2]
-            of_name = metric == name or metric.startswith(f"{name}_")
-            if of_name and metric not in keys and not metric.endswith(SUFFIX):
-                keys.append(metric)
+    given = dict.fromkeys(key.partition("_")[2] for key in results)
+    keys = [key for name in tasks for key in given if task_of_metric(key, tasks) == name]
+    keys += [key for key in ("exact_match", "score") if key in given]
     return splits, [
         (key, [percent(results, f"{PREFIXES[split]}_{key}") for split in splits]) for key in keys
     ]

@@ -284,6 +284,15 @@ def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list
     return names
 
 
+def task_of_metric(key: str, tasks: dict[str, dict]) -> str | None:
+    """The task that a metric, named without the prefix of its split, is of; None for a loss, and
+    for a metric of all tasks or of a data set."""
+    for name, task in tasks.items():
+        if key in (f"{name}_{value}" for value in metric_of(task).names):
+            return name
+    return None
+
+
 def compute_metrics(
     predictions: dict[str, np.ndarray],
     windows: Dataset,
