@@ -49,7 +49,7 @@ def _one_line_errors(what: str) -> Iterator[None]:
         raise kind(f"Can't load {what}: {reason}") from error
 
 
-def _models_beside(folder: Path) -> list[str]:
+def models_beside(folder: Path) -> list[str]:
     """The names of models beside a folder that does not exist: the name may be mistyped."""
     if len(folder.parts) < 2 or folder.exists():
         return []
@@ -221,7 +221,7 @@ class MultiTaskModel(PreTrainedModel):
                         pretrained_model_name_or_path, **places
                     )
                 except OSError as error:
-                    if beside := _models_beside(Path(pretrained_model_name_or_path)):
+                    if beside := models_beside(Path(pretrained_model_name_or_path)):
                         raise FileNotFoundError(
                             "Not a local folder, and not found on the Hub. Beside it: "
                             f"{', '.join(beside)}."

@@ -3,11 +3,22 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_json(content: dict, path: Path) -> None:
-    """Write the whole file or nothing, keys sorted; missing folders are made."""
-    write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
+    """Write the whole file or nothing, keys sorted and undefined numbers as null; missing folders
+    are made."""
+    defined = _without_nan(content)
+    write_text(json.dumps(defined, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if content != content else content
 
 
 def write_text(text: str, path: Path) -> None:

@@ -128,8 +128,24 @@ def test_an_unknown_metric_costs_no_training(refused):
 
 def test_a_score_of_no_task_costs_no_training(refused):
     line = refused(tasks={"topic": {**CLASSES["topic"], "score_weight": 0}})
-    assert "metric_for_best_model should be one of exact_match, loss, loss_topic, " in line
-    assert "Found 'score'." in line
+    assert "have no label of a task that counts in the score" in line
+    assert "set metric_for_best_model to one of exact_match, loss, loss_topic, " in line
+    line = refused(metric_for_best_model="scores")
+    assert "metric_for_best_model should be one of score, exact_match, loss, loss_topic, " in line
+    assert "Found 'scores'." in line
+
+
+def test_a_folder_that_does_not_exist_is_not_looked_for_on_the_hub(refused, tmp_path, monkeypatch):
+    def asked(*args, **kwargs):
+        raise AssertionError("the Hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.file_download.get_hf_file_metadata", asked)
+    (tmp_path / "finished").mkdir()
+    (tmp_path / "finished" / "config.json").write_text("{}")
+    missing = str(tmp_path / "finishd")
+    for key in ("model", "encoder"):
+        line = refused(**{key: missing})
+        assert f"There is no folder {missing!r}. Beside it: finished." in line
 
 
 def test_the_run_folder_must_not_be_a_file(refused, tmp_path):

@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import ROWS, TOPIC, results
 
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_persistent_workers_score_each_split_on_its_own_rows(run):
@@ -175,3 +177,42 @@ def test_labels_of_a_finished_model_may_be_listed_in_any_order(run, tmp_path):
     after = results(run(**keys, output_dir=str(tmp_path / "again")) and tmp_path / "again")
     assert after["eval_topic_accuracy"] == before["eval_topic_accuracy"]
     assert after["eval_loss"] == pytest.approx(before["eval_loss"])
+
+
+def test_a_finished_model_is_measured_on_test_rows_alone(run, tmp_path):
+    folder = run()
+    keys = {"model": str(folder), "encoder": None, "do_train": False, "test_file": ROWS}
+    again = tmp_path / "again"
+    run(**keys, train_file=None, validation_file=None, output_dir=str(again))
+    found = results(again)
+    assert found["test_topic_accuracy"] >= 0
+    assert not any(key.startswith("eval_") for key in found)
+
+
+def test_a_task_that_is_null_is_left_out(run):
+    tasks = {**TOPIC, "other": {"type": "sequence_classification"}}
+    folder = run("--tasks.other", "null", tasks=tasks)
+    assert list(json.loads((folder / "config.json").read_text())["tasks"]) == ["topic"]
+
+
+def test_fp16_alone_is_not_at_odds_with_a_default(monkeypatch):
+    monkeypatch.setattr(
+        "multitask_encoder.arguments.run_arguments.has_fast_bf16", lambda use_cpu: True
+    )
+    arguments = MultiTaskTrainingArguments(output_dir="x", fp16=True, report_to="none")
+    assert (arguments.fp16, arguments.bf16) == (True, False)
+
+
+def test_an_undefined_correlation_is_null_and_errors_are_in_units(run, capsys):
+    rows = [{"text": text, "stars": 2.0} for text in "abcd"]
+    tasks = {"stars": {"type": "sequence_classification", "problem_type": "regression"}}
+    folder = run(tasks=tasks, train_file=rows, validation_file=rows)
+    found = results(folder)
+    assert (found["eval_stars_spearman"], found["eval_score"]) == (None, 0.0)
+    assert "eval_stars_spearman_interval" not in found
+    assert found["eval_stars_rmse"] == pytest.approx(found["eval_loss_stars"] ** 0.5, rel=1e-4)
+    printed = {
+        line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if line
+    }
+    assert printed["stars_spearman"] == "–"
+    assert float(printed["stars_mae"]) == pytest.approx(found["eval_stars_mae"], rel=1e-3)

@@ -77,6 +77,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     """The run that a mapping of keys describes; raises what `parse_arguments` does."""
     flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
     model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    given = _without_dropped_tasks(given)
     all_of_model = training.only_predicts and given.get("tasks") is None
     tasks = {} if all_of_model else _parse_tasks(given.get("tasks"))
     if model.backend != "torch" and not training.only_predicts:
@@ -94,6 +95,31 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     if given.get("metric_for_best_model") is None and not scored:  # then there is no score
         training.metric_for_best_model, training.greater_is_better = "loss", False
     return RunArguments(model, data, training, tasks, datasets, given)
+
+
+def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys without the tasks that are null, and without their columns in data sets."""
+    tasks = given.get("tasks")
+    dropped = [name for name, task in tasks.items() if task is None] if _is_map(tasks) else []
+    if not dropped or len(dropped) == len(tasks):
+        return given
+    given = {**given, "tasks": {name: task for name, task in tasks.items() if task is not None}}
+    if _is_map(given.get("datasets")):
+        given["datasets"] = {
+            name: {**entry, "columns": _without(entry["columns"], dropped)}
+            if _is_map(entry) and _is_map(entry.get("columns"))
+            else entry
+            for name, entry in given["datasets"].items()
+        }
+    return given
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _without(mapping: dict, keys: list[str]) -> dict:
+    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") -> tuple:

@@ -373,7 +373,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
         if not torch.accelerator.is_available():
             self.use_cpu = True  # otherwise bf16 would be refused
         if self.bf16 is None:
-            self.bf16 = has_fast_bf16(self.use_cpu)
+            self.bf16 = has_fast_bf16(self.use_cpu) and not self.fp16
         if self.use_cpu or not torch.cuda.is_available():
             self.dataloader_pin_memory = False
         if not self.do_eval:
@@ -395,10 +395,11 @@ class MultiTaskTrainingArguments(TrainingArguments):
         for key, expected in NOT_SUPPORTED.items():
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
-        if self.greater_is_better is None and (self.metric_for_best_model or "").removeprefix(
-            "eval_"
-        ).startswith("loss_"):
-            self.greater_is_better = False  # transformers recognizes losses by their suffix
+        metric = (self.metric_for_best_model or "").removeprefix("eval_")
+        if self.greater_is_better is None and (
+            metric.startswith("loss_") or metric.endswith(("_mae", "_rmse"))
+        ):
+            self.greater_is_better = False  # transformers knows losses by their suffix alone
         super().__post_init__()
 
     @property
@@ -449,6 +450,12 @@ class RunArguments:
     tasks: dict[str, TaskArguments]
     datasets: dict[str, DataSource]
     given: dict[str, Any]
+
+    @property
+    def answers_in_bf16(self) -> bool:
+        """Whether files are answered in bfloat16: only where it is set, as for texts and requests.
+        Training uses it by itself where it is fast."""
+        return self.given.get("bf16") is not None and bool(self.training.bf16)
 
     def set_keys(self) -> dict[str, Any]:
         """The keys that start the run again: those that were set, and its encoder."""

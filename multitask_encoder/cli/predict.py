@@ -25,8 +25,7 @@ def predict(run: RunArguments) -> None:
                 "do_predict without do_train needs `model`, or a finished one in output_dir. "
                 f"Found none in {name}."
             )
-        # In float32 unless bf16 is set, as `Predictor` and the service answer.
-        bf16 = run.given.get("bf16") is not None and bool(run.training.bf16) and is_torch
+        bf16 = run.answers_in_bf16 and is_torch
         pipeline = load_pipeline(name, run.model.backend, str(run.training.device), bf16)
         read_as(pipeline, run.data.max_length, run.data.stride, run.data.sentence_windows)
         texts = texts_to_answer(run, pipeline.model.config)

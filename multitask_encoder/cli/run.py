@@ -277,7 +277,7 @@ def pipeline_of(
     run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase
 ) -> MultiTaskPipeline:
     """The model of this run, ready to answer."""
-    if run.training.bf16:
+    if run.answers_in_bf16:
         model = copy.deepcopy(model).to(torch.bfloat16)  # half the memory traffic of autocasting
     return MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=model.device)
 

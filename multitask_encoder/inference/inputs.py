@@ -132,10 +132,10 @@ def scan_inputs(
         shard, bad = _scan_shard(chain([first], islice(rows, shard_size - 1)), asked, kinds)
         shards.append(shard)
         problems += bad if on_bad_row == "refuse" else bad[:1]
-    if problems and on_bad_row == "refuse":
-        raise BadRows(problems)
     if problems and not any(shard.rows for shard in shards):
         raise ValueError(f"predict_file: all of its rows are bad. The first: {problems[0]}")
+    if problems and on_bad_row == "refuse":
+        raise BadRows(problems)
     for name in columns or ():
         if name not in kinds:
             raise ValueError(f"predict_columns: no row of predict_file has a column {name!r}.")

@@ -1,11 +1,13 @@
 """Loads finished models: on torch, or on the runtime that a folder was exported for."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.choices import BACKENDS
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.modeling_multitask import models_beside
 from multitask_encoder.modeling.windows import tokenize
 
 from .graph_model import GraphModel
@@ -36,6 +38,7 @@ def load_pipeline(
         return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
     if bf16:
         raise ValueError(f"bf16 needs the backend torch. Found {backend}.")
+    check_folder(name_or_path)
     tokenizer = load_tokenizer(name_or_path)
     graph = graph_class(backend).from_pretrained(name_or_path)
     return MultiTaskPipeline(model=graph, tokenizer=tokenizer)
@@ -54,6 +57,21 @@ def graph_class(backend: str) -> type[GraphModel]:
     from .openvino_model import OpenvinoModel
 
     return OpenvinoModel
+
+
+def check_folder(name_or_path: str) -> None:
+    """Raise a FileNotFoundError for what can only be a folder and does not exist. For anything
+    else, the Hub is asked, which takes its time."""
+    path = Path(name_or_path)
+    is_local = (
+        name_or_path.startswith((".", "/", "~", "\\"))
+        or len(path.parts) > 2
+        or (len(path.parts) == 2 and path.parent.is_dir())
+    )
+    if is_local and not path.exists():
+        beside = models_beside(path)
+        hint = f" Beside it: {', '.join(beside)}." if beside else ""
+        raise FileNotFoundError(f"There is no folder {name_or_path!r}.{hint}")
 
 
 def load_finished(name_or_path: str) -> tuple[MultiTaskModel, PreTrainedTokenizerBase]:
@@ -84,6 +102,7 @@ def load_finished_model(
     Raises:
         OSError, ValueError: as `load_finished`.
     """
+    check_folder(name_or_path)
     model, report = MultiTaskModel.from_pretrained(
         name_or_path, dtype="float32", output_loading_info=True, **kwargs
     )

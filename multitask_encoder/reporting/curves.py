@@ -2,7 +2,7 @@
 
 import math
 
-from multitask_encoder.training.metrics import metric_of
+from multitask_encoder.training.metrics import is_error, metric_of
 
 from .figures import Series
 from .report_page import Curves
@@ -20,7 +20,7 @@ def curves_of(history: list[dict], tasks: dict[str, dict]) -> Curves:
     metrics = {"score": "score", "exact_match": "exact_match"}
     curves = {WHOLE: _parts(history, "", metrics)}
     for name, task in tasks.items():
-        metrics = {key: f"{name}_{key}" for key in metric_of(task).names}
+        metrics = {key: f"{name}_{key}" for key in metric_of(task).names if not is_error(key)}
         curves[name] = _parts(history, f"_{name}", metrics)
     return {title: parts for title, parts in curves.items() if parts}
 

@@ -10,7 +10,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.inspection import inspection_text
 from multitask_encoder.files import write_json
 from multitask_encoder.training.intervals import SUFFIX
-from multitask_encoder.training.metrics import task_of_metric
+from multitask_encoder.training.metrics import is_error, task_of_metric
 
 INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
@@ -18,11 +18,14 @@ PREFIXES = {"validation": "eval", "test": "test"}
 
 
 def percent(results: dict[str, Any], key: str) -> str:
-    """A value in percent, followed by its interval if there is one; empty if it is missing."""
+    """A value in percent (of errors: as it is), followed by its interval if there is one; empty if
+    it is missing, a dash if it is undefined."""
     if key not in results:
         return ""
     value, spread = results[key], results.get(f"{key}{SUFFIX}")
-    text = f"{100 * value:.2f}"
+    if value is None or value != value:
+        return "–"
+    text = f"{value:.4g}" if is_error(key) else f"{100 * value:.2f}"
     return f"{text} ({100 * spread[0]:.2f} to {100 * spread[1]:.2f})" if spread else text
 
 

@@ -35,15 +35,17 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
 
 
 def rank_correlation(predicted: np.ndarray, expected: np.ndarray) -> Estimate:
-    """Spearman's correlation, ranked anew in each draw; 0 if either side is constant.
+    """Spearman's correlation, ranked anew in each draw; NaN if either side is constant,
+    but 0 in a draw that makes it so.
 
     Args:
         predicted, expected (`np.ndarray` of shape `(num_rows,)`): NaN makes it NaN.
     """
-    if np.isnan(predicted).any() or np.isnan(expected).any():
+    sides = (predicted, expected)
+    if any(np.isnan(side).any() or len(np.unique(side)) < 2 for side in sides):
         return lambda weights: math.nan
     # Each row's place among the distinct values of its side.
-    places = [np.unique(side, return_inverse=True)[1] for side in (predicted, expected)]
+    places = [np.unique(side, return_inverse=True)[1] for side in sides]
 
     def estimate(weights: np.ndarray) -> float:
         a, b = (_centred_ranks(side, weights) for side in places)

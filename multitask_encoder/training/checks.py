@@ -34,6 +34,12 @@ def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> N
         return
     known = evaluated_metrics(model.config.tasks, labelled_tasks(run), rows["validation"])
     if metric is not None and metric.removeprefix("eval_") not in known:
+        if run.given.get("metric_for_best_model") is None:
+            raise ValueError(
+                "The validation rows have no label of a task that counts in the score, which "
+                "chooses the best epoch: add labels, set metric_for_best_model to one of "
+                f"{', '.join(known)}, or do_eval: false."
+            )
         raise ValueError(
             f"metric_for_best_model should be one of {', '.join(known)}. Found {metric!r}."
         )

@@ -46,9 +46,11 @@ def main_estimates(answers: RowAnswers, tasks: dict[str, dict]) -> dict[str, Row
 
 
 def intervals(answers: RowAnswers, tasks: dict[str, dict]) -> dict[str, list[float]]:
-    """The 95 % interval over rows, `[low, high]`, of each metric of `main_estimates`; the keys end
-    in `_interval`."""
+    """The 95 % interval over rows, `[low, high]`, of each metric of `main_estimates` that is
+    defined; the keys end in `_interval`."""
+    samples = {key: rows.resampled() for key, rows in main_estimates(answers, tasks).items()}
     return {
-        f"{key}{SUFFIX}": interval(of_rows.resampled())
-        for key, of_rows in main_estimates(answers, tasks).items()
+        f"{key}{SUFFIX}": interval(values)
+        for key, values in samples.items()
+        if not np.isnan(values).any()
     }

@@ -1,10 +1,11 @@
 """Metrics of predictions: one `evaluate.Metric` per kind of task, computed offline.
 
 A metric also says how predictions for windows become answers for rows. `METRICS` maps each task
-type and problem type to its metric; a new kind is a class and a line there. All values are
-fractions in 0..1 (Spearman: -1..1).
+type and problem type to its metric; a new kind is a class and a line there. All values but errors
+are fractions in 0..1 (Spearman: -1..1).
 """
 
+import math
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from multitask_encoder.data.task_kinds import tags_of
 
 from .bootstrap import Estimate, rank_correlation, ratio
 
+# Metrics in the units of the labels; all others are fractions.
+ERRORS = ("mae", "rmse")
 DESCRIPTION = "Offline metric of a multi-task encoder."
 
 
@@ -152,11 +155,12 @@ class MultiLabelMetric(ClassificationMetric):
 
 
 class RegressionMetric(_OfflineMetric):
-    """Rank correlation, by scipy; 0 if either side is constant. With several values per row, the
-    mean over the values."""
+    """Rank correlation, by scipy, NaN if either side is constant; and the mean absolute and root
+    mean squared error, in the units of the labels. With several values per row, each is the mean
+    over the values."""
 
     value = List(Value("float64"))
-    names = ("spearman",)
+    names: tuple[str, ...] = ("spearman", *ERRORS)
     main = "spearman"
     ranked = True
 
@@ -173,17 +177,26 @@ class RegressionMetric(_OfflineMetric):
         return {"spearman": lambda weights: float(np.mean([of(weights) for of in columns]))}
 
     def _compute(self, predictions, references):
-        columns = zip(zip(*predictions, strict=True), zip(*references, strict=True), strict=True)
-        return {"spearman": float(np.mean([self._of_one_value(*sides) for sides in columns]))}
+        predicted, expected = (np.asarray(side, dtype=float) for side in (predictions, references))
+        errors = predicted - expected
+        columns = zip(predicted.T, expected.T, strict=True)
+        return {
+            "spearman": float(np.mean([_spearman(*sides) for sides in columns])),
+            "mae": float(np.abs(errors).mean()),
+            "rmse": float(np.sqrt((errors**2).mean(0)).mean()),
+        }
 
-    def _of_one_value(self, predictions, references):
-        if len(set(predictions)) < 2 or len(set(references)) < 2:
-            return 0.0
-        return spearmanr(predictions, references).statistic
+
+def _spearman(predicted: np.ndarray, expected: np.ndarray) -> float:
+    if len(set(predicted)) < 2 or len(set(expected)) < 2:
+        return math.nan
+    return spearmanr(predicted, expected).statistic
 
 
 class PairMetric(RegressionMetric):
-    """Rank correlation of the cosines of pairs with their scores."""
+    """Rank correlation of the cosines of pairs with their scores, whose units differ."""
+
+    names = ("spearman",)
 
     @classmethod
     def answers(cls, predicted, split, name, task):
@@ -192,6 +205,9 @@ class PairMetric(RegressionMetric):
         if len(set(scores[rows])) < 2:  # all equal, as for positive pairs
             rows = rows[:0]
         return Answers(rows, cosines[rows, None].tolist(), scores[rows, None].tolist())
+
+    def _compute(self, predictions, references):
+        return {"spearman": super()._compute(predictions, references)["spearman"]}
 
 
 class EntityMetric(_OfflineMetric):
@@ -282,6 +298,11 @@ def metric_names(tasks: dict[str, dict], datasets: dict[str, list[str]]) -> list
             if _is_shared(shared, datasets):
                 names += [f"{dataset}_{metric_name}" for metric_name in of_task.get(shared, ())]
     return names
+
+
+def is_error(key: str) -> bool:
+    """Whether a metric is an error, in the units of the labels: lower is better."""
+    return key.rpartition("_")[2] in ERRORS
 
 
 def task_of_metric(key: str, tasks: dict[str, dict]) -> str | None:
@@ -397,7 +418,9 @@ def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.nd
         metric = metric_of(tasks[name])
         values = metric().compute(predictions=predicted, references=expected)
         results |= {f"{name}_{key}": value for key, value in values.items()}
-        main.append((values[metric.main], tasks[name]["score_weight"]))
+        # An undefined correlation says nothing, and counts as none.
+        value = values[metric.main] if math.isfinite(values[metric.main]) else 0.0
+        main.append((value, tasks[name]["score_weight"]))
     judged, right = judged_rows(answers, tasks)
     if counted[judged].any():
         results["exact_match"] = float(right[counted[judged]].mean())

@@ -15,7 +15,7 @@ from multitask_encoder.arguments.tasks import BALANCED, MODEL_KEYS, TaskArgument
 from multitask_encoder.data.labels import collect_labels
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.data.word_marks import word_marks
-from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
+from multitask_encoder.inference.loading import check_folder, load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import WEIGHTS
 
@@ -59,6 +59,7 @@ def load_model(
         raise FileNotFoundError(
             f"No encoder {encoder}. To fetch it: multitask-encoder get-backbone {encoder.name}"
         )
+    check_folder(run.model.encoder)
     model = MultiTaskModel.from_backbone(
         run.model.encoder,
         tasks=tasks,
@@ -112,6 +113,7 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
 
 
 def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
+    check_folder(name_or_path)
     try:
         config = MultiTaskConfig.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:

@@ -240,7 +240,12 @@ def _say(run: RunArguments, name: str, notes: list[str]) -> None:
 
 
 def _checked(rows: Rows, run: RunArguments) -> Rows:
-    """The rows, if they have every split and column that the run needs."""
+    """The rows, if they have every split and column that the run needs. A run that measures what
+    there is needs no validation rows beside test rows."""
+    unasked = run.given.get("do_eval") is None and not run.training.do_train
+    if unasked and "test" in rows and "validation" not in rows:
+        run.training.do_eval = run.training.load_best_model_at_end = False
+        run.training.eval_strategy = "no"
     for split, wanted in {
         "train": run.training.do_train,
         "validation": run.training.do_eval and not run.training.do_inspect,
