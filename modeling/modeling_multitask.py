@@ -430,9 +430,12 @@ class MultiTaskModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
-        `AutoModelForSequenceClassification` and `AutoModelForTokenClassification` load the folder
-        anywhere."""
+        `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` and
+        `pipeline("multitask")` load the folder anywhere."""
+        from .pipeline_multitask import save_pipeline_code  # needed only here
+
         self.config.auto_map = dict(AUTO_MAP)
+        save_pipeline_code(self.config, str(save_directory))
         super().save_pretrained(save_directory, **kwargs)
         # safetensors writes for the owner alone; the other files follow the umask.
         for weights in Path(save_directory).glob("model*.safetensors"):

@@ -267,11 +267,6 @@ class MultiTaskPipeline(Pipeline):
             }
             yield answer
 
-    def save_pretrained(self, save_directory, **kwargs):
-        """Like `Pipeline`, with this pipeline's code beside the model."""
-        save_pipeline_code(self.model.config, save_directory)
-        super().save_pretrained(save_directory, **kwargs)
-
 
 def _pools(texts: Iterable[str]) -> Iterator[list[str]]:
     pool: list[str] = []
@@ -500,9 +495,8 @@ def _entities(
 
 def save_pipeline_code(config, folder: str) -> None:
     """Write this pipeline's code beside a model and name it in the model's config, so that
-    `pipeline("multitask", model=folder, trust_remote_code=True)` works anywhere.
-
-    Call it before saving the model to `folder`.
+    `pipeline("multitask", model=folder, trust_remote_code=True)` works anywhere. The config is
+    still to be saved there.
     """
     config.custom_pipelines = {
         "multitask": {

@@ -15,7 +15,6 @@ from multitask_encoder.export import onnx, openvino, parity, plain_heads, senten
 from multitask_encoder.export.folders import whole_folder
 from multitask_encoder.inference.loading import graph_class, load_finished, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 LONG = "Anna plays in the park in Paris. " * 30
 TEXTS = [
@@ -61,7 +60,6 @@ def make_trained(make_model):
 
 def save(model: MultiTaskModel, tokenizer, folder: Path) -> Path:
     """As a run saves."""
-    save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

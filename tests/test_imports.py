@@ -42,9 +42,12 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "windows": {"decoding"},
     "heads": {"pooling", "losses"},
     "stored_weights": {"configuration_multitask"},
-    "modeling_multitask": {"configuration_multitask", "heads", "losses", "stored_weights"},
     "batching": set(),
     "pipeline_multitask": {"batching", "decoding", "windows"},
+    "modeling_multitask": {
+        *("configuration_multitask", "heads", "losses", "stored_weights"),
+        "pipeline_multitask",  # which it saves beside itself
+    },
 }
 # Folders at the top that are linked into the package.
 LINKED = ("modeling", "data")

@@ -26,7 +26,6 @@ from multitask_encoder.inference.files import answer_files
 from multitask_encoder.inference.inputs import InputChanged, scan_inputs
 from multitask_encoder.inference.tables import FORMATS, Layout
 from multitask_encoder.modeling import MultiTaskConfig
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -48,7 +47,6 @@ def model(make_model, tokenizer, tmp_path) -> Path:
 def save(model, tokenizer, folder: Path) -> Path:
     for head in model.heads.values():
         head.classifier.weight.data.normal_()
-    save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

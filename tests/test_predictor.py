@@ -11,7 +11,6 @@ from multitask_encoder.export import onnx
 from multitask_encoder.export.folders import whole_folder
 from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline
 from multitask_encoder.modeling import MultiTaskPipeline
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 TEXTS = ["Anna plays in Paris", "", "<b>Rome</b> & the park" * 3]
 TAGS = {
@@ -31,7 +30,6 @@ def model(make_model):
 
 @pytest.fixture
 def folder(model, tokenizer, tmp_path):
-    save_pipeline_code(model.config, str(tmp_path / "run"))
     model.save_pretrained(tmp_path / "run")
     tokenizer.save_pretrained(tmp_path / "run")
     return tmp_path / "run"

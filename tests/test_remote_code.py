@@ -10,7 +10,6 @@ from fresh_process import run_fresh
 from transformers import AutoTokenizer
 
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 TEXT = "Paris plays in the park, and Anna sings."
 ALL_TASKS = {
@@ -42,6 +41,8 @@ trusted = {"trust_remote_code": True}
 tokenizer = AutoTokenizer.from_pretrained(folder, **trusted)
 batch = tokenizer(text, return_tensors="pt")
 model = AutoModel.from_pretrained(folder, **trusted)
+model.save_pretrained(again)
+tokenizer.save_pretrained(again)
 output = model(**batch)
 answers = {
     "importable": [name for name in ("modeling", "data") if importlib.util.find_spec(name)],
@@ -62,7 +63,6 @@ for task in (*stock, "multitask"):
     answers[task] = pipeline(task, model=folder, **trusted)(text)
 for entity in answers["token-classification"]:
     entity["score"] = float(entity["score"])
-pipeline("multitask", model=folder, **trusted).save_pretrained(again)
 print(json.dumps(answers))
 """
 HOSTILE_SCRIPT = """
@@ -88,8 +88,7 @@ print("\\n" + json.dumps(answers))  # a question may stand on the line
 
 
 def save(model: MultiTaskModel, tokenizer, folder) -> None:
-    """As `MultiTaskTrainer` saves."""
-    save_pipeline_code(model.config, str(folder))
+    """As any loop saves."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

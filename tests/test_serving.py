@@ -14,7 +14,6 @@ from transformers import set_seed
 
 from multitask_encoder.cli import serve
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 # Short and long ones; of the longest, several windows.
 TEXTS = [
@@ -35,7 +34,6 @@ def model(backbone, tokenizer, tmp_path_factory):
     set_seed(0)
     folder = tmp_path_factory.mktemp("finished") / "model"
     model = MultiTaskModel.from_backbone(str(backbone()), TASKS)
-    save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

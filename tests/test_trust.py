@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 LABELS = {"type": "sequence_classification", "labels": [f"label {n}" for n in range(300_000)]}
 MOST_MEMORY = 100 * 2**20  # of what is loaded, some kilobytes
@@ -76,7 +75,6 @@ def folder(backbone, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     torch.manual_seed(0)
     model = MultiTaskModel.from_backbone(str(backbone()), tasks=TASKS)
-    save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(backbone()).save_pretrained(folder)
     return folder

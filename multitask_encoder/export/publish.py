@@ -10,7 +10,6 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 from .finished_run import FinishedRun
 from .folders import save_tokenizer
@@ -33,7 +32,6 @@ def stage(
     """Write the files to publish as `repo_id` to `folder`: weights, config, tokenizer, code, card,
     the run's keys, the handler of an Inference Endpoint with its requirements, and the configs for
     sentence-transformers."""
-    save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     describe(model.config, tokenizer, folder)

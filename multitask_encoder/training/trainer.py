@@ -28,7 +28,6 @@ from multitask_encoder.modeling.losses import (
     pair_cosines,
     present_labels,
 )
-from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 from .checkpoints import mark_complete, unmark
 from .embedding_rows import EmbeddingRows, only_used_rows
@@ -414,11 +413,6 @@ class MultiTaskTrainer(Trainer):
         return losses, counts
 
     # Checkpoints
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        folder = output_dir if output_dir is not None else self.args.output_dir
-        save_pipeline_code(self.accelerator.unwrap_model(self.model).config, folder)
-        super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model, trial) -> None:
         """Like `Trainer`, but write the marker after every rank has written its part, and delete
