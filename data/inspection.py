@@ -26,6 +26,7 @@ COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)  # ANSI foregrounds, 
 
 
 EXAMPLES = 3  # first rows to show
+SEARCHED = 50  # labels met once that a similar label is looked for
 # Key in the report -> column of preprocessed rows.
 SUMS = {
     "widened_spans": "widened",
@@ -171,11 +172,12 @@ def labels_met_once(parts: list[Dataset], tasks: dict[str, dict]) -> list[str]:
                         counts[value] += 1
                         sources[value] = source
         often = [label for label, count in counts.items() if count > 1]
-        for label, count in counts.items():
-            if count == 1 and often:
-                near = difflib.get_close_matches(label, often, n=1)
-                hint = f" Is it {near[0]!r}?" if near else ""
-                lines.append(f"{name}: {label!r} occurs only once, in {sources[label]}.{hint}")
+        once = [label for label, count in counts.items() if count == 1 and often]
+        for place, label in enumerate(once):
+            # Each search takes as long as there are labels; many labels met once are no typos.
+            near = difflib.get_close_matches(label, often, n=1) if place < SEARCHED else []
+            hint = f" Is it {near[0]!r}?" if near else ""
+            lines.append(f"{name}: {label!r} occurs only once, in {sources[label]}.{hint}")
     return lines
 
 

@@ -164,7 +164,7 @@ def test_examples_of_several_labels_are_shown(run, capsys):
         examples=["What is it?"],
     )
     said = capsys.readouterr().out
-    (line,) = [line for line in said.splitlines() if line.startswith("  sizes ")]
+    *_, line = [line for line in said.splitlines() if line.startswith("  sizes ")]
     assert line.count("(") == 2
 
 

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 import transformers
 from datasets import Dataset
@@ -51,6 +52,7 @@ from multitask_encoder.training.defaults import fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
+from multitask_encoder.training.log_lines import print_no_more
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import (
     RunData,
@@ -117,6 +119,7 @@ def run_once(run: RunArguments) -> None:
     results: dict[str, Any] = {}
     if run.training.do_train:
         results |= train(run, trainer, checkpoint)
+    print_no_more(trainer)
     for split, prefix in measured_splits(run, data).items():
         results |= evaluate(trainer, data.splits[split], prefix)
         if split == "validation" and run.training.do_train:
@@ -140,6 +143,11 @@ def set_up_logging(run: RunArguments) -> None:
     level = run.training.get_process_log_level() if run.training.process_index else logging.INFO
     logger.setLevel(level)
     transformers.utils.logging.set_verbosity(max(level, logging.WARNING))
+    if not sys.stderr.isatty():  # bars would fill a file with escape codes
+        transformers.utils.logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+        if run.given.get("disable_tqdm") is None:
+            run.training.disable_tqdm = True
 
 
 def show_inspection(

@@ -59,9 +59,10 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
         label (`str`): the name of the values.
     """
     for number, (name, points) in enumerate(curves.items()):
-        shape = MARKERS[number % len(MARKERS)] if len(points) <= 30 else ""
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(*zip(*points, strict=True), shape, ls="-", ms=4, color=colour, label=name)
+        (line,) = axes.plot(*zip(*points, strict=True), markersize=4, label=name)
+        line.set_color(COLOURS[number % len(COLOURS)])
+        if len(points) <= 30:
+            line.set_marker(MARKERS[number % len(MARKERS)])
     axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="optimizer step", ylabel=label)
     axes.set_title(title)

@@ -41,6 +41,7 @@ from .freezing import (
 )
 from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
+from .log_lines import print_readably
 from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
 from .starting_point import PullToStart
@@ -101,6 +102,7 @@ class MultiTaskTrainer(Trainer):
         self._unlogged_steps = 0
         self._train_sampler: LengthGroupedBatchSampler | None = None
         self.add_callback(_EpochOrder(self))
+        print_readably(self)
 
     def train(self, *args, **kwargs):
         """Like `Trainer.train`, also after `evaluate`; unused token embeddings (see
