@@ -280,13 +280,17 @@ class MultiTaskModel(PreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
+            output_hidden_states=self._asked("output_hidden_states", output_hidden_states),
+            output_attentions=self._asked("output_attentions", output_attentions),
             return_dict=True,
             **self._token_types(token_type_ids),
         )
         output = self._answers(encoded, attention_mask, heads, labels, groups, num_items_in_batch)
         return output if return_dict is not False else output.to_tuple()
+
+    def _asked(self, key: str, given: bool | None) -> bool:
+        """What a call gives, or else the config."""
+        return getattr(self.config, key) if given is None else given
 
     def _token_types(self, token_type_ids: torch.Tensor | None) -> dict[str, torch.Tensor]:
         """The token types as an argument, for encoders that take them."""

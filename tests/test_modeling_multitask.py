@@ -348,3 +348,17 @@ def test_a_head_may_have_a_pooling_of_its_own(make_model, batch):
         alone = make_model(tasks={"one": TASKS["topic"]}, pooling=pooling).eval()
         alone.heads["one"].load_state_dict(model.heads["one"].state_dict())
         torch.testing.assert_close(found[name], alone(**batch).logits["one"])
+
+
+@pytest.mark.parametrize("cls", [MultiTaskModel, MultiTaskForTokenClassification])
+def test_the_config_asks_for_hidden_states_and_attentions(cls, make_model, batch, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    model = cls.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    assert model(**batch).hidden_states is None and model(**batch).attentions is None
+    model.config.output_hidden_states = model.config.output_attentions = True
+    output = model(**batch)
+    layers = model.config.encoder_config.num_hidden_layers
+    assert (len(output.hidden_states), len(output.attentions)) == (layers + 1, layers)
+    assert model(**batch, output_hidden_states=False).hidden_states is None
+    model.save_pretrained(tmp_path)
+    assert cls.from_pretrained(tmp_path)(**batch).hidden_states is not None
