@@ -47,8 +47,8 @@ class Server:
 def port(answers):
     """Of a server of the service's API behind its front door."""
 
-    async def answer(texts: list[str], arguments: dict) -> bytes:
-        (found,) = answer_together(answers, [Job(texts, arguments)])
+    async def answer(texts: list[str], arguments: dict, embedding: bool) -> bytes:
+        (found,) = answer_together(answers, [Job(texts, arguments, embedding)])
         if isinstance(found, Exception):
             raise found
         return found
@@ -75,6 +75,15 @@ def test_a_text_or_several_are_answered_as_the_pipeline_does(port, answers):
         assert reply.status == 200
         assert_same(reply.json, {"answers": expected})
         Reply.model_validate(reply.json)
+
+
+def test_answers_come_without_the_embedding_if_asked(port, answers):
+    reply = asked(port, {"text": "play jazz in Paris", "embedding": False})
+    (expected,) = answers(["play jazz in Paris"])
+    del expected["embedding"]
+    assert_same(reply.json, {"answers": [expected]})
+    Reply.model_validate(reply.json)
+    assert asked(port, {"text": "a", "embedding": "no"}).status == 422
 
 
 def test_the_model_and_the_limits_can_be_asked_for(port, answers):

@@ -9,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-# Texts and the pipeline's arguments in; the JSON of a `Reply` out.
-Answering = Callable[[list[str], dict[str, Any]], Awaitable[bytes]]
+# Texts, the pipeline's arguments, and whether to answer with the embedding; the JSON of a `Reply`.
+Answering = Callable[[list[str], dict[str, Any], bool], Awaitable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Entity(BaseModel):
 
 
 class Answer(BaseModel):
-    embedding: list[float]
+    embedding: list[float] | None = Field(None, description="unless the request leaves it out")
     labels: dict[str, Label] = Field(description="by sentence task")
     entities: dict[str, list[Entity]] = Field(description="by token task")
 
@@ -101,6 +101,7 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
 
         text: Text | None = None
         texts: list[Text] | None = Field(None, min_length=1, max_length=limits.max_texts)
+        embedding: bool = Field(True, description="whether answers hold the embedding")
 
         @model_validator(mode="after")
         def one_of_them(self):
@@ -116,7 +117,7 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
         texts = [question.text] if question.texts is None else question.texts
         given = question.model_dump(include=set(Arguments.model_fields), exclude_none=True)
         try:
-            content = await answer(texts, given)
+            content = await answer(texts, given, question.embedding)
         except ValueError as error:
             raise HTTPException(422, _plain(str(error))) from error
         return Response(content, media_type="application/json")

@@ -13,10 +13,12 @@ CALL_CHARACTERS = 2**16
 
 @dataclass
 class Job:
-    """A request's texts, and the pipeline's arguments for them; `dropped` once nobody waits."""
+    """A request's texts, the pipeline's arguments for them, and whether its answers hold the
+    embedding; `dropped` once nobody waits."""
 
     texts: list[str]
     arguments: dict[str, Any]
+    embedding: bool = True
     dropped: bool = False
 
 
@@ -39,10 +41,15 @@ def answer_together(pipeline: MultiTaskPipeline, jobs: list[Job]) -> list[bytes 
                 for (job, _), answer in zip(
                     wanted, pipeline(texts, **group[0].arguments), strict=True
                 ):
-                    answers[id(job)].append(answer)
+                    kept = answer if job.embedding else _without_embedding(answer)
+                    answers[id(job)].append(kept)
         except ValueError as error:  # about the arguments, which the group shares
             refused |= {id(job): error for job in group}
     return [refused.get(id(job)) or _encode(answers[id(job)]) for job in jobs]
+
+
+def _without_embedding(answer: dict) -> dict:
+    return {key: value for key, value in answer.items() if key != "embedding"}
 
 
 def _calls(jobs: list[Job]) -> Iterator[list[tuple[Job, str]]]:

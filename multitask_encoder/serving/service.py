@@ -62,13 +62,15 @@ class Service:
     def __serve_build_asgi_app__(self):
         return build_api(self._pipeline.model.config, self._options.limits(), self.answer)
 
-    async def answer(self, texts: list[str], arguments: dict[str, Any]) -> bytes:
+    async def answer(
+        self, texts: list[str], arguments: dict[str, Any], embedding: bool = True
+    ) -> bytes:
         """The JSON of the answers.
 
         Raises:
             ValueError: the pipeline refuses the arguments.
         """
-        job = Job(texts, arguments)
+        job = Job(texts, arguments, embedding)
         try:
             # Serve closes a batch at its first look; jobs waiting here enter the next one together.
             await self._idle.wait()
