@@ -72,8 +72,8 @@ def test_data_sets(config, message, refused):
         ("long_texts", "'window', 'truncate', 'refuse'"),
         ("sentence_windows", "'first', 'mean'"),
         ("on_bad_row", "'refuse', 'skip'"),
-        ("format", "'json', 'jsonl', 'csv', 'tsv', 'parquet', 'arrow', 'conll', 'intent_slots', "
-         "'doccano', 'label_studio', 'spacy', 'text'"),
+        ("format", "'json', 'jsonl', 'csv', 'tsv', 'parquet', 'arrow', 'conll', 'conllu', "
+         "'intent_slots', 'doccano', 'label_studio', 'prodigy', 'spacy', 'text'"),
     ],
 )  # fmt: skip
 def test_choices(key, choices, refused):
