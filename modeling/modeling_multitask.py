@@ -10,22 +10,20 @@ stock pipelines know. Nothing here tokenizes, trains, or decodes.
 
 import inspect
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
-from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
+from .configuration_multitask import MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, count_labels, present_labels
+from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
 AUTO_MAP = {
@@ -36,58 +34,11 @@ AUTO_MAP = {
 }
 
 
-@contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
-    """Raise errors that say in one line what can't be loaded: libraries write several."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"The weights of {what} can't be read: {error}.") from error
-    except (OSError, ValueError) as error:
-        kind = ValueError if isinstance(error, ValueError) else OSError
-        reason = str(error).strip().split("\n")[0]
-        raise kind(f"Can't load {what}: {reason}") from error
-
-
 def models_beside(folder: Path) -> list[str]:
     """The names of models beside a folder that does not exist: the name may be mistyped."""
     if len(folder.parts) < 2 or folder.exists():
         return []
     return sorted(config.parent.name for config in folder.parent.glob("*/config.json"))
-
-
-def _pretrained_encoder(
-    name_or_path: str, revision: str, dtype: str | torch.dtype, attn_implementation: str | None
-) -> PreTrainedModel:
-    """An encoder whose weights are safetensors and complete; anything else raises an OSError or a
-    ValueError."""
-    with _one_line_errors(f"encoder {name_or_path!r}"):
-        raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
-        check_numbers(raw, LARGEST_NUMBER)
-        check_encoder(
-            AutoConfig.from_pretrained(name_or_path, revision=revision),
-            stored_shapes(name_or_path, revision=revision),
-        )
-        encoder, report = AutoModel.from_pretrained(
-            name_or_path,
-            revision=revision,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            output_loading_info=True,
-            use_safetensors=True,  # all other formats are pickles
-        )
-    if isinstance(encoder, MultiTaskModel):
-        raise ValueError(
-            f"encoder {name_or_path!r} is a finished multi-task model; load it with "
-            "from_pretrained, or with the key `model`."
-        )
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if missing:
-        raise ValueError(
-            f"encoder {name_or_path!r} lacks the weights {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}."
-        )
-    return encoder
 
 
 @dataclass
@@ -146,7 +97,8 @@ class MultiTaskModel(PreTrainedModel):
         config.check()
         self.encoder = AutoModel.from_config(config.encoder_config)
         if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None  # unused parameters would break distributed training
+            # Unused parameters would break distributed training; some encoders call it unasked.
+            self.encoder.pooler = nn.Identity()
         self._takes_token_types = (
             "token_type_ids" in inspect.signature(self.encoder.forward).parameters
         )
@@ -194,7 +146,7 @@ class MultiTaskModel(PreTrainedModel):
             OSError: the encoder does not exist, or its weights can't be read.
             ValueError: a config that is not allowed, or an encoder that lacks weights.
         """
-        encoder = _pretrained_encoder(name_or_path, revision, dtype, attn_implementation)
+        encoder = pretrained_encoder(name_or_path, revision, dtype, attn_implementation)
         config = cls.config_class(
             encoder_config=encoder.config.to_dict(), pooling=pooling, tasks=tasks, **config_kwargs
         )
@@ -203,16 +155,17 @@ class MultiTaskModel(PreTrainedModel):
         model = cls._from_config(
             config, dtype=encoder.dtype, attn_implementation=attn_implementation
         )
-        encoder.pooler = None
+        encoder.pooler = nn.Identity()
         model.encoder.load_state_dict(encoder.state_dict())
-        return model.eval()
+        check_forward(model.eval().encoder, name_or_path)
+        return model
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """As in `PreTrainedModel`, but only from safetensors that match the folder's config. An
         OSError or a ValueError names a model that does not, before memory is taken for it. Tasks
         that are given have their labels in any order: heads follow it."""
-        with _one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
+        with one_line_errors(f"model {str(pretrained_model_name_or_path)!r}"):
             stored = {}
             if pretrained_model_name_or_path is not None:
                 places = {key: kwargs[key] for key in PLACES if key in kwargs}

@@ -1,10 +1,14 @@
 """Keys that a run leaves open follow from the encoder's width and the number of rows."""
 
+import json
+
 import pytest
 import yaml
 from datasets import Dataset
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from multitask_encoder.arguments.parsing import resolve
+from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.training.defaults import epochs_of, fill_defaults, learning_rate_of
 
 
@@ -94,3 +98,31 @@ def test_a_number_of_steps_needs_no_epochs():
 
 def test_a_run_that_does_not_train_has_no_defaults():
     assert filled(600, do_train=False).given.keys() == {"tasks", "train_file", "do_train"}
+
+
+def test_an_encoder_that_bfloat16_breaks_trains_in_float32(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "multitask_encoder.arguments.run_arguments.has_fast_bf16", lambda use_cpu: True
+    )
+    tokenizer = AutoTokenizer.from_pretrained(backbone("bert"))
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "intermediate_size": 32}
+    config = AutoConfig.for_model("deberta", **sizes)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    rows = [{"text": text, "topic": label} for text, label in ("ax", "by", "ax", "by")]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    keys = {
+        "encoder": str(tmp_path / "encoder"),
+        "tasks": {"topic": {"type": "sequence_classification"}},
+        "train_file": str(tmp_path / "rows.jsonl"),
+        "do_eval": False,
+        "output_dir": str(tmp_path / "run"),
+        "num_train_epochs": 1,
+        "use_cpu": True,
+        "report": False,
+        "report_to": "none",
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(keys))
+    run_multitask.main([str(tmp_path / "run.yaml")])
+    assert (tmp_path / "run" / "model.safetensors").is_file()

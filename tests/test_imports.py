@@ -42,10 +42,11 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "windows": {"decoding"},
     "heads": {"pooling", "losses"},
     "stored_weights": {"configuration_multitask"},
+    "pretrained_encoder": {"configuration_multitask", "stored_weights"},
     "batching": set(),
     "pipeline_multitask": {"batching", "decoding", "windows"},
     "modeling_multitask": {
-        *("configuration_multitask", "heads", "losses", "stored_weights"),
+        *("configuration_multitask", "heads", "losses", "pretrained_encoder", "stored_weights"),
         "pipeline_multitask",  # which it saves beside itself
     },
 }

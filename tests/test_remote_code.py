@@ -26,6 +26,7 @@ CODE = [
     "modeling_multitask.py",
     "pipeline_multitask.py",
     "pooling.py",
+    "pretrained_encoder.py",
     "stored_weights.py",
     "windows.py",
 ]

@@ -48,7 +48,7 @@ from multitask_encoder.reporting.results import (
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.training.checkpoints import checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
-from multitask_encoder.training.defaults import fill_defaults
+from multitask_encoder.training.defaults import choose_precision, fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
@@ -105,6 +105,7 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
             tokenizer, model = load_model(run, data.rows)
+            choose_precision(run, model)
             fill_defaults(run, data.rows, model)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)

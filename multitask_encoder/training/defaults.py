@@ -20,6 +20,7 @@ import logging
 import math
 from typing import Any
 
+import torch
 from accelerate.utils import parse_flag_from_env
 
 from multitask_encoder.arguments.run_arguments import RunArguments
@@ -66,6 +67,26 @@ def l2_sp_of(rate: float, rows: int | None) -> float:
     if rows is None or rate <= 0:
         return 0.0
     return float(f"{PULL / math.sqrt(max(rows, 1)) / rate:.2g}")
+
+
+def works_in_bf16(model: MultiTaskModel) -> bool:
+    """Whether the encoder can compute under bfloat16 autocast: some have numbers too large for it,
+    or transforms that it lacks."""
+    ids = torch.ones(1, 8, dtype=torch.long, device=model.device)
+    try:
+        with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
+            model.encoder(input_ids=ids, attention_mask=ids)
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    return True
+
+
+def choose_precision(run: RunArguments, model: MultiTaskModel) -> None:
+    """Train in float32 where bfloat16 is the processor's default and the encoder can't use it."""
+    if run.training.bf16 and run.given.get("bf16") is None and not works_in_bf16(model):
+        run.training.bf16 = False
+        run.training.mixed_precision = "no"
+        logger.info("The encoder can't compute in bfloat16, so it trains in float32.")
 
 
 def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:

@@ -156,6 +156,8 @@ def _load_tokenizer(
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
+    if positions is not None and positions < 0:  # as of XLNet, which has no limit
+        positions = None
     if positions and padding is not None:  # as in RoBERTa, whose positions start after it
         positions -= padding + 1
     if positions and tokenizer.model_max_length > positions:

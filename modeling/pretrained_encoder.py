@@ -1,0 +1,88 @@
+"""Loads a pretrained encoder, and refuses what is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
+from .stored_weights import check_encoder, stored_shapes
+
+TOKENS = 8  # of a trial: encoders that shorten texts need some
+
+
+@contextmanager
+def one_line_errors(what: str) -> Iterator[None]:
+    """Raise errors that say in one line what can't be loaded: libraries write several."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"The weights of {what} can't be read: {error}.") from error
+    except (OSError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        reason = str(error).strip().split("\n")[0]
+        raise kind(f"Can't load {what}: {reason}") from error
+
+
+def pretrained_encoder(
+    name_or_path: str, revision: str, dtype: str | torch.dtype, attn_implementation: str | None
+) -> PreTrainedModel:
+    """An encoder whose weights are safetensors and complete; anything else raises an OSError or a
+    ValueError."""
+    with one_line_errors(f"encoder {name_or_path!r}"):
+        raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+        check_numbers(raw, LARGEST_NUMBER)
+        check_encoder(
+            AutoConfig.from_pretrained(name_or_path, revision=revision),
+            stored_shapes(name_or_path, revision=revision),
+        )
+        encoder, report = AutoModel.from_pretrained(
+            name_or_path,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            use_safetensors=True,  # all other formats are pickles
+        )
+    if encoder.config.model_type == MultiTaskConfig.model_type:
+        raise ValueError(
+            f"encoder {name_or_path!r} is a finished multi-task model; load it with "
+            "from_pretrained, or with the key `model`."
+        )
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ValueError(
+            f"encoder {name_or_path!r} lacks the weights {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}."
+        )
+    if encoder.config.is_encoder_decoder:
+        raise ValueError(
+            f"encoder {name_or_path!r} should be an encoder alone. Found "
+            f"{encoder.config.model_type}, which has a decoder."
+        )
+    return encoder
+
+
+def check_forward(encoder: PreTrainedModel, name_or_path: str) -> None:
+    """Refuse an encoder that doesn't turn token ids into a vector each.
+
+    Raises:
+        ValueError: it fails, or gives something else.
+    """
+    ids = torch.ones(1, TOKENS, dtype=torch.long, device=encoder.device)
+    expected = (1, TOKENS, encoder.config.hidden_size)
+    try:
+        with torch.no_grad():
+            found = tuple(encoder(input_ids=ids, attention_mask=ids).last_hidden_state.shape)
+    except Exception as error:  # of any library's code
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        raise ValueError(
+            f"encoder {name_or_path!r} should turn token ids into vectors. {reason}"
+        ) from error
+    if found != expected:
+        raise ValueError(
+            f"encoder {name_or_path!r} should turn {TOKENS} tokens into vectors of shape "
+            f"{expected}. Found {found}."
+        )
