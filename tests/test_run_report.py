@@ -10,7 +10,11 @@ from conftest import ROWS, results
 
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.reporting import run_report
-from multitask_encoder.reporting.confusions import confusion_of
+from multitask_encoder.reporting.confusions import (
+    confusion_matrices,
+    confusion_of,
+    sentence_section,
+)
 from multitask_encoder.reporting.curves import series
 from multitask_encoder.reporting.figures import printable
 from multitask_encoder.reporting.maps import make_map
@@ -239,3 +243,37 @@ def test_a_map_of_two_clusters_keeps_them_apart_and_counts_neighbours():
     assert distance == pytest.approx(np.sqrt(2))  # as far apart as the vectors are
     assert make_map(vectors, np.array([0, 1, 2, 3, 4, 5])).agreeing == 0
     assert not make_map(np.ones((3, 4)) / 2, np.zeros(3)).points.any()
+
+
+class NoExamples:
+    def example(self, row, marks, says):
+        return {"parts": [], "says": says, "source": ""}
+
+
+def test_each_label_has_its_precision_and_recall_also_without_rows():
+    tasks = {
+        "topic": {"type": "sequence_classification", "labels": ["a", "b", "c"]},
+        "kinds": {
+            "type": "sequence_classification",
+            "problem_type": "multi_label_classification",
+            "labels": ["x", "y"],
+        },
+    }
+    rows = np.arange(4)
+    answers = {
+        "topic": Answers(rows, [0, 0, 1, 1], [0, 0, 0, 1], ["a", "b", "c"]),
+        "kinds": Answers(rows, [[1, 0], [1, 0], [0, 0], [0, 0]], [[1, 0]] * 4, ["x", "y"]),
+    }
+    matrices = confusion_matrices(tasks, answers)
+    topic, kinds = sentence_section(tasks, answers, matrices, NoExamples())
+    assert topic["header"] == kinds["header"]
+    assert topic["header"][:4] == ["label", "precision", "recall", "F1"]
+    assert topic["rows"] == [
+        ["a", "100.0", "66.7", "80.0", "2", "1", "0"],
+        ["b", "50.0", "100.0", "66.7", "1", "0", "1"],
+        ["c", "–", "–", "–", "0", "0", "0"],
+    ]
+    assert kinds["rows"] == [
+        ["x", "100.0", "50.0", "66.7", "2", "2", "0"],
+        ["y", "–", "–", "–", "0", "0", "0"],
+    ]

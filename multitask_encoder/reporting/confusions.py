@@ -12,6 +12,8 @@ from .examples import SHOWN, Examples
 from .report_page import confusion_plot, most_confused
 
 MOST_CONFUSIONS = 10  # pairs of labels with sentences
+MOST_ROWS = 60  # labels in a table
+PER_LABEL = ["label", "precision", "recall", "F1", "right", "missed", "spurious"]
 
 
 def is_single_label(task: dict) -> bool:
@@ -82,8 +84,8 @@ def _confusions(
     return {
         "title": name,
         "says": says,
-        "header": [],
-        "rows": [],
+        "header": PER_LABEL,
+        "rows": _per_label(labels, *_counts_of(counts)),
         "plot": confusion_plot(name, counts, labels, in_words),
         "mistakes": groups,
     }
@@ -102,7 +104,37 @@ def _label_counts(name: str, labels: list[str], answers: Answers) -> dict[str, A
         "title": name,
         "says": f"{wrong:,} of {len(expected):,} sentences have a missing or an extra label.",
         "plot": None,
-        "header": ["label", "right", "missed", "spurious"],
-        "rows": [list(row) for row in zip(labels, right, missed, spurious, strict=True)],
+        "header": PER_LABEL,
+        "rows": _per_label(labels, right, missed, spurious),
         "mistakes": [],
     }
+
+
+def _counts_of(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often each label of a confusion matrix was right, missed, and predicted in vain."""
+    right = np.diag(matrix)
+    return right, matrix.sum(1) - right, matrix.sum(0) - right
+
+
+def _per_label(
+    labels: list[str], right: np.ndarray, missed: np.ndarray, spurious: np.ndarray
+) -> list[list]:
+    """A row per label, those with the most mistakes if there are very many. Precision and recall
+    are in percent, and a dash where nothing was predicted or expected."""
+    shown = np.arange(len(labels))
+    if len(labels) > MOST_ROWS:
+        shown = np.sort(np.argsort(-(missed + spurious), kind="stable")[:MOST_ROWS])
+    return [
+        [
+            labels[index],
+            _percent(right[index], right[index] + spurious[index]),
+            _percent(right[index], right[index] + missed[index]),
+            _percent(2 * right[index], 2 * right[index] + missed[index] + spurious[index]),
+            *(f"{counts[index]:,}" for counts in (right, missed, spurious)),
+        ]
+        for index in shown
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
