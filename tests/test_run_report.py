@@ -16,6 +16,7 @@ from multitask_encoder.reporting.confusions import (
     sentence_section,
 )
 from multitask_encoder.reporting.curves import series
+from multitask_encoder.reporting.examples import Examples
 from multitask_encoder.reporting.figures import printable
 from multitask_encoder.reporting.maps import make_map
 from multitask_encoder.reporting.report_page import render
@@ -245,8 +246,11 @@ def test_a_map_of_two_clusters_keeps_them_apart_and_counts_neighbours():
     assert not make_map(np.ones((3, 4)) / 2, np.zeros(3)).points.any()
 
 
-class NoExamples:
-    def example(self, row, marks, says):
+class NoExamples(Examples):
+    def __init__(self):
+        pass
+
+    def example(self, place, marks, says):
         return {"parts": [], "says": says, "source": ""}
 
 
