@@ -233,3 +233,15 @@ def test_training_learns_what_can_be_learned(make_trainer, make_model, synthetic
     assert results["eval_topic_accuracy"] == 1.0
     assert results["eval_sentiment_accuracy"] == 1.0
     assert results["eval_entities_f1"] > 0.5
+
+
+def test_each_trial_of_a_search_trains_a_model_of_its_own(make_trainer, make_model):
+    trainer = make_trainer(num_train_epochs=1)
+    tasks = trainer.model.config.tasks
+    trainer.model_init = lambda: make_model(tasks=tasks)
+    losses = []
+    for _ in range(2):
+        trainer.model = None  # as `hyperparameter_search` leaves it between trials
+        losses.append(trainer.train().training_loss)
+    assert losses[0] == pytest.approx(losses[1])
+    assert trainer.evaluate()["eval_score"] >= 0

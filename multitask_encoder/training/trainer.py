@@ -108,14 +108,16 @@ class MultiTaskTrainer(Trainer):
         """Like `Trainer.train`, also after `evaluate`; unused token embeddings (see
         embedding_rows.py) and frozen parts (see freezing.py) cost nothing. With everything frozen,
         returns at once."""
+        self._check_parts()
+        if self.model_init is not None:  # of each trial of a search: the model is made in there
+            return super().train(*args, **kwargs)
         with self._freezing():
             if not any(parameter.requires_grad for parameter in self.model.parameters()):
                 return TrainOutput(0, 0.0, {})
             return self._train_used_rows(*args, **kwargs)
 
-    @contextmanager
-    def _freezing(self) -> Iterator[None]:
-        """Context of training, in which the parts chosen by the arguments are frozen."""
+    def _check_parts(self) -> None:
+        """Refuse keys that treat parts of the model differently where they can't be told apart."""
         keys = freezing_keys(self.args)
         keys += ["l2_sp"] if self.args.l2_sp else []
         if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
@@ -123,6 +125,10 @@ class MultiTaskTrainer(Trainer):
                 f"{keys[0]} needs a model in one process or in DistributedDataParallel. "
                 "Found FSDP, DeepSpeed or a model_init."
             )
+
+    @contextmanager
+    def _freezing(self) -> Iterator[None]:
+        """Context of training, in which the parts chosen by the arguments are frozen."""
         check_freezing(self.model, self.args, not isinstance(self.train_dataset, Dataset))
         callbacks: list = []
         if self.args.unfreeze_layers_per_epoch is not None:
