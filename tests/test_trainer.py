@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
@@ -245,3 +245,13 @@ def test_each_trial_of_a_search_trains_a_model_of_its_own(make_trainer, make_mod
         losses.append(trainer.train().training_loss)
     assert losses[0] == pytest.approx(losses[1])
     assert trainer.evaluate()["eval_score"] >= 0
+
+
+def test_what_prints_is_removed_like_that_of_any_trainer(make_trainer, capsys):
+    trainer = make_trainer(max_steps=2)
+    trainer.train()
+    assert "step 1 of 2" in capsys.readouterr().out
+    trainer = make_trainer(max_steps=2)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    assert capsys.readouterr().out == ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState
 
 from .metrics import is_error, metric_of
 
@@ -27,7 +27,7 @@ def print_no_more(trainer: Trainer) -> None:
             callback.silent = True
 
 
-class _Lines(TrainerCallback):
+class _Lines(PrinterCallback):  # so that whoever removes that one removes this
     def __init__(self, tasks: dict[str, dict]):
         self.tasks, self.silent = tasks, False
 
