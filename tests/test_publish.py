@@ -76,6 +76,7 @@ PUBLISHED = [
     "modules.json",
     "pipeline_multitask.py",
     "pooling.py",
+    "pretrained_encoder.py",
     "report.png",
     "requirements.txt",
     "sentence_bert_config.json",
