@@ -23,9 +23,14 @@ def is_empty(cell: Any) -> bool:
     return cell is None or cell == ""
 
 
+def _is_bare(cell: Any) -> bool:
+    """Whether a cell is text that is no list."""
+    return isinstance(cell, str) and not cell.lstrip().startswith("[")
+
+
 def labels_of_cell(cell: Any, separator: str | None = None) -> list[str]:
     """The labels of a cell: a list, a list as text, labels parted by the separator, or a label."""
-    if isinstance(cell, str) and not cell.lstrip().startswith("["):
+    if _is_bare(cell):
         parts = map(str.strip, cell.split(separator)) if separator else [cell]
         return [part for part in parts if part]
     labels = parsed(cell)
@@ -45,7 +50,7 @@ def detect_separator(cells: Iterable[Any]) -> str | None:
     Raises:
         ValueError: several separators occur.
     """
-    texts = {cell for cell in cells if isinstance(cell, str) and not cell.lstrip().startswith("[")}
+    texts = set(filter(_is_bare, cells))
     found = {
         separator: sorted(text for text in texts if separator in text.strip(separator))
         for separator in SEPARATORS

@@ -96,19 +96,22 @@ def _with_separators(
     raw: list[RawRows], tasks: dict[str, dict], limit: int | None = None
 ) -> dict[str, dict]:
     """The tasks with their separators, found in the first `limit` rows of each split, or in all."""
+    columns = {
+        name: column
+        for name, (column, *more) in label_columns(tasks, "text").items()
+        if kind_of(tasks[name]).separable and tasks[name].get("separator") is None and not more
+    }
+    cells: dict[str, set[str]] = {name: set() for name in columns}
+    for rows in raw if columns else ():
+        for _, row in islice(rows.rows(), limit):
+            if isinstance(row, dict):
+                for name, column in columns.items():
+                    if isinstance(cell := row.get(column), str):
+                        cells[name].add(cell)
     found = dict(tasks)
-    for name, task in tasks.items():
-        if not kind_of(task).separable or task.get("separator") is not None:
-            continue
-        cells = (
-            row.get(column)
-            for rows in raw
-            for column in label_columns({name: task}, "text")[name][:1]
-            for _, row in islice(rows.rows(), limit)
-            if isinstance(row, dict)
-        )
+    for name, texts in cells.items():
         try:
-            found[name] = {**task, "separator": detect_separator(cells)}
+            found[name] = {**tasks[name], "separator": detect_separator(texts)}
         except ValueError as error:
             raise ValueError(f"Task {name!r}: {error}") from None
     return found

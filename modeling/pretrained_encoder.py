@@ -65,17 +65,22 @@ def pretrained_encoder(
     return encoder
 
 
+@torch.no_grad()
+def trial(encoder: PreTrainedModel) -> torch.Tensor:
+    """The hidden states of a few tokens; raises whatever the encoder's code does."""
+    ids = torch.ones(1, TOKENS, dtype=torch.long, device=encoder.device)
+    return encoder(input_ids=ids, attention_mask=ids).last_hidden_state
+
+
 def check_forward(encoder: PreTrainedModel, name_or_path: str) -> None:
     """Refuse an encoder that doesn't turn token ids into a vector each.
 
     Raises:
         ValueError: it fails, or gives something else.
     """
-    ids = torch.ones(1, TOKENS, dtype=torch.long, device=encoder.device)
     expected = (1, TOKENS, encoder.config.hidden_size)
     try:
-        with torch.no_grad():
-            found = tuple(encoder(input_ids=ids, attention_mask=ids).last_hidden_state.shape)
+        found = tuple(trial(encoder).shape)
     except Exception as error:  # of any library's code
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise ValueError(

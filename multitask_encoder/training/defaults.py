@@ -25,6 +25,7 @@ from accelerate.utils import parse_flag_from_env
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.pretrained_encoder import trial
 
 from .prepare_data import Rows
 
@@ -72,10 +73,9 @@ def l2_sp_of(rate: float, rows: int | None) -> float:
 def works_in_bf16(model: MultiTaskModel) -> bool:
     """Whether the encoder can compute under bfloat16 autocast: some have numbers too large for it,
     or transforms that it lacks."""
-    ids = torch.ones(1, 8, dtype=torch.long, device=model.device)
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
-            model.encoder(input_ids=ids, attention_mask=ids)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+            trial(model.encoder)
     except (RuntimeError, TypeError, ValueError):
         return False
     return True

@@ -78,8 +78,9 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
     `keep_only_task`."""
     rows, bad = load_rows(run)
     run, rows = keep_only_task(run, rows)
-    for line in leak_lines(find_leaks(rows)) if not run.training.do_inspect else ():
-        logger.warning("%s: what a split measures should be new to the model.", line)
+    if run.training.should_log and not run.training.do_inspect:  # once, and not beside its report
+        for line in leak_lines(find_leaks(rows)):
+            logger.warning("%s: what a split measures should be new to the model.", line)
     return run, RunData(rows, bad)
 
 

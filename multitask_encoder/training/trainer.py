@@ -171,7 +171,6 @@ class MultiTaskTrainer(Trainer):
         return (
             isinstance(self.train_dataset, Dataset)
             and hasattr(self.data_collator, "tokenizer")
-            and self.model_init is None
             and self.optimizer is None
             and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         )
