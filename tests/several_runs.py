@@ -8,4 +8,5 @@ import sys
 from multitask_encoder.cli import run as run_multitask
 
 for config in sys.argv[1:]:
-    run_multitask.main([config])
+    run_multitask.run_command([config])
+run_multitask.leave_process_group()

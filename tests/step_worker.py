@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, set_seed
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.cli.run import leave_process_group
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.dataset_arguments import DatasetArguments
 from multitask_encoder.data.labels import collect_labels
@@ -114,3 +115,4 @@ if __name__ == "__main__":
     for split in sys.argv[3:]:
         for precision in ("float64", "float32"):
             main(sys.argv[1], Path(sys.argv[2]), split, precision)
+    leave_process_group()

@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ENCODERS, TASKS
+from datasets import Dataset
 from fresh_process import run_fresh
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import AutoConfig, AutoModel, pipeline
 
 from multitask_encoder.cli import export as export_model
@@ -152,6 +158,42 @@ def test_sentence_transformers_gives_the_embedding(
         assert found == pytest.approx(torch.tensor(expected).numpy(), abs=1e-5)
     assert not list(tmp_path.glob("*.py"))
     assert "auto_map" not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_sentence_transformers_trains_it_further_and_resumes(
+    family, make_trained, tokenizer, tmp_path
+):
+    sentence_transformers.export(make_trained(family), tokenizer, tmp_path / "export")
+    pairs = Dataset.from_dict({"anchor": TEXTS * 4, "positive": TEXTS[::-1] * 4})
+
+    def train(name: str, resume: str | None = None) -> SentenceTransformer:
+        encoder = SentenceTransformer(str(tmp_path / "export"), device="cpu")
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=str(tmp_path / name),
+            per_device_train_batch_size=4,
+            max_steps=4,
+            save_steps=2,
+            learning_rate=1e-3,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        loss = MultipleNegativesRankingLoss(encoder)
+        SentenceTransformerTrainer(
+            model=encoder, args=arguments, train_dataset=pairs, loss=loss
+        ).train(resume_from_checkpoint=resume)
+        return encoder
+
+    whole = train("whole")
+    resumed = train("resumed", str(tmp_path / "whole" / "checkpoint-2"))
+    expected = whole.encode(TEXTS)
+    assert resumed.encode(TEXTS) == pytest.approx(expected, abs=1e-6)
+    whole.save_pretrained(str(tmp_path / "further"))
+    loaded = SentenceTransformer(str(tmp_path / "further"), device="cpu")
+    assert loaded.encode(TEXTS) == pytest.approx(expected, abs=1e-6)
+    before = SentenceTransformer(str(tmp_path / "export"), device="cpu").encode(TEXTS)
+    assert abs(before - expected).max() > 1e-3
 
 
 def test_texts_that_are_averaged_over_windows_are_left_out_of_the_check(

@@ -16,6 +16,7 @@ line says why. Anything else that ends the run is a defect and keeps its traceba
 """
 
 import copy
+import gc
 import logging
 import shutil
 import sys
@@ -81,6 +82,18 @@ def main(argv: list[str] | None = None) -> None:
             "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison "
             "and a prediction go on when they are started again."
         )
+    leave_process_group()
+
+
+def leave_process_group() -> None:
+    """Part from the other processes of the run, if there are any.
+
+    Gloo's threads free the tensors of a collective after it has returned: a Python that ends just
+    then is aborted. They end with the group, once nothing refers to it.
+    """
+    if torch.distributed.is_initialized():
+        gc.collect()  # models and trainers refer to each other
+        torch.distributed.destroy_process_group()
 
 
 def run_command(argv: list[str]) -> None:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
@@ -21,18 +21,9 @@ from .folders import save_tokenizer
 TOLERANCE = 1e-5
 
 
-def describe(
-    config: MultiTaskConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    model_args: dict | None = None,
-) -> None:
+def describe(config: MultiTaskConfig, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write beside a model how sentence-transformers computes its embedding: pooling,
-    normalisation, prompts and the length of a window. All its versions read these names.
-
-    Args:
-        model_args (`dict`, *optional*): arguments for the encoder's class.
-    """
+    normalisation, prompts and the length of a window. All its versions read these names."""
     parts = {"Transformer": "", "Pooling": "1_Pooling"}
     if config.normalize:
         parts["Normalize"] = "2_Normalize"
@@ -46,14 +37,11 @@ def describe(
         pooling[f"pooling_mode_{theirs}"] = config.pooling == ours
     # A tokenizer without a limit has a very large number here.
     longest = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
-    transformer: dict = {"max_seq_length": longest, "do_lower_case": False}
-    if model_args:
-        transformer["model_args"] = model_args
     prompts = config.prompts or {}
     files = {
         "modules.json": modules,
         "1_Pooling/config.json": pooling,
-        "sentence_bert_config.json": transformer,
+        "sentence_bert_config.json": {"max_seq_length": longest, "do_lower_case": False},
         "config_sentence_transformers.json": {
             "prompts": prompts,
             "default_prompt_name": "default" if "default" in prompts else None,
@@ -82,12 +70,9 @@ def export(
     """
     from sentence_transformers import SentenceTransformer
 
-    model.encoder.save_pretrained(folder)
+    _with_pooler(model.encoder).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
-    # Some classes bring a pooler that the model lacks; a new one would cause a warning.
-    parameters = inspect.signature(type(model.encoder)).parameters
-    has_pooler = "add_pooling_layer" in parameters
-    describe(model.config, tokenizer, folder, {"add_pooling_layer": False} if has_pooler else None)
+    describe(model.config, tokenizer, folder)
 
     texts = list(parity.TEXTS)
     if model.config.sentence_windows != "first":
@@ -103,3 +88,15 @@ def export(
     largest = parity.differences({"embedding": expected}, {"embedding": theirs})
     parity.refuse_large(largest, TOLERANCE)
     return largest
+
+
+def _with_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder with the pooler that some classes bring and the model lacks. The embedding does
+    not read it; but sentence-transformers misses it when training resumes."""
+    if "add_pooling_layer" not in inspect.signature(type(encoder)).parameters:
+        return encoder
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = type(encoder)(encoder.config).to(encoder.dtype)
+    whole.load_state_dict(encoder.state_dict(), strict=False)
+    return whole
