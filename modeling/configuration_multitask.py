@@ -43,7 +43,10 @@ UNTRUSTED = (
     *("transformers_weights", "quantization_config", "num_labels"),
 )
 # ... and a finished model's config is read for the class's fields and these keys only.
-ALSO_READ = ("model_type", "auto_map", "custom_pipelines", "use_cache", "torch_dtype")
+ALSO_READ = (
+    *("model_type", "auto_map", "custom_pipelines"),
+    *("output_attentions", "use_cache", "torch_dtype"),
+)
 CODE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 # More than any encoder's vocabulary and number of layers.
 LARGEST_NUMBER, LARGEST_COUNT = 10**7, 10**5

@@ -31,6 +31,7 @@ def filled(rows: int, **keys):
 )
 def test_wide_encoders_learn_slowly(width, rate):
     assert learning_rate_of(width) == rate
+    assert learning_rate_of(width, lora=True) == pytest.approx(min(3 * rate, 1e-3), rel=0.05)
 
 
 @pytest.mark.parametrize(

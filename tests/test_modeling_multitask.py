@@ -361,4 +361,5 @@ def test_the_config_asks_for_hidden_states_and_attentions(cls, make_model, batch
     assert (len(output.hidden_states), len(output.attentions)) == (layers + 1, layers)
     assert model(**batch, output_hidden_states=False).hidden_states is None
     model.save_pretrained(tmp_path)
-    assert cls.from_pretrained(tmp_path)(**batch).hidden_states is not None
+    loaded = cls.from_pretrained(tmp_path)(**batch)
+    assert loaded.hidden_states is not None and loaded.attentions is not None

@@ -344,6 +344,13 @@ class MultiTaskTrainingArguments(TrainingArguments):
             "sentence_embedding."
         },
     )
+    lora_rank: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rank of LoRA's matrices: they are trained in place of the encoder's weights, "
+            "and added to them in the end. Needs the extra `lora`. Default: no LoRA."
+        },
+    )
     # All heads run in every step, so every parameter gets a gradient.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
@@ -415,6 +422,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{key} should be above 0, and finite. Found {value}.")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"lora_rank should be at least 1. Found {self.lora_rank}.")
         if self.l2_sp is not None and not 0 <= self.l2_sp < math.inf:
             raise ValueError(f"l2_sp should be at least 0, and finite. Found {self.l2_sp}.")
         if not 0 < self.layer_learning_rate_decay <= 1:

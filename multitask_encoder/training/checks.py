@@ -6,6 +6,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
 
 from .freezing import check_freezing
+from .lora import check_lora
 from .metrics import metric_names, metric_of
 from .prepare_data import Rows, labelled_tasks
 
@@ -14,11 +15,12 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
     """Refuse a run that would fail only in training.
 
     Raises:
-        ValueError: the metric or a part to freeze does not exist.
+        ValueError: the metric or a part to freeze does not exist, or LoRA can't be used.
     """
     check_best_metric(run, model, rows)
     if run.training.do_train and not run.training.do_inspect:
         check_freezing(model, run.training, run.data.streaming)
+        check_lora(run.training)
 
 
 def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:

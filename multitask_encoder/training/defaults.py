@@ -5,11 +5,11 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | key | default |
 |---|---|
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
-| `learning_rate` | 3e-4 for a `hidden_size` of 384, in inverse proportion to its square |
+| `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
-| `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 beside a `sentence_embedding`, in shards |
+| `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
@@ -34,6 +34,7 @@ logger = logging.getLogger("multitask_encoder")
 ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
+LORA_RATE = 3  # times the learning rate of the weights themselves
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
 # Of the way back to the start in a step at the full learning rate, times the square root of the
 # rows: as steps go with this root, the steps of a run pull alike, however many they are.
@@ -52,9 +53,10 @@ CHOSEN_KEYS = (
 )
 
 
-def learning_rate_of(width: int) -> float:
+def learning_rate_of(width: int, lora: bool = False) -> float:
     """The learning rate for an encoder whose hidden states have `width` numbers."""
-    return min(float(f"{LEARNING_RATE * (WIDTH / width) ** 2:.2g}"), HIGHEST_RATE)
+    rate = LEARNING_RATE * (WIDTH / width) ** 2 * (LORA_RATE if lora else 1)
+    return min(float(f"{rate:.2g}"), HIGHEST_RATE)
 
 
 def epochs_of(rows: int) -> int:
@@ -110,14 +112,17 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     batches = run.training.world_size * run.training.gradient_accumulation_steps
     rules: dict[str, Any] = {
         "per_device_train_batch_size": max(1, step // batches),
-        "learning_rate": learning_rate_of(model.config.hidden_size),
+        "learning_rate": learning_rate_of(
+            model.config.hidden_size, lora=run.training.lora_rank is not None
+        ),
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     }
     unset_rate = run.given.get("learning_rate") is None
     rate = rules["learning_rate"] if unset_rate else run.training.learning_rate
     embeds = any(task.is_embedding for task in run.tasks.values())
-    rules["l2_sp"] = 0.0 if embeds or _in_shards(run) else l2_sp_of(rate, count)
+    stays = embeds or _in_shards(run) or run.training.lora_rank is not None
+    rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count)
     if count is None or run.training.max_steps > 0:
         return rules
     rules["num_train_epochs"] = epochs_of(count)

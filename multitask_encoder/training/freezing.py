@@ -6,7 +6,7 @@ that is absent in use.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import MethodType
 
 from torch import nn
@@ -16,6 +16,7 @@ from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.modeling import MultiTaskModel
 
 from .encoder_layers import layer_stack, parameter_depths
+from .lora import lora
 
 KEYS = (
     "freeze",
@@ -105,20 +106,22 @@ def check_freezing(
 def parameter_counts(
     model: MultiTaskModel, args: MultiTaskTrainingArguments | None = None
 ) -> tuple[int, int]:
-    """The numbers of trained parameters, including gradually unfrozen ones, and of all parameters.
+    """The numbers of trained parameters, including gradually unfrozen ones, and of all parameters,
+    each with LoRA's.
 
     Args:
         model (`MultiTaskModel`): the model to train.
         args (`MultiTaskTrainingArguments`, *optional*): the training arguments. By default,
             parameters that currently require a gradient count as trained.
     """
-    frozen = frozen_parameters(model, args) if args is not None else set()
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    trained = sum(
-        sizes[name]
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and name not in frozen
-    )
+    with lora(model, args) if args is not None else nullcontext():
+        frozen = frozen_parameters(model, args) if args is not None else set()
+        sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        trained = sum(
+            sizes[name]
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and name not in frozen
+        )
     return trained, sum(sizes.values())
 
 

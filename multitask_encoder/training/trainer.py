@@ -42,6 +42,7 @@ from .freezing import (
 from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
 from .log_lines import print_readably
+from .lora import lora
 from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
 from .starting_point import PullToStart
@@ -107,19 +108,22 @@ class MultiTaskTrainer(Trainer):
     def train(self, *args, **kwargs):
         """Like `Trainer.train`, also after `evaluate`; unused token embeddings (see
         embedding_rows.py) and frozen parts (see freezing.py) cost nothing. With everything frozen,
-        returns at once."""
+        returns at once. Matrices of `lora_rank` (see lora.py) are in the weights when it ends."""
         self._check_parts()
         if self.model_init is not None:  # of each trial of a search: the model is made in there
             return super().train(*args, **kwargs)
-        with self._freezing():
+        with lora(self.model, self.args) as adapted, self._freezing():
             if not any(parameter.requires_grad for parameter in self.model.parameters()):
                 return TrainOutput(0, 0.0, {})
-            return self._train_used_rows(*args, **kwargs)
+            output = self._train_used_rows(*args, **kwargs)
+        if adapted:  # they hold parameters that are gone
+            self.optimizer = self.lr_scheduler = None
+        return output
 
     def _check_parts(self) -> None:
         """Refuse keys that treat parts of the model differently where they can't be told apart."""
         keys = freezing_keys(self.args)
-        keys += ["l2_sp"] if self.args.l2_sp else []
+        keys += [key for key in ("l2_sp", "lora_rank") if getattr(self.args, key)]
         if keys and (self.model_init or self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
                 f"{keys[0]} needs a model in one process or in DistributedDataParallel. "
