@@ -244,7 +244,7 @@ def test_keys_that_commands_give_are_known(page):
     for line in read(page).replace("\\\n", " ").splitlines():
         if match := RUN.search(line):
             given = re.findall(r" --(\w+)", line[match.end() :])
-            assert set(given) <= known | {"help", "tasks"}, line
+            assert set(given) <= known | {"help", "tasks", "search"}, line
 
 
 @pytest.mark.parametrize("page", MAIN_PAGES, ids=lambda page: page.name)

@@ -16,7 +16,7 @@ usage: multitask-encoder COMMAND [config.yaml] [--key value ...]
 Keys are those of the YAML file; the command line wins. A key without a value is true, null is its
 default, and a list is several values. COMMAND is train, evaluate, predict, inspect or compare;
 run_multitask.py is train."""
-TASKS = "tasks"
+TASKS, SEARCH = "tasks", "search"
 OTHERS = "keys of transformers.TrainingArguments"
 # Subject -> its keys in training; keys of `ModelArguments` and `DataArguments` are found by name.
 TRAINING_SUBJECTS = {
@@ -28,7 +28,10 @@ TRAINING_SUBJECTS = {
         *("logging_nan_inf_filter", "save_strategy", "save_total_limit"),
         *("ddp_find_unused_parameters", "ddp_broadcast_buffers", "remove_unused_columns"),
     ),
-    "freezing": (*("freeze", "freeze_layers", "unfreeze_layers_per_epoch", "cache_frozen_layers"),),
+    "freezing": (
+        *("freeze", "freeze_layers", "unfreeze_layers_per_epoch", "cache_frozen_layers"),
+        "lora_rank",
+    ),
     "evaluation": (
         *("do_eval", "do_test", "eval_strategy", "per_device_eval_batch_size", "report"),
         *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
@@ -36,6 +39,7 @@ TRAINING_SUBJECTS = {
     ),
     "inspection": ("do_inspect",),
     "comparison": ("compare_single_task", "compare_seeds"),
+    SEARCH: ("search_trials",),
     "prediction": (
         *("do_predict", "predict_file", "predict_output", "predict_format", "predict_shard_size"),
         *("predict_columns", "predict_without", "backend", "examples"),
@@ -81,6 +85,12 @@ def help_text() -> str:
             lines += _wrapped(
                 "Of several data sets, the keys of each are --datasets.NAME.KEY: those from "
                 "dataset to test_fraction, columns (task: column) and weight.",
+                2,
+            )
+        if title == SEARCH:
+            lines += _wrapped(
+                "--search.KEY takes the values to try: two numbers with a point or an exponent are "
+                "a range, any other list is tried value by value.",
                 2,
             )
         for key in keys:

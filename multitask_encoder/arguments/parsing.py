@@ -1,5 +1,6 @@
 """Reads a YAML file and the command line, which overrides it, into a run's checked arguments."""
 
+import copy
 import difflib
 import json
 import math
@@ -23,6 +24,7 @@ from .run_arguments import (
     MultiTaskTrainingArguments,
     RunArguments,
 )
+from .search_space import parse_space, values_at
 from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
@@ -75,8 +77,9 @@ def parse_arguments(argv: list[str]) -> RunArguments:
 
 def resolve(given: dict[str, Any]) -> RunArguments:
     """The run that a mapping of keys describes; raises what `parse_arguments` does."""
-    flat = {key: value for key, value in given.items() if key not in ("tasks", "datasets")}
-    model, data, training = _parse_groups(flat, GROUPS, also=("tasks", "datasets"))
+    nested = ("tasks", "datasets", "search")
+    flat = {key: value for key, value in given.items() if key not in nested}
+    model, data, training = _parse_groups(flat, GROUPS, also=nested)
     given = _without_dropped_tasks(given)
     all_of_model = training.only_predicts and given.get("tasks") is None
     tasks = {} if all_of_model else _parse_tasks(given.get("tasks"))
@@ -94,7 +97,19 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     )
     if given.get("metric_for_best_model") is None and not scored:  # then there is no score
         training.metric_for_best_model, training.greater_is_better = "loss", False
-    return RunArguments(model, data, training, tasks, datasets, given)
+    space = None if given.get("search") is None else parse_space(given["search"])
+    for key, value in values_at(space or {}):  # each has to be a value of that key
+        resolve(with_keys({**given, "search": None}, {key: value}))
+    return RunArguments(model, data, training, tasks, datasets, space, given)
+
+
+def with_keys(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a mapping with other values of these keys, which are dotted where they are
+    nested."""
+    given = copy.deepcopy(given)
+    for key, value in keys.items():
+        _set_nested(given, key.split("."), value)
+    return given
 
 
 def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from multitask_encoder.modeling.configuration_multitask import (
 from multitask_encoder.processor import has_fast_bf16
 
 from .choices import BACKENDS
+from .search_space import Space
 from .tasks import TaskArguments
 
 PREDICT_FORMATS = ("jsonl", "parquet")
@@ -237,6 +238,9 @@ class MultiTaskTrainingArguments(TrainingArguments):
     )
     compare_seeds: list[int] | None = field(
         default=None, metadata={"help": "Seeds for compare_single_task. Default: `seed` alone."}
+    )
+    search_trials: int = field(
+        default=20, metadata={"help": "Runs of `search`, each with other values of its keys."}
     )
     report: bool = field(
         default=True,
@@ -458,6 +462,7 @@ class RunArguments:
     training: MultiTaskTrainingArguments
     tasks: dict[str, TaskArguments]
     datasets: dict[str, DataSource]
+    search: Space | None
     given: dict[str, Any]
 
     @property

@@ -17,6 +17,8 @@ EXTRAS = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "openvino": "export",
+    "optuna": "search",
+    "peft": "lora",
     "plotly": "demo",
     "ray": "serve",
     "sentence_transformers": "export",

@@ -70,6 +70,7 @@ from .compare import compare
 from .errors import refusing
 from .predict import answer, predict, texts_to_answer
 from .publish import publish_run
+from .search import search
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -97,13 +98,15 @@ def leave_process_group() -> None:
 
 
 def run_command(argv: list[str]) -> None:
-    """Read the arguments, and train, compare or predict."""
+    """Read the arguments, and train, search, compare or predict."""
     with refusing():
         run = parse_arguments(argv)
         set_up_logging(run)
     keep_freed_memory()
     if run.training.compare_single_task:
         compare(run, run_once)
+    elif run.search and run.training.do_train and not run.training.do_inspect:
+        search(run, run_once)
     elif run.training.only_predicts:
         predict(run)
     else:

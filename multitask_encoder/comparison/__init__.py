@@ -1,1 +1,1 @@
-"""One multi-task model compared with one single-task model per task."""
+"""Several runs of one config, compared: with models of single tasks, or in a search."""

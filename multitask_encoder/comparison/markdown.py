@@ -22,7 +22,7 @@ def report_text(report: dict[str, Any], picture: str | None = None) -> str:
         "multi-task - single-task of the same seed, in points. Each task's main metric is in bold. "
         f"{WHOLE_ROWS.capitalize()} are rows with every task right: by the multi-task model, or by "
         "all single-task models.",
-        _table(METRICS_HEADER, rows, texts=2),
+        table(METRICS_HEADER, rows, texts=2),
         *_notes(report),
     ]
     if picture:
@@ -36,7 +36,7 @@ def report_text(report: dict[str, Any], picture: str | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
+def table(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
     """A Markdown table; columns after the first `texts` hold numbers."""
     line = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, line, *rows])
@@ -68,7 +68,7 @@ def _embedding_parts(report: dict[str, Any]) -> list[str]:
         values = [f"{100 * before:.2f}", f"{100 * after:.2f}", f"{100 * (after - before):+.2f}"]
         rows.append([name, scores["metric"], *values])
     if rows:
-        parts.append(_table(["task", "metric", "before", "after", "difference"], rows, texts=2))
+        parts.append(table(["task", "metric", "before", "after", "difference"], rows, texts=2))
     if report.get("similarity_to_start"):
         mean = statistics.mean(report["similarity_to_start"])
         parts.append(
@@ -92,7 +92,7 @@ def _models_parts(models: dict[str, dict[str, Any]]) -> list[str]:
     if len(singles) > 1:
         rows.append(["single-task models together", *cells(total)])
     header = ["model", "parameters", "MB on disk", "optimizer steps", "training, s"]
-    parts = [_table(header, rows)]
+    parts = [table(header, rows)]
     if resumed or multi["seconds"] is None:
         parts.append("No training time is shown for a resumed run: only its last part was timed.")
     return parts

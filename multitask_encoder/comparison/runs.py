@@ -133,6 +133,10 @@ def _check(run: RunArguments, tasks: list[str], seeds: list[int]) -> None:
                 f"compare_single_task can't be combined with {key}. Leave it out: a comparison "
                 "resumes by itself, and its runs are ordinary run folders."
             )
+    if run.search:
+        raise ValueError(
+            "compare_single_task can't be combined with search. Compare the config of its best run."
+        )
     if run.model.only_task is not None or len(run.tasks) < 2 or not tasks:
         found = run.model.only_task or ", ".join(run.tasks)
         raise ValueError(
@@ -149,12 +153,17 @@ def _check(run: RunArguments, tasks: list[str], seeds: list[int]) -> None:
 def _best_metric(run: RunArguments, task: str) -> dict[str, Any]:
     """The best metric of a single-task run: the multi-task run's, or `score` if it has none."""
     metric = (run.training.metric_for_best_model or "score").removeprefix("eval_")
-    problem_type = run.tasks[task].problem_type or "single_label_classification"
-    alone = {"type": run.tasks[task].type, "problem_type": problem_type}
+    alone = task_type(run, task)
     own = metric_names({task: alone}, {})
     if metric in own and not (metric == "exact_match" and metric_of(alone).ranked):
         return {}
     return {"metric_for_best_model": "score", "greater_is_better": None}
+
+
+def task_type(run: RunArguments, task: str) -> dict[str, str]:
+    """The keys of a task by which its metrics are known."""
+    problem_type = run.tasks[task].problem_type or "single_label_classification"
+    return {"type": run.tasks[task].type, "problem_type": problem_type}
 
 
 def _own_freezing(run: RunArguments, task: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ every linear layer. When training ends, the matrices are added to the weights: t
 what any other run leaves, and costs nothing more to use.
 """
 
-import importlib.util
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,12 +19,12 @@ def check_lora(args: MultiTaskTrainingArguments) -> None:
     """Refuse `lora_rank` where it can't be used.
 
     Raises:
-        ValueError: `peft` is not installed, or all of the encoder is frozen.
+        ModuleNotFoundError: `peft` is not installed.
+        ValueError: all of the encoder is frozen.
     """
     if args.lora_rank is None:
         return
-    if not importlib.util.find_spec("peft"):
-        raise ValueError("lora_rank needs peft: pip install 'multitask-encoder[lora]'")
+    importlib.import_module("peft")
     if {"everything", "encoder"} & set(args.freeze or []):
         raise ValueError(
             "lora_rank trains the encoder's layers, which should not all be frozen. "

@@ -1,0 +1,49 @@
+"""Searching the values of some keys: a run for each trial, and one with the best."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.comparison.runs import is_finished
+from multitask_encoder.comparison.trials import NUMBERS, REPORT, Search, tidy
+from multitask_encoder.reporting.results import print_written
+
+from .errors import refusing
+
+logger = logging.getLogger("multitask_encoder")
+
+
+def search(run: RunArguments, run_once: Callable[[RunArguments], None]) -> None:
+    """Train the trials of `run`, and then the best one with all that the config asks for;
+    `run_once` trains one of them."""
+    with refusing():
+        found = Search(run)
+    everyone = run.training.distributed_state
+    for number in range(found.total):
+        with refusing():
+            keys, one = found.next()
+            finished = is_finished(one)
+        values = ", ".join(f"{key} {value}" for key, value in keys.items())
+        where = "is finished" if finished else f"in {one.training.output_dir}"
+        logger.info("Trial %d of %d, %s: %s.", number, found.total, where, values)
+        everyone.wait_for_everyone()  # before anybody writes
+        if not finished:
+            run_once(one)
+            everyone.wait_for_everyone()  # for the results
+        with refusing():
+            found.add(keys, one)
+        if run.training.process_index == 0:
+            tidy(one)
+            found.write()
+        logger.info("Trial %d: %s.", number, found.tell(number))
+    best = found.best_run()
+    with refusing():
+        finished = is_finished(best)
+    everyone.wait_for_everyone()
+    if not finished:
+        logger.info("The best trial, once more, in %s.", best.training.output_dir)
+        run_once(best)
+    if run.training.process_index == 0:
+        print(f"\n{found.table()}")
+        print_written(Path(run.training.output_dir), [REPORT, NUMBERS])

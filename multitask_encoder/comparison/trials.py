@@ -1,0 +1,237 @@
+"""The trials of a search, and its table: runs of one config with other values of some keys.
+
+Each is an ordinary run in a folder of its own. Optuna draws a trial's values from the results of
+those before it, by TPE (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization"), with
+a seed for each trial: a search that is started again draws what it drew before, and so goes on.
+"""
+
+import itertools
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multitask_encoder.arguments.parsing import resolve, with_keys
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.search_space import Choices, Space
+from multitask_encoder.files import write_json, write_text
+from multitask_encoder.training.metrics import is_error, metric_of
+
+from .markdown import table
+from .runs import OF_ONE_START, task_type
+
+BEST = "best"  # the folder of the run with the best values
+REPORT, NUMBERS = "search.md", "search.json"
+# Keys that no run of a search gets, and those that only the best one gets.
+OF_THE_SEARCH = ("search", "search_trials", "overwrite_output_dir")
+OF_THE_BEST = (
+    *("do_predict", "predict_file", "predict_output", "examples"),
+    *("push_to_hub", "hub_model_id", "hub_token"),
+)
+KEPT = ("config.yaml", "all_results.json", "trainer_state.json")  # of a finished trial
+DRAWS = 20  # before a trial may repeat one
+
+
+@dataclass
+class Trial:
+    """A finished trial: the values of its keys, and what came of it."""
+
+    keys: dict[str, Any]
+    results: dict[str, Any]
+
+
+class Search:
+    """The runs that a config with `search` stands for.
+
+    Args:
+        run (`RunArguments`): that config.
+
+    Attributes:
+        trials (`list[Trial]`): the finished trials, in order.
+        total (`int`): the number of trials: `search_trials`, or fewer where fewer combinations
+            exist, which then are all tried.
+
+    Raises:
+        ModuleNotFoundError: `optuna` is not installed.
+        ValueError: a key that does not go with a search.
+    """
+
+    def __init__(self, run: RunArguments):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _check(run)
+        self.run = run
+        self.trials: list[Trial] = []
+        self.metric = f"eval_{run.training.metric_for_best_model.removeprefix('eval_')}"
+        grid = _grid(run.search)
+        self.total = run.training.search_trials
+        self._grid = grid if grid and len(grid) <= self.total else None
+        if self._grid:
+            self.total = len(self._grid)
+
+    def next(self) -> tuple[dict[str, Any], RunArguments]:
+        """The values of the next trial, and its run."""
+        number = len(self.trials)
+        keys = self._grid[number] if self._grid else self._draw(number)
+        return keys, self._run(f"trial-{number}", keys, do_test=False, report=False)
+
+    def add(self, keys: dict[str, Any], run: RunArguments) -> None:
+        """Take in a finished trial.
+
+        Raises:
+            ValueError: it has no value of the metric, as there are no validation rows.
+        """
+        results = json.loads(Path(run.training.output_dir, "all_results.json").read_text("utf-8"))
+        if self.metric not in results:
+            raise ValueError("search needs a validation split. Found none.")
+        self.trials.append(Trial(keys, results))
+
+    def ranked(self) -> list[int]:
+        """The numbers of the trials, from the best to the worst; those without a value last."""
+        known = [number for number in range(len(self.trials)) if self._value(number) is not None]
+        best_first = sorted(known, key=self._value, reverse=self._higher_is_better)
+        return best_first + [number for number in range(len(self.trials)) if number not in known]
+
+    def best_run(self) -> RunArguments:
+        """The run with the best trial's values and all that the config asks for."""
+        best = self._run(BEST, self.trials[self.ranked()[0]].keys)
+        best.training.overwrite_output_dir = True  # further trials may have found a better one
+        return best
+
+    def write(self) -> None:
+        """Write the table of all finished trials."""
+        folder = Path(self.run.training.output_dir)
+        trials = [vars(trial) for trial in self.trials]
+        write_json({"metric": self.metric, "trials": trials}, folder / NUMBERS)
+        write_text(f"# Search by {self.metric}\n\n{self.table()}\n", folder / REPORT)
+
+    def table(self) -> str:
+        """The trials in Markdown, the best first."""
+        mains = [
+            f"eval_{name}_{metric_of(task_type(self.run, name)).main}"
+            for name, task in self.run.tasks.items()
+            if not task.is_embedding
+        ]
+        metrics = list(dict.fromkeys([self.metric, *mains]))
+        rows = []
+        for number in self.ranked():
+            trial = self.trials[number]
+            values = [_shown(value) for value in trial.keys.values()]
+            measured = [_number(metric, trial.results.get(metric)) for metric in metrics]
+            rows.append([str(number), *values, *measured])
+        names = [metric.removeprefix("eval_") for metric in metrics]
+        return table(["trial", *self.run.search, *names], rows)
+
+    def tell(self, number: int) -> str:
+        """A line on a finished trial."""
+        best = self.ranked()[0]
+        value = {place: _number(self.metric, self._value(place)) for place in (number, best)}
+        name = self.metric.removeprefix("eval_")
+        return f"{name} {value[number]}; best so far {value[best]}, of trial {best}"
+
+    @property
+    def _higher_is_better(self) -> bool:
+        return bool(self.run.training.greater_is_better)
+
+    def _value(self, number: int) -> Any:
+        return self.trials[number].results[self.metric]
+
+    def _run(self, name: str, keys: dict[str, Any], **fixed: Any) -> RunArguments:
+        left_out = OF_THE_SEARCH if name == BEST else (*OF_THE_SEARCH, *OF_THE_BEST)
+        given = {key: value for key, value in self.run.given.items() if key not in left_out}
+        folder = str(Path(self.run.training.output_dir, name))
+        run = resolve(with_keys({**given, **fixed, "output_dir": folder}, keys))
+        run.training.overwrite_output_dir = self.run.training.overwrite_output_dir
+        return run
+
+    def _draw(self, number: int) -> dict[str, Any]:
+        """Values that no trial had yet, if they are found in a few draws."""
+        keys: dict[str, Any] = {}
+        for attempt in range(DRAWS):
+            keys = self._suggested([self.run.training.seed, number, attempt])
+            if keys not in [trial.keys for trial in self.trials]:
+                break
+        return keys
+
+    def _suggested(self, seeds: list[int]) -> dict[str, Any]:
+        import numpy as np
+        import optuna
+
+        (seed,) = np.random.SeedSequence(seeds).generate_state(1).tolist()
+        space = _distributions(self.run.search)
+        study = optuna.create_study(
+            direction="maximize" if self._higher_is_better else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=seed),
+        )
+        for number, trial in enumerate(self.trials):
+            if self._value(number) is not None:
+                places = {
+                    key: one.values.index(trial.keys[key])
+                    for key, one in self.run.search.items()
+                    if isinstance(one, Choices)
+                }
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=trial.keys | places, distributions=space, value=self._value(number)
+                    )
+                )
+        drawn = study.ask(space).params
+        return {
+            key: one.values[drawn[key]] if isinstance(one, Choices) else float(f"{drawn[key]:.3g}")
+            for key, one in self.run.search.items()
+        }
+
+
+def tidy(run: RunArguments) -> None:
+    """Delete the weights and checkpoints of a finished trial."""
+    for path in Path(run.training.output_dir).iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in KEPT:
+            path.unlink()
+
+
+def _check(run: RunArguments) -> None:
+    if run.training.search_trials < 1:
+        raise ValueError(f"search_trials should be at least 1. Found {run.training.search_trials}.")
+    if not run.training.do_eval or run.training.metric_for_best_model is None:
+        raise ValueError("search needs do_eval and a metric_for_best_model, to choose by.")
+    for key in set(OF_ONE_START) - {"do_predict", "push_to_hub"}:
+        if getattr(run.training, key) not in (None, False, "false", "False"):
+            raise ValueError(
+                f"search can't be combined with {key}. Leave it out: a search goes on when it is "
+                "started again."
+            )
+
+
+def _grid(space: Space) -> list[dict[str, Any]] | None:
+    """All combinations of values; None where a range has no end of them."""
+    lists = [one.values for one in space.values() if isinstance(one, Choices)]
+    if len(lists) < len(space):
+        return None
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
+
+
+def _distributions(space: Space) -> dict[str, Any]:
+    """The space in Optuna's terms: values are drawn by their places in the list."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    return {
+        key: CategoricalDistribution(range(len(one.values)))
+        if isinstance(one, Choices)
+        else FloatDistribution(one.low, one.high, log=one.log)
+        for key, one in space.items()
+    }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(metric: str, value: float | None) -> str:
+    """In percent, but errors and losses as they are."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if is_error(metric) or "loss" in metric else f"{100 * value:.2f}"
