@@ -24,8 +24,9 @@ from playwright.sync_api import Page, expect
 
 from multitask_encoder.cli import demo as app
 from multitask_encoder.demo import answers as of
-from multitask_encoder.demo.page import EXAMPLES, LIST, NEAREST, PAIR, STORED, Asking, build
+from multitask_encoder.demo.page import NEAREST, Asking, build
 from multitask_encoder.demo.scatter import COLOURS, figure, on_a_plane
+from multitask_encoder.demo.sentences import Sentences, sentences_for
 from multitask_encoder.demo.texts import (
     MAX_ALL_CHARACTERS,
     MAX_CHARACTERS,
@@ -60,6 +61,8 @@ TASKS: dict[str, dict] = {
     "entities": TOKENS,
     "embedding": {"type": "sentence_embedding"},
 }
+BUILT_IN = Sentences.built_in()
+EXAMPLES, PAIR, LIST, STORED = vars(BUILT_IN).values()
 ATTACK = f"{IMAGE} <script>alert(2)</script> & [a](javascript:alert(3)) Anna"
 MINUTES = 10  # a page may take to start where others work, too
 PATIENCE = 120_000  # milliseconds for what a page does
@@ -161,7 +164,9 @@ def test_bars_are_of_probabilities():
     label = Label("a", 0.75, {"a": 0.75, "b": 0.25})
     assert of.bars(single, label) == label.scores
     several = {"problem_type": "multi_label_classification", "labels": list("abcdef")}
-    assert of.title_of("tags", several) == "tags (any number apply, the likeliest of 6)"
+    assert of.title_of("tags", several) == "tags (✓ applies, the likeliest of 6)"
+    some = Label(["b"], [0.8], {"a": 0.3, "b": 0.8})
+    assert of.bars(several, some) == {"a": 0.3, "✓ b": 0.8}
     value = {"problem_type": "regression", "labels": ["stars"]}
     assert of.bars(value, Label("stars", 3.14159, {"stars": 3.14159})) == "stars (3.14)"
 
@@ -228,10 +233,10 @@ def test_any_model_has_a_page(tasks, predict):
     predict = predict(tasks)
 
     async def page() -> gr.Blocks:  # in a loop: without one, Gradio leaves some unclosed
-        return build(predict, "model")
+        return build(predict, "model", BUILT_IN)
 
     assert asyncio.run(page()).get_config_file()["components"]
-    asking = Asking(predict)
+    asking = Asking(predict, BUILT_IN)
     answer, nearest = asking.one(STORED[3])
     assert len(nearest) == NEAREST and next(iter(nearest)) == STORED[3]
     assert nearest[STORED[3]] == pytest.approx(1, abs=1e-5)
@@ -247,6 +252,20 @@ def test_any_model_has_a_page(tasks, predict):
 def test_sentences_at_hand_are_whole():
     assert len({*STORED}) == len(STORED) and max(map(len, EXAMPLES)) < 60  # else they are cut
     assert checked_list([*EXAMPLES, *PAIR, *LIST, *STORED])
+
+
+def test_sentences_are_those_of_a_file_or_of_the_run_or_built_in(tmp_path):
+    assert sentences_for("me/my-model") == sentences_for(str(tmp_path)) == BUILT_IN
+    texts = [f"text {number}" for number in range(12)]
+    (tmp_path / "sample_texts.json").write_text(json.dumps({"texts": texts}))
+    of_run = sentences_for(str(tmp_path))
+    assert (of_run.examples, of_run.pair) == (texts[:3], texts[:2])
+    assert (of_run.listed, of_run.stored) == (texts[:8], texts)
+    (tmp_path / "mine.csv").write_text("id,text\n1,one\n2,one\n")
+    of_file = sentences_for(str(tmp_path), tmp_path / "mine.csv")
+    assert of_file == Sentences(["one"], ["one", "one"], ["one"], ["one"])
+    with pytest.raises(FileNotFoundError, match=r"No file .*none\.csv"):
+        sentences_for(str(tmp_path), tmp_path / "none.csv")
 
 
 # The command
@@ -410,7 +429,7 @@ def test_one_text_is_answered_by_keyboard(url):
         expect(page.get_by_role("button", name="Answer", exact=True)).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.locator(".marked")).to_contain_text("javascript")
-        for label in (IMAGE, BOLD, "(any number apply, the likeliest of 6)", "rating (value)"):
+        for label in (IMAGE, BOLD, "(✓ applies, the likeliest of 6)", "rating (value)"):
             expect(page.get_by_text(label).first).to_be_visible()
         assert_no_markup(page)
         box.fill(" ")
@@ -501,6 +520,8 @@ def test_a_phone_in_the_dark(url):
             page.get_by_role("tab", name=tab).click()
             page.get_by_role("button", name=button, exact=True).tap()
         expect(page.locator(".scatterlayer .point")).to_have_count(len(LIST))
+        cells = page.get_by_role("gridcell").filter(visible=True)
+        assert cells.nth(1).bounding_box()["x"] < 300  # an answer beside the text
         for tab in ("One text", "Two texts", "A list"):
             page.get_by_role("tab", name=tab).click()
             expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
@@ -508,6 +529,31 @@ def test_a_phone_in_the_dark(url):
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         legend = page.locator(".legendtext").first.evaluate("e => getComputedStyle(e).fill")
         assert brightness(background) < 60 and brightness(legend) > 180
+
+
+@needs_chromium
+def test_long_texts_leave_room_and_lines_and_words_stay_whole(url):
+    letter = f"Dear Anna,\n\nParis{'x' * 60} plays in the park in Paris.\nYours"
+    with browser_page(width=390, height=844, touch=True) as page:
+        opened(page, url)
+        page.get_by_role("textbox", name="Text").fill(letter)
+        page.get_by_role("button", name="Answer", exact=True).tap()
+        marked = page.locator(".marked").first
+        expect(marked).to_contain_text("Yours")
+        shown = marked.locator(".textfield").inner_text()
+        assert re.search(r"^Dear.*\nParis.*\nYours", shown, re.DOTALL)
+        styles = marked.locator(".text, .label").evaluate_all(
+            "all => all.map(one => getComputedStyle(one).wordBreak)"
+        )
+        assert set(styles) == {"normal"}
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    with browser_page() as page:
+        opened(page, url, "A list")
+        page.get_by_role("textbox", name="Texts, one a line").fill("long " * 5000 + "\nshort")
+        page.get_by_role("button", name="Answer all").click()
+        cells = page.get_by_role("gridcell").filter(visible=True)
+        expect(cells.filter(has_text="short").first).to_be_visible()
+        assert cells.first.bounding_box()["height"] < 250
 
 
 def brightness(colour: str) -> float:

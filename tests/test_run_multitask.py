@@ -6,6 +6,7 @@ import pytest
 from conftest import ROWS, TOPIC, results
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+from multitask_encoder.inference.sample_texts import read_sample_texts
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -216,3 +217,17 @@ def test_an_undefined_correlation_is_null_and_errors_are_in_units(run, capsys):
     }
     assert printed["stars_spearman"] == "–"
     assert float(printed["stars_mae"]) == pytest.approx(found["eval_stars_mae"], rel=1e-3)
+
+
+def test_a_run_leaves_a_sample_of_its_validation_texts(run):
+    rows = [{"text": f"text {number}", "topic": "xy"[number % 2]} for number in range(300)]
+    folder = run(
+        train_file=rows[:20], validation_file=[*rows, {"text": "long " * 99, "topic": "x"}]
+    )
+    texts = read_sample_texts(folder)
+    assert len(texts) == len({*texts}) == 50
+    assert {*texts} <= {row["text"] for row in rows}
+    assert texts[0] == "text 0" and int(texts[-1].split()[1]) > 290
+    words = [{"tokens": ["so", "good"], "topic": "x"}, {"tokens": ["bad"], "topic": "y"}]
+    folder = run(train_file=words * 4, validation_file=words)
+    assert read_sample_texts(folder) == ["so good", "bad"]

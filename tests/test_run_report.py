@@ -113,6 +113,18 @@ def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
         assert str(folder.parent).encode() not in (folder / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("test_rows", "split"), [(13, "test"), (12, "validation"), (3, "validation")]
+)
+def test_mistakes_are_of_the_larger_split(test_rows, split, run, shown):
+    rows = {"train_file": DATA, "validation_file": DATA[:12], "test_file": DATA[:test_rows]}
+    run(tasks=TASKS, report=True, **rows)
+    (content,) = shown
+    assert content["split"] == split
+    (_, said) = re.match(r"(\d+) of (\d+) ", content["sentences"][0]["says"]).groups()
+    assert int(said) == max(test_rows, 12)
+
+
 def test_a_resumed_run_shows_all_its_steps_and_an_evaluation_those_of_its_model(
     run, shown, tmp_path
 ):

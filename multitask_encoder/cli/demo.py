@@ -2,6 +2,7 @@
 
     multitask-encoder demo                           # the quickstart's, at http://127.0.0.1:7860
     multitask-encoder demo --model runs/mine         # or a Hub id
+    multitask-encoder demo --texts mine.csv          # begins with these: a column text, or TXT
     multitask-encoder demo --host 0.0.0.0 --port 80
 
 Ctrl-C ends it. Exit code 2: an invalid model or port; one line says what is wrong. In a Space, the
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
         set_environment(folder)
         with refusing():
-            serve(given.model, given.host, given.port)
+            serve(given.model, given.texts, given.host, given.port)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -37,6 +38,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--model",
         default=os.environ.get("MULTITASK_MODEL", QUICKSTART),
         help=f"a run folder or a Hub id; default: $MULTITASK_MODEL, or else {QUICKSTART}",
+    )
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        help="a CSV or TXT file of texts to begin with and to find the nearest in; default: a "
+        "sample that the run left in its folder, or else built-in ones",
     )
     parser.add_argument(
         "--host",
@@ -58,18 +65,21 @@ def set_environment(folder: str) -> None:
     os.environ["GRADIO_TEMP_DIR"] = folder
 
 
-def serve(model: str, host: str, port: int) -> None:
+def serve(model: str, texts: Path | None, host: str, port: int) -> None:
     """Load the model and show the page until it is interrupted.
 
     Raises:
-        ModuleNotFoundError, OSError, ValueError: as `Predictor`; OSError for a port in use.
+        ModuleNotFoundError, OSError, ValueError: as `Predictor` and `sentences_for`; OSError for a
+            port in use.
     """
     print(f"Loading {model}", flush=True)  # importing takes longest
     from multitask_encoder.demo.page import CSS, THEME, build
+    from multitask_encoder.demo.sentences import sentences_for
     from multitask_encoder.demo.texts import MAX_FILE_BYTES
     from multitask_encoder.inference import Predictor
 
-    page = build(Predictor(model), Path(model).resolve().name)
+    sentences = sentences_for(model, texts)
+    page = build(Predictor(model), Path(model).resolve().name, sentences)
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -34,6 +34,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.files import write_json
+from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.reporting.advice import advice
@@ -145,6 +146,8 @@ def run_once(run: RunArguments) -> None:
         results |= row_counts(run, data.rows)
     if trainer.is_world_process_zero():
         write_results(run, results, trainer, report)
+        if run.training.do_train and "validation" in data.rows:
+            write_sample_texts(data.rows["validation"], Path(run.training.output_dir))
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():

@@ -11,6 +11,7 @@ from multitask_encoder.inference import Answer, Answers, Entity, Label
 
 TOP = 5  # labels shown with a bar
 NONE = "none"
+APPLIES = "✓"
 
 
 def tasks_of(config: Any, task_type: str) -> dict[str, dict]:
@@ -30,15 +31,22 @@ def title_of(name: str, task: dict) -> str:
         return f"{name} (value)"
     notes = []
     if task["problem_type"] == "multi_label_classification":
-        notes.append("any number apply")
+        notes.append(f"{APPLIES} applies")
     if len(task["labels"]) > TOP:
         notes.append(f"the likeliest of {len(task['labels'])}")
     return f"{name} ({', '.join(notes)})" if notes else name
 
 
 def bars(task: dict, label: Label) -> dict[str, float] | str:
-    """For `gr.Label`: a probability for each label; for a regression, its values in words."""
-    return str(label) if task["problem_type"] == "regression" else label.scores
+    """For `gr.Label`: a probability for each label, with a mark where several may apply and this
+    one does; for a regression, its values in words."""
+    if task["problem_type"] == "regression":
+        return str(label)
+    applies = label.label if isinstance(label.label, list) else []
+    return {
+        f"{APPLIES} {name}" if name in applies else name: score
+        for name, score in label.scores.items()
+    }
 
 
 def short_entities(entities: list[Entity]) -> str:

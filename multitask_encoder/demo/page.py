@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import yaml
 from gradio.processing_utils import save_bytes_to_cache
 
 from multitask_encoder.inference import Answer, Answers, Predictor
 
 from . import answers as of
 from .scatter import figure, on_a_plane
+from .sentences import Sentences
 from .texts import FORMATS, MAX_CHARACTERS, MAX_TEXTS, checked, checked_list, lines_of, read_upload
 
 NEAREST = 5
@@ -26,27 +26,27 @@ THEME = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=FONTS).set(
 )
 HERE = Path(__file__).parent
 CSS = (HERE / "page.css").read_text(encoding="utf-8")
-SENTENCES = yaml.safe_load((HERE / "sentences.yaml").read_text(encoding="utf-8"))
-EXAMPLES, PAIR, LIST = (SENTENCES[name] for name in ("examples", "pair", "list"))
-STORED = [*LIST, *SENTENCES["stored"]]
+CELL = 200  # characters of a cell; a click shows all
 
 
 class Asking:
     """The questions of the panels and the HTTP functions, to one model on any backend."""
 
-    def __init__(self, predict: Predictor):
-        self.predict = predict
+    def __init__(self, predict: Predictor, sentences: Sentences):
+        self.predict, self.sentences = predict, sentences
         self.config = predict.config
         self.sentence_tasks = of.tasks_of(self.config, "sequence_classification")
         self.token_tasks = of.tasks_of(self.config, "token_classification")
         self.number_of_answers = len(self.sentence_tasks) + len(self.token_tasks)
-        self._stored = predict(STORED, tasks=[]).embeddings
+        self._stored = predict(sentences.stored, tasks=[]).embeddings
 
     def one(self, text: str) -> tuple[Answer, dict[str, float]]:
         """The answer for a text, and the stored sentences nearest to it with their cosines."""
         answer = self.predict(checked(text))
         cosines = of.cosines(answer.embedding, self._stored).tolist()
-        nearest = sorted(zip(STORED, cosines, strict=True), key=lambda pair: -pair[1])[:NEAREST]
+        nearest = sorted(
+            zip(self.sentences.stored, cosines, strict=True), key=lambda pair: -pair[1]
+        )[:NEAREST]
         return answer, dict(nearest)
 
     def two(self, first: str, second: str) -> tuple[float, Answers]:
@@ -61,9 +61,9 @@ class Asking:
         return self.predict(checked_list(texts))
 
 
-def build(predict: Predictor, name: str) -> gr.Blocks:
+def build(predict: Predictor, name: str, sentences: Sentences) -> gr.Blocks:
     """The page for the model of that name, ready to launch with `THEME` and `CSS`."""
-    asking = Asking(predict)
+    asking = Asking(predict, sentences)
     answered = list(dict.fromkeys([*predict.config.tasks, "embedding"]))
     with gr.Blocks(
         title="multitask-encoder",
@@ -106,7 +106,7 @@ def _one_text(asking: Asking) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             text = gr.Textbox(
-                EXAMPLES[0],
+                asking.sentences.examples[0],
                 label="Text",
                 info=f"Up to {MAX_CHARACTERS:,} characters; long ones are read in windows.",
                 lines=4,
@@ -116,11 +116,11 @@ def _one_text(asking: Asking) -> None:
             alert = _alert()
             examples = gr.Column()
         with gr.Column(scale=3, min_width=300):
-            outputs = [alert, *_answer_components(asking, EXAMPLES[0])]
+            outputs = [alert, *_answer_components(asking, asking.sentences.examples[0])]
     gr.on([button.click, text.submit], answered, text, outputs, **_asks_model)
     with examples:
         gr.Examples(
-            [[example] for example in EXAMPLES],
+            [[example] for example in asking.sentences.examples],
             text,
             outputs,
             answered,
@@ -177,10 +177,11 @@ def _two_texts(asking: Asking) -> None:
             return [_alert(str(error)), None, None]
         return [_alert(), f"{cosine:.2f}", of.side_by_side(asking.config, answers)]
 
-    _, cosine_value, table_value = compared(*PAIR)
+    pair = asking.sentences.pair
+    _, cosine_value, table_value = compared(*pair)
     with gr.Row():
-        first = gr.Textbox(PAIR[0], label="First text", lines=3, max_lines=8, min_width=300)
-        second = gr.Textbox(PAIR[1], label="Second text", lines=3, max_lines=8, min_width=300)
+        first = gr.Textbox(pair[0], label="First text", lines=3, max_lines=8, min_width=300)
+        second = gr.Textbox(pair[1], label="Second text", lines=3, max_lines=8, min_width=300)
     button = gr.Button("Compare", variant="primary")
     alert = _alert()
     cosine = gr.Label(cosine_value, label="Cosine similarity")
@@ -190,6 +191,7 @@ def _two_texts(asking: Asking) -> None:
         label="Answers",
         interactive=False,
         wrap=True,
+        max_chars=CELL,
         buttons=[],
         visible=asking.number_of_answers > 0,
     )
@@ -218,7 +220,7 @@ def _a_list(asking: Asking) -> None:
         colours = of.colouring(asking.sentence_tasks.get(task), task, state["answers"])
         return _shown_rows(state, wanted, colours, download.GRADIO_CACHE)
 
-    lines, upload = _list_inputs()
+    lines, upload = _list_inputs(asking.sentences.listed)
     button = gr.Button("Answer all", variant="primary")
     alert = _alert()
     state = gr.State(time_to_live=KEPT_SECONDS)
@@ -253,10 +255,10 @@ def _shown_rows(state: dict, wanted: str, colours: list[str] | list[float], cach
     ]
 
 
-def _list_inputs() -> tuple[gr.Textbox, gr.File]:
+def _list_inputs(texts: list[str]) -> tuple[gr.Textbox, gr.File]:
     with gr.Row():
         lines = gr.Textbox(
-            "\n".join(LIST),
+            "\n".join(" ".join(text.split()) for text in texts),  # one a line
             label="Texts, one a line",
             info=f"Up to {MAX_TEXTS:,} texts.",
             lines=8,
@@ -297,8 +299,10 @@ def _list_results(asking: Asking) -> tuple[gr.Textbox, gr.Dropdown, list]:
         interactive=False,
         wrap=True,
         column_widths=widths,
+        max_chars=CELL,
         max_height=420,
         buttons=[],
+        elem_classes="answers",
     )
     chart = gr.Plot(label="Map of the embeddings", elem_classes="map")
     return wanted, task, [count, table, chart, download]

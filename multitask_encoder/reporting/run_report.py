@@ -47,9 +47,9 @@ def _never_fatal(method: Callable) -> Callable:
 class RunReport(TrainerCallback):
     """Gathers what report.html shows while a Trainer trains and evaluates, and writes it.
 
-    Mistakes and maps show the validation split, or else the test split. Embeddings before training
-    are those of the model that the report is made with: a resumed run has other weights by the time
-    its training begins.
+    Mistakes and maps show the larger of the evaluated splits, of equal ones validation. Embeddings
+    before training are those of the model that the report is made with: a resumed run has other
+    weights by the time its training begins.
 
     Args:
         trainer (`MultiTaskTrainer`): its model, tokenizer and data sets.
@@ -70,7 +70,8 @@ class RunReport(TrainerCallback):
         notes: Sequence[str] = (),
         wanted: bool = True,
     ):
-        self.split = next((name for name in PREFIXES if name in windows), None)
+        evaluated = [name for name in PREFIXES if name in windows]
+        self.split = max(evaluated, key=lambda name: _number_of(rows[name]), default=None)
         parts = rows[self.split] if self.split else {}
         self.rows = {list(trainer.datasets).index(name): part for name, part in parts.items()}
         self.windows = windows[self.split] if self.split else None
@@ -150,6 +151,10 @@ class RunReport(TrainerCallback):
         }
         write_text(render(content), folder / PAGE)
         write_pictures(curves, matrices, tasks, folder)
+
+
+def _number_of(rows: dict[str, Dataset]) -> int:
+    return sum(map(len, rows.values()))
 
 
 def _subtitle(tasks: dict[str, dict], results: dict[str, Any]) -> str:
