@@ -22,6 +22,7 @@ from multitask_encoder.arguments.parsing import GROUPS, resolve
 from multitask_encoder.cli.main import COMMANDS
 from multitask_encoder.data.loading import load_splits
 from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.training.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")])
@@ -251,6 +252,17 @@ def test_keys_that_commands_give_are_known(page):
 def test_commands_are_there(page):
     text = re.sub(r"multitask-encoder COMMAND", "", read(page))
     assert set(re.findall(r"multitask-encoder ([a-z][a-z-]+)(?= |`|$)", text)) <= set(COMMANDS)
+
+
+def test_every_metric_is_defined_once():
+    page = read(ROOT / "docs" / "metrics.md")
+    defined = re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|([^|]*)\|", page, re.MULTILINE))
+    )
+    metrics = {metric for kinds in METRICS.values() for metric in kinds.values()}
+    assert set(defined) >= {name for metric in metrics for name in metric.names}
+    for metric in metrics:
+        assert f"**`{metric.main}`**" in page
 
 
 # The site
