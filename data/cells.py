@@ -12,6 +12,7 @@ from typing import Any
 
 from .bad_rows import shown
 from .label_alignment import IGNORE_INDEX
+from .offset_units import check_offsets
 
 SEPARATORS = (",", "|", ";", "#")
 TRUE, FALSE = ("1", "1.0", "true", "yes", "x"), ("0", "0.0", "false", "no", "")
@@ -155,6 +156,7 @@ def spans_of_cell(label: Any, text: str) -> tuple[list[dict], int]:
     if not isinstance(spans, list):
         raise ValueError(f"should be a list of spans. Found {shown(label)}.")
     given = [_span(span, text) for span in spans]
+    check_offsets(given, text)
     trimmed = [_trimmed(span, text) for span in given]
     repaired = sum(one != other for one, other in zip(given, trimmed, strict=True))
     once = {tuple(span.values()): span for span in trimmed}

@@ -247,6 +247,27 @@ def test_each_trial_of_a_search_trains_a_model_of_its_own(make_trainer, make_mod
     assert trainer.evaluate()["eval_score"] >= 0
 
 
+def test_optuna_searches_through_the_trainers_own_method(make_trainer, make_model):
+    trainer = make_trainer(num_train_epochs=1, eval_strategy="epoch")
+    tasks = trainer.model.config.tasks
+    trainer.model_init = lambda: make_model(tasks=tasks)
+    rates = []
+
+    def space(trial):
+        rates.append(trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True))
+        return {"learning_rate": rates[-1]}
+
+    best = trainer.hyperparameter_search(
+        hp_space=space,
+        backend="optuna",
+        n_trials=3,
+        direction="maximize",
+        compute_objective=lambda metrics: metrics["eval_score"],
+    )
+    assert len({*rates}) == 3 and best.hyperparameters["learning_rate"] in rates
+    assert 0 < best.objective <= 1
+
+
 def test_what_prints_is_removed_like_that_of_any_trainer(make_trainer, capsys):
     trainer = make_trainer(max_steps=2)
     trainer.train()
