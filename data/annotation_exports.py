@@ -270,6 +270,8 @@ def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list
                     f"{name!r} should have {value['text']!r} from character {start} to {end}. "
                     f"Found {shown(parts[0] if len(parts) == 1 else parts)}."
                 )
+        if not value["labels"]:
+            raise ValueError(f"{name!r} should have labels of each region. Found {shown(value)}.")
         spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
     return spans
 

@@ -40,7 +40,8 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
 
     Raises:
         OSError: a file does not exist.
-        ValueError: an index that names files other than those beside it, or an adapter.
+        ValueError: an index that names files other than those beside it, or an adapter, also within
+            the weights.
         SafetensorError: a damaged file.
     """
 
@@ -64,6 +65,10 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
     for path in paths:
         with safe_open(path, framework="pt") as file:
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if any(".lora_A." in name for name in shapes):
+        raise ValueError(
+            "It is a checkpoint of a run with lora_rank, to resume from. Use the run's folder."
+        )
     return shapes
 
 

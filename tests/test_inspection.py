@@ -137,7 +137,7 @@ def test_counts_are_printed(inspected, tmp_path):
         "1 validation rows have a text that is also in train",
         "",
         "As JSON: run/inspection.json",
-        "To train on it: the same command without --do_inspect.",
+        "To train on it: the command `train`, without do_inspect.",
         "Bad rows end that run, unless `on_bad_row: skip` leaves them out.",
     ]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["inspection.json"]

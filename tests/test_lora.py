@@ -73,6 +73,19 @@ def test_a_run_leaves_an_ordinary_model_and_resumes(run, tmp_path):
     assert results(folder)["eval_score"] == scores["eval_score"]
 
 
+def test_a_checkpoint_is_no_model_and_goes_on_with_its_rank_only(run, capsys):
+    keys = {"learning_rate": 1e-2, "num_train_epochs": 2, "save_total_limit": 9}
+    checkpoint = run(lora_rank=2, **keys) / "checkpoint-2"
+    with pytest.raises(ValueError, match="a checkpoint of a run with lora_rank, to resume from"):
+        MultiTaskModel.from_pretrained(checkpoint)
+    before = sorted(path.name for path in checkpoint.parent.iterdir())
+    for other in ({"lora_rank": 4}, {}, {"lora_rank": 2, "freeze_layers": 1}):
+        with pytest.raises(SystemExit, match="2"):
+            run("--resume_from_checkpoint", str(checkpoint), **keys, **other)
+        assert ", as in the run being resumed from" in capsys.readouterr().err
+        assert sorted(path.name for path in checkpoint.parent.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -80,7 +93,11 @@ def test_a_run_leaves_an_ordinary_model_and_resumes(run, tmp_path):
         (
             {"lora_rank": 2, "freeze": ["encoder"]},
             "lora_rank trains the encoder's layers, which should not all be frozen. "
-            "Found freeze: encoder.",
+            "Found freeze: ['encoder'].",
+        ),
+        (
+            {"lora_rank": 2, "freeze_layers": 2},
+            "which should not all be frozen. Found freeze_layers: 2.",
         ),
     ],
 )

@@ -56,6 +56,11 @@ def test_two_numbers_with_a_point_are_a_range_and_other_lists_are_choices():
         ({"learning_rate": 1e-3}, "search.learning_rate should be a list of at least two"),
         ({"seed": [1]}, r"different values. Found \[1\]"),
         ({"seed": [1, 1]}, r"different values. Found \[1, 1\]"),
+        (
+            {"learning_rate": [float("nan"), 1.0]},
+            "should be a range of finite numbers",
+        ),
+        ({"tasks": {"topic": {"weight": 1}}}, "search.tasks.topic.weight should be a list"),
         ([], r"`search` should map keys to lists of values. Found \[\]"),
         ({"learnin_rate": [1e-5, 1e-3]}, "Unknown key learnin_rate. Did you mean learning_rate?"),
         ({"mixing": ["uniform", "evenly"]}, "mixing.*evenly"),
@@ -127,8 +132,9 @@ def test_a_search_leaves_its_best_run_and_a_table(searching, capsys, no_progress
     folder = searching()
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["best", "search.json", "search.md", "trial-0", "trial-1", "trial-2"]
-    kept = sorted(path.name for path in (folder / "trial-0").iterdir())
-    assert kept == ["all_results.json", "config.yaml", "trainer_state.json"]
+    kept = {path.name for path in (folder / "trial-0").iterdir()}
+    assert {"all_results.json", "config.yaml", "trainer_state.json"} <= kept
+    assert "model.safetensors" not in kept and "checkpoint-2" not in kept
     scores = [results(folder / f"trial-{number}")["eval_score"] for number in range(3)]
     assert not any(key.startswith("test_") for key in results(folder / "trial-0"))
 
@@ -181,6 +187,42 @@ def test_a_search_that_was_stopped_goes_on(searching, monkeypatch, tmp_path):
     assert started[5] == "trial-3"
 
 
+def test_files_of_others_stay(searching, tmp_path):
+    (tmp_path / "run" / "trial-0" / "mine").mkdir(parents=True)
+    (tmp_path / "run" / "trial-0" / "mine" / "notes.txt").write_text("mine")
+    folder = searching()
+    assert (folder / "trial-0" / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_a_shorter_search_keeps_the_trials_that_are_there(searching):
+    whole = (searching() / "search.md").read_text()
+    assert (searching(search_trials=1) / "search.md").read_text() == whole
+
+
+def test_what_only_the_end_of_the_best_run_does_is_not_dropped(searching, capsys, tmp_path):
+    searching()
+    (tmp_path / "texts.txt").write_text("a")
+    with pytest.raises(SystemExit, match="2"):
+        searching("--do_predict", "--predict_file", str(tmp_path / "texts.txt"))
+    said = capsys.readouterr().err
+    assert f"Use: multitask-encoder predict --model {tmp_path}/run/best" in said
+
+
+def test_a_deleted_model_is_trained_again(searching):
+    folder = searching()
+    (folder / "best" / "model.safetensors").unlink()
+    assert (searching() / "best" / "model.safetensors").is_file()
+
+
+def test_keys_of_tasks_may_be_nested_or_dotted(tmp_path):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"tasks": TASKS}))
+    line = ["--search.tasks.topic.weight", "0.5", "1.0", "2.0"]
+    run = parse_arguments([str(tmp_path / "run.yaml"), *line])
+    dotted = {"tasks.topic.weight": Choices([0.5, 1.0, 2.0])}
+    assert run.search == dotted
+    assert parse_space({"tasks": {"topic": {"weight": [0.5, 1.0, 2.0]}}}) == dotted
+
+
 def test_other_trials_in_the_folder_are_not_taken_for_those_of_this_search(searching, capsys):
     searching()
     with pytest.raises(SystemExit, match="2"):
@@ -194,6 +236,8 @@ def test_other_trials_in_the_folder_are_not_taken_for_those_of_this_search(searc
     ("keys", "message"),
     [
         ({"do_eval": False}, "search needs do_eval and a metric_for_best_model"),
+        ({"search": {"output_dir": ["a", "b"]}}, "search can't try values of output_dir"),
+        ({"search": {"do_eval": [True, False]}}, "search can't try values of do_eval"),
         ({"search_trials": 0}, "search_trials should be at least 1. Found 0."),
         (
             {"resume_from_checkpoint": "true"},

@@ -173,7 +173,9 @@ def _overrides(argv: list[str]) -> list[tuple[list[str], Any]]:
     for word in argv:
         if word.startswith("--"):
             key, has_value, value = word[2:].partition("=")
-            overrides.append((key.split("."), [value] if has_value else []))
+            # A key of `search` is dotted itself.
+            keys = key.split(".", 1 if key.startswith("search.") else -1)
+            overrides.append((keys, [value] if has_value else []))
         elif not overrides:
             raise ValueError(f"Expected a key like --seed. Found {word!r}.")
         else:

@@ -422,6 +422,9 @@ class MultiTaskTrainingArguments(TrainingArguments):
     def _check_freezing(self) -> None:
         if self.freeze_layers is not None and self.freeze_layers < 0:
             raise ValueError(f"freeze_layers should be at least 0. Found {self.freeze_layers}.")
+        if not 0 <= self.learning_rate < math.inf:
+            found = self.learning_rate
+            raise ValueError(f"learning_rate should be at least 0, and finite. Found {found}.")
         for key in ("unfreeze_layers_per_epoch", "head_learning_rate"):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:

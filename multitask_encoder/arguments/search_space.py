@@ -1,5 +1,7 @@
 """The key `search`: which values of which keys are tried."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +18,27 @@ class Range:
     def log(self) -> bool:
         return 0 < 10 * self.low <= self.high
 
+    def at(self, place: float) -> float:
+        """The number at a place from 0 to 1 between the two."""
+        if self.log:
+            return rounded(self.low * (self.high / self.low) ** place)
+        return rounded(self.low + (self.high - self.low) * place)
+
 
 @dataclass(frozen=True)
 class Choices:
     """Values to choose from."""
 
     values: list[Any]
+
+    def at(self, place: float) -> Any:
+        """The value at a place from 0 to 1 in the list."""
+        return self.values[min(int(place * len(self.values)), len(self.values) - 1)]
+
+
+def rounded(number: float) -> float:
+    """To three digits, which are enough to tell trials apart."""
+    return float(f"{number:.3g}")
 
 
 Space = dict[str, Range | Choices]
@@ -32,7 +49,7 @@ def parse_space(given: Any) -> Space:
     range, any other list the values to choose from.
 
     Args:
-        given (`dict`): lists by key; nested keys are dotted, as on the command line.
+        given (`dict`): lists by key; nested keys are nested, or dotted as on the command line.
 
     Raises:
         ValueError: something else than a list of different values.
@@ -40,7 +57,7 @@ def parse_space(given: Any) -> Space:
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`search` should map keys to lists of values. Found {given!r}.")
     space: Space = {}
-    for key, values in given.items():
+    for key, values in _flat(given):
         values = list(map(_value, values)) if isinstance(values, list) else values
         if (
             not isinstance(values, list)
@@ -51,8 +68,19 @@ def parse_space(given: Any) -> Space:
                 f"search.{key} should be a list of at least two different values. Found {values!r}."
             )
         is_range = len(values) == 2 and all(isinstance(value, float) for value in values)
+        if is_range and not all(map(math.isfinite, values)):
+            raise ValueError(f"search.{key} should be a range of finite numbers. Found {values!r}.")
         space[str(key)] = Range(*sorted(values)) if is_range else Choices(values)
     return space
+
+
+def _flat(given: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested mappings, dotted."""
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _value(value: Any) -> Any:

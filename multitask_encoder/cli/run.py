@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> None:
         run_command(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         sys.exit(
-            "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison "
-            "and a prediction go on when they are started again."
+            "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison, "
+            "a search and a prediction go on when they are started again."
         )
     leave_process_group()
 
@@ -121,7 +121,7 @@ def run_once(run: RunArguments) -> None:
         set_seed(run.training.seed)
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
-            tokenizer, model = load_model(run, data.rows)
+            tokenizer, model = _load_model(run, data)
             choose_precision(run, model)
             fill_defaults(run, data.rows, model)
             check_training(run, model, data.rows)
@@ -154,6 +154,20 @@ def run_once(run: RunArguments) -> None:
         say_written(run, bool(results))
         if run.training.push_to_hub:
             publish_run(run, model, tokenizer, results)
+
+
+def _load_model(run: RunArguments, data: RunData) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
+    """The run's model; where labels are missing, perhaps because rows are bad, it says so."""
+    try:
+        return load_model(run, data.rows)
+    except ValueError as error:
+        if not data.bad:
+            raise
+        first = data.bad[0]
+        raise ValueError(
+            f"{error} {len(data.bad)} rows are bad, the first: {first['source']}: "
+            f"{first['problem']}"
+        ) from error
 
 
 def set_up_logging(run: RunArguments) -> None:

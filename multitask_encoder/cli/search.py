@@ -6,7 +6,14 @@ from pathlib import Path
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.comparison.runs import is_finished
-from multitask_encoder.comparison.trials import NUMBERS, REPORT, Search, tidy
+from multitask_encoder.comparison.trials import (
+    NUMBERS,
+    REPORT,
+    Search,
+    check_nothing_is_left,
+    has_weights,
+    tidy,
+)
 from multitask_encoder.reporting.results import print_written
 
 from .errors import refusing
@@ -39,7 +46,9 @@ def search(run: RunArguments, run_once: Callable[[RunArguments], None]) -> None:
         logger.info("Trial %d: %s.", number, found.tell(number))
     best = found.best_run()
     with refusing():
-        finished = is_finished(best)
+        finished = is_finished(best) and has_weights(best)
+        if finished:
+            check_nothing_is_left(best)
     everyone.wait_for_everyone()
     if not finished:
         logger.info("The best trial, once more, in %s.", best.training.output_dir)

@@ -67,7 +67,8 @@ class Comparison:
         def make(name: str, **keys: Any) -> RunArguments:
             folder = str(Path(run.training.output_dir, name))
             made = resolve({**shared, **keys, "output_dir": folder})
-            made.training.overwrite_output_dir = run.training.overwrite_output_dir
+            for key in ("overwrite_output_dir", "disable_tqdm"):
+                setattr(made.training, key, getattr(run.training, key))
             return made
 
         runs = {}
@@ -189,9 +190,13 @@ def is_finished(run: RunArguments) -> bool:
             continue
         if run.training.overwrite_output_dir:
             return False
+        found = settings.get(key)
+        if isinstance(wanted, dict) and isinstance(found, dict):
+            part = next(name for name in wanted if wanted[name] != found.get(name))
+            key, wanted, found = f"{key}.{part}", wanted[part], found.get(part)
         raise ValueError(
             f"{folder} holds a run of another config: {key} should be {wanted!r}. Found "
-            f"{settings.get(key)!r}. Replace it by --overwrite_output_dir, or name another "
+            f"{found!r}. Replace it by --overwrite_output_dir, or name another "
             "output_dir."
         )
     if (folder / "all_results.json").is_file():

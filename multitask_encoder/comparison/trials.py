@@ -1,8 +1,9 @@
 """The trials of a search, and its table: runs of one config with other values of some keys.
 
-Each is an ordinary run in a folder of its own. Optuna draws a trial's values from the results of
-those before it, by TPE (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization"), with
-a seed for each trial: a search that is started again draws what it drew before, and so goes on.
+Each is an ordinary run in a folder of its own. The first are spread over the space by a Halton
+sequence; then Optuna draws a trial's values from the results of those before it, by TPE (Bergstra
+et al. 2011, "Algorithms for Hyper-Parameter Optimization"), with a seed for each trial: a search
+that is started again draws what it drew before, and so goes on.
 """
 
 import itertools
@@ -12,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import qmc
+
 from multitask_encoder.arguments.parsing import resolve, with_keys
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.arguments.search_space import Choices, Space
+from multitask_encoder.arguments.search_space import Choices, Space, rounded
 from multitask_encoder.files import write_json, write_text
+from multitask_encoder.training.checkpoints import checkpoints
 from multitask_encoder.training.metrics import is_error, metric_of
 
 from .markdown import table
-from .runs import OF_ONE_START, task_type
+from .runs import OF_ONE_START, WITHOUT_EFFECT, task_type
 
 BEST = "best"  # the folder of the run with the best values
 REPORT, NUMBERS = "search.md", "search.json"
@@ -29,7 +34,14 @@ OF_THE_BEST = (
     *("do_predict", "predict_file", "predict_output", "examples"),
     *("push_to_hub", "hub_model_id", "hub_token"),
 )
-KEPT = ("config.yaml", "all_results.json", "trainer_state.json")  # of a finished trial
+# Keys by which trials could not be compared, or whose values would be other folders and files.
+NOT_SEARCHED = {
+    *WITHOUT_EFFECT,
+    *("metric_for_best_model", "greater_is_better", "do_train", "do_eval", "do_test"),
+    *("data_dir", "dataset", "train_file", "validation_file", "test_file", "validation_size"),
+    *("validation_fraction", "test_size", "test_fraction", "tasks", "datasets", *OF_THE_SEARCH),
+}
+SPREAD = 10  # trials that are spread over the space before results count
 DRAWS = 20  # before a trial may repeat one
 
 
@@ -62,7 +74,7 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         _check(run)
-        self.run = run
+        self.run, self.folder = run, Path(run.training.output_dir)
         self.trials: list[Trial] = []
         self.metric = f"eval_{run.training.metric_for_best_model.removeprefix('eval_')}"
         grid = _grid(run.search)
@@ -70,6 +82,9 @@ class Search:
         self._grid = grid if grid and len(grid) <= self.total else None
         if self._grid:
             self.total = len(self._grid)
+        else:  # those of an earlier, longer search stay
+            while (self.folder / f"trial-{self.total}" / "all_results.json").is_file():
+                self.total += 1
 
     def next(self) -> tuple[dict[str, Any], RunArguments]:
         """The values of the next trial, and its run."""
@@ -98,14 +113,15 @@ class Search:
         """The run with the best trial's values and all that the config asks for."""
         best = self._run(BEST, self.trials[self.ranked()[0]].keys)
         best.training.overwrite_output_dir = True  # further trials may have found a better one
+        if best.training.hub_model_id is None:  # else all searches would publish to one name
+            best.training.hub_model_id = self.folder.name
         return best
 
     def write(self) -> None:
         """Write the table of all finished trials."""
-        folder = Path(self.run.training.output_dir)
         trials = [vars(trial) for trial in self.trials]
-        write_json({"metric": self.metric, "trials": trials}, folder / NUMBERS)
-        write_text(f"# Search by {self.metric}\n\n{self.table()}\n", folder / REPORT)
+        write_json({"metric": self.metric, "trials": trials}, self.folder / NUMBERS)
+        write_text(f"# Search by {self.metric}\n\n{self.table()}\n", self.folder / REPORT)
 
     def table(self) -> str:
         """The trials in Markdown, the best first."""
@@ -141,29 +157,41 @@ class Search:
     def _run(self, name: str, keys: dict[str, Any], **fixed: Any) -> RunArguments:
         left_out = OF_THE_SEARCH if name == BEST else (*OF_THE_SEARCH, *OF_THE_BEST)
         given = {key: value for key, value in self.run.given.items() if key not in left_out}
-        folder = str(Path(self.run.training.output_dir, name))
-        run = resolve(with_keys({**given, **fixed, "output_dir": folder}, keys))
-        run.training.overwrite_output_dir = self.run.training.overwrite_output_dir
+        fixed["output_dir"] = str(self.folder / name)
+        run = resolve(with_keys({**given, **fixed}, keys))
+        for key in ("overwrite_output_dir", "disable_tqdm"):
+            setattr(run.training, key, getattr(self.run.training, key))
         return run
 
     def _draw(self, number: int) -> dict[str, Any]:
         """Values that no trial had yet, if they are found in a few draws."""
         keys: dict[str, Any] = {}
         for attempt in range(DRAWS):
-            keys = self._suggested([self.run.training.seed, number, attempt])
+            keys = self._spread(number + 1000 * attempt)
+            if number >= SPREAD:
+                keys = self._suggested([self.run.training.seed, number, attempt])
             if keys not in [trial.keys for trial in self.trials]:
                 break
         return keys
 
+    def _spread(self, number: int) -> dict[str, Any]:
+        """A point of a sequence that covers the space evenly."""
+        sequence = qmc.Halton(len(self.run.search), rng=self.run.training.seed)
+        sequence.fast_forward(number)
+        (point,) = sequence.random(1).tolist()
+        return {
+            key: one.at(place)
+            for (key, one), place in zip(self.run.search.items(), point, strict=True)
+        }
+
     def _suggested(self, seeds: list[int]) -> dict[str, Any]:
-        import numpy as np
         import optuna
 
         (seed,) = np.random.SeedSequence(seeds).generate_state(1).tolist()
         space = _distributions(self.run.search)
         study = optuna.create_study(
             direction="maximize" if self._higher_is_better else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=seed),
+            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
         )
         for number, trial in enumerate(self.trials):
             if self._value(number) is not None:
@@ -179,18 +207,34 @@ class Search:
                 )
         drawn = study.ask(space).params
         return {
-            key: one.values[drawn[key]] if isinstance(one, Choices) else float(f"{drawn[key]:.3g}")
+            key: one.values[drawn[key]] if isinstance(one, Choices) else rounded(drawn[key])
             for key, one in self.run.search.items()
         }
 
 
 def tidy(run: RunArguments) -> None:
     """Delete the weights and checkpoints of a finished trial."""
-    for path in Path(run.training.output_dir).iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in KEPT:
-            path.unlink()
+    folder = Path(run.training.output_dir)
+    for checkpoint in checkpoints(folder):
+        shutil.rmtree(checkpoint)
+    for weights in folder.glob("model*.safetensors*"):
+        weights.unlink()
+
+
+def has_weights(run: RunArguments) -> bool:
+    """Whether the model of a finished run is still in its folder."""
+    return any(Path(run.training.output_dir).glob("model*.safetensors"))
+
+
+def check_nothing_is_left(best: RunArguments) -> None:
+    """Refuse what only the end of the best run would do, where that run is finished."""
+    for key in ("do_predict", "push_to_hub"):
+        if getattr(best.training, key):
+            command = "predict" if key == "do_predict" else "export"
+            raise ValueError(
+                f"{key} belongs to the best run, which is finished. Use: multitask-encoder "
+                f"{command} --model {best.training.output_dir}"
+            )
 
 
 def _check(run: RunArguments) -> None:
@@ -198,6 +242,9 @@ def _check(run: RunArguments) -> None:
         raise ValueError(f"search_trials should be at least 1. Found {run.training.search_trials}.")
     if not run.training.do_eval or run.training.metric_for_best_model is None:
         raise ValueError("search needs do_eval and a metric_for_best_model, to choose by.")
+    for key in run.search:
+        if key in NOT_SEARCHED:
+            raise ValueError(f"search can't try values of {key}: its trials could not be compared.")
     for key in set(OF_ONE_START) - {"do_predict", "push_to_hub"}:
         if getattr(run.training, key) not in (None, False, "false", "False"):
             raise ValueError(

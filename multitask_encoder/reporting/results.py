@@ -73,7 +73,7 @@ def print_inspection(report: dict, path: Path) -> None:
     wanted = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
     print(inspection_text(report, bool(wanted) and not os.environ.get("NO_COLOR")))
     write_json(report, path)
-    print(f"\nAs JSON: {path}\nTo train on it: the same command without --do_inspect.")
+    print(f"\nAs JSON: {path}\nTo train on it: the command `train`, without do_inspect.")
     if any(split["bad_rows"] for split in report["splits"].values()):
         print("Bad rows end that run, unless `on_bad_row: skip` leaves them out.")
 

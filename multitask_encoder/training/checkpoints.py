@@ -8,14 +8,17 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from transformers.trainer_callback import TrainerState
 
+from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.arguments.run_arguments import RunArguments
 
 logger = logging.getLogger("multitask_encoder")
 
 MARKER = "complete"
+PARTS = ("freeze", "freeze_layers", "lora_rank")  # keys by which the optimizer's state differs
 
 
 def mark_complete(folder: Path) -> None:
@@ -61,8 +64,9 @@ def find_checkpoint(run: RunArguments) -> str | None:
     """The checkpoint to resume from; None to start from the beginning.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing or incomplete, or another metric chose its best
-            checkpoint; or the run folder holds an earlier run's checkpoints.
+        FileNotFoundError, ValueError: it is missing or incomplete, another metric chose its best
+            checkpoint, or other parts were trained; or the run folder holds an earlier run's
+            checkpoints.
     """
     asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
     if output_dir.exists() and not output_dir.is_dir():
@@ -96,4 +100,29 @@ def find_checkpoint(run: RunArguments) -> str | None:
             "metric_for_best_model should match the metric of the run being resumed from "
             f"{checkpoint}. Found {metric!r}."
         )
+    _keep_parts(run, checkpoint)
     return str(checkpoint)
+
+
+def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
+    """Refuse to train other parts than the run being resumed did; heads keep the learning rate that
+    was chosen for them."""
+    path = checkpoint.parent / "config.yaml"
+    if not path.is_file():
+        return
+    saved = read_yaml(path)
+    for key in PARTS:
+        before, now = (_as_list(keys.get(key)) for keys in (saved, run.given))
+        if before != now:
+            raise ValueError(
+                f"{key} should be {saved.get(key)}, as in the run being resumed from {checkpoint}. "
+                f"Found {run.given.get(key)}."
+            )
+    rate = saved.get("head_learning_rate") or saved.get("learning_rate")
+    if run.given.get("head_learning_rate") is None and rate is not None:
+        run.training.head_learning_rate = run.given["head_learning_rate"] = float(rate)
+
+
+def _as_list(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [str(one) for one in values if one is not None]

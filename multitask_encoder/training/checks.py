@@ -20,7 +20,7 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
     check_best_metric(run, model, rows)
     if run.training.do_train and not run.training.do_inspect:
         check_freezing(model, run.training, run.data.streaming)
-        check_lora(run.training)
+        check_lora(model, run.training)
 
 
 def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:

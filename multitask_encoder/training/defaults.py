@@ -7,13 +7,15 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
+| `head_learning_rate` | 5 times `learning_rate` where a run has at most a third of these epochs |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
 | `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The first row counts all processes and accumulated batches, so that the step is the same under any
-of them. The rules were chosen on validation splits (docs/quality.md).
+of them. Heads have no rate of their own in LoRA, streams and shards. The rules were chosen on
+validation splits (docs/quality.md).
 """
 
 import logging
@@ -34,6 +36,7 @@ logger = logging.getLogger("multitask_encoder")
 ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
+HEAD_RATE, SHORT_RUN = 5, 1 / 3  # times the learning rate; of the default's epochs, at most
 LORA_RATE = 3  # times the learning rate of the weights themselves
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
 # Of the way back to the start in a step at the full learning rate, times the square root of the
@@ -45,6 +48,7 @@ PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # se
 CHOSEN_KEYS = (
     "per_device_train_batch_size",
     "learning_rate",
+    "head_learning_rate",
     "num_train_epochs",
     "warmup_steps",
     "weight_decay",
@@ -123,12 +127,21 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     embeds = any(task.is_embedding for task in run.tasks.values())
     stays = embeds or _in_shards(run) or run.training.lora_rank is not None
     rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count)
-    if count is None or run.training.max_steps > 0:
+    if count is None:
+        return rules
+    epochs = float(run.given.get("num_train_epochs") or epochs_of(count))
+    if run.training.max_steps > 0:
+        size = run.given.get("per_device_train_batch_size") or rules["per_device_train_batch_size"]
+        epochs = run.training.max_steps * int(size) * batches / max(count, 1)
+    short = epochs <= SHORT_RUN * epochs_of(count)
+    if short and run.training.lora_rank is None and not _in_shards(run):
+        # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
+        rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
+    if run.training.max_steps > 0:
         return rules
     rules["num_train_epochs"] = epochs_of(count)
-    epochs = run.given.get("num_train_epochs") or rules["num_train_epochs"]
     unset = all(run.given.get(key) is None for key in PACE_KEYS)
-    if unset and run.training.do_eval and float(epochs) > EVALUATIONS:
+    if unset and run.training.do_eval and epochs > EVALUATIONS:
         rules |= zip(PACE_KEYS, ("steps", 1 / EVALUATIONS) * 2, strict=True)
     return rules
 

@@ -33,7 +33,8 @@ def split_by_learning_rate(
     """Split the groups of a new optimizer so that each parameter has its learning rate.
 
     Other settings of a group, like its weight decay, stay. With a single rate nothing changes."""
-    if args.layer_learning_rate_decay == 1 and args.head_learning_rate is None:
+    one_rate = args.head_learning_rate in (None, args.learning_rate)
+    if args.layer_learning_rate_decay == 1 and one_rate:
         return
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = learning_rates(model, args)

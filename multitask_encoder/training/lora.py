@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.modeling import MultiTaskModel
 
+from .encoder_layers import layer_stack
+
 NAME = "default"  # of the adapter, which is in its parameters' names
 
 
-def check_lora(args: MultiTaskTrainingArguments) -> None:
+def check_lora(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> None:
     """Refuse `lora_rank` where it can't be used.
 
     Raises:
@@ -25,10 +27,12 @@ def check_lora(args: MultiTaskTrainingArguments) -> None:
     if args.lora_rank is None:
         return
     importlib.import_module("peft")
-    if {"everything", "encoder"} & set(args.freeze or []):
+    whole = {"everything", "encoder"} & set(args.freeze or [])
+    if whole or (args.freeze_layers and args.freeze_layers >= len(layer_stack(model.encoder))):
+        key, value = ("freeze", args.freeze) if whole else ("freeze_layers", args.freeze_layers)
         raise ValueError(
             "lora_rank trains the encoder's layers, which should not all be frozen. "
-            f"Found freeze: {', '.join(args.freeze)}."
+            f"Found {key}: {value}."
         )
 
 
