@@ -264,6 +264,9 @@ def test_sentences_are_those_of_a_file_or_of_the_run_or_built_in(tmp_path):
     (tmp_path / "mine.csv").write_text("id,text\n1,one\n2,one\n")
     of_file = sentences_for(str(tmp_path), tmp_path / "mine.csv")
     assert of_file == Sentences(["one"], ["one", "one"], ["one"], ["one"])
+    (tmp_path / "blank.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"^blank\.txt: There should be a text"):
+        sentences_for(str(tmp_path), tmp_path / "blank.txt")
     with pytest.raises(FileNotFoundError, match=r"No file .*none\.csv"):
         sentences_for(str(tmp_path), tmp_path / "none.csv")
 

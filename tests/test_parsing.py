@@ -188,6 +188,8 @@ def test_bad_words_are_refused(words, message, parse):
         ("- a\n", "should hold keys and values. Found ['a']."),
         ("a: [1\nb: }\n", "is no YAML: while parsing a flow sequence"),
         ("a: b: c\n", "is no YAML: mapping values are not allowed here"),
+        ("tasks: {a: 1}\nseed: 1\nseed: 2\n", "is no YAML: found the key 'seed' twice"),
+        ("tasks:\n  a: {type: x, type: y}\n", "is no YAML: found the key 'type' twice"),
         (b"a: \xff\n", "is no YAML: 'utf-8' codec can't decode byte 0xff"),
         ("seed: 1\n", "`tasks` should map names to tasks. Found None."),
         ("tasks: []\n", "`tasks` should map names to tasks. Found []."),
@@ -241,7 +243,7 @@ def test_a_run_is_told_by_what_was_set_and_what_it_starts_from(parse):
     assert run.set_keys() == yaml.safe_load(BASE) | {"pooling": "max"}
     del run.given["encoder"]
     assert run.set_keys()["encoder"] == "some/encoder"
-    assert "encoder" not in parse("encoder: null\n", "--model", "a/model").set_keys()
+    assert "encoder" not in parse("", "--encoder", "null", "--model", "a/model").set_keys()
 
 
 def test_a_saved_run_starts_again(parse, tmp_path):
@@ -276,7 +278,7 @@ def test_bf16_follows_the_processor_unless_told(parse, monkeypatch):
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
 def test_bf16_without_a_gpu_needs_no_word_of_the_processor(parse):
-    training = parse("use_cpu: false\nbf16: true\n").training
+    training = parse("bf16: true\n", "--use_cpu", "false").training
     assert (training.use_cpu, training.bf16) == (True, True)
 
 

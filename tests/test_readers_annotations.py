@@ -215,6 +215,10 @@ TWICE["annotations"] = [*TWICE["annotations"], {"result": []}]
             "should be a task as Label Studio exports it. "
             "Found {'data': {}, 'annotations': [{'result': [3]}]}.",
         ),
+        (
+            task(result("ner", "labels", start=0, end=4, labels=[])),
+            "'ner' should have labels of each region. Found {'start': 0, 'end': 4, 'labels': []}.",
+        ),
     ],
 )
 def test_a_broken_task_is_a_problem(record, message, read):

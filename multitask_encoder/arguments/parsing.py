@@ -27,7 +27,21 @@ from .run_arguments import (
 from .search_space import parse_space, values_at
 from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
+MERGED = "tag:yaml.org,2002:merge"  # `<<`
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice: the last would win unnoticed."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key) for key, _ in node.value if key.tag != MERGED]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"found the key {key!r} twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 class _Parser(HfArgumentParser):
@@ -160,7 +174,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"No config file {path}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -51,6 +51,10 @@ def sentences_for(model: str, file: Path | None = None) -> Sentences:
     if file is not None:
         if not file.is_file():
             raise FileNotFoundError(f"No file {file}.")
-        return Sentences.of(read_upload(file))
+        texts = read_upload(file)
+        try:
+            return Sentences.of(texts)
+        except ValueError as error:
+            raise ValueError(f"{file.name}: {error}") from None
     sample = read_sample_texts(Path(model))
     return Sentences.of(sample) if sample else Sentences.built_in()

@@ -46,8 +46,9 @@ def results_rows(
 def results_table(results: dict[str, Any], tasks: dict[str, dict]) -> str:
     """The metrics as a table: one line per metric, one column per split."""
     titles, rows = results_rows(results, tasks)
+    width = max([23, *(len(cell) for _, cells in rows for cell in cells)]) + 2
     return "\n".join(
-        f"{key:28}" + "".join(f"{cell:>25}" for cell in cells)
+        f"{key:28}" + "".join(f"{cell:>{width}}" for cell in cells)
         for key, cells in [("", titles), *rows]
     )
 
