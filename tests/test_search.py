@@ -86,6 +86,15 @@ def test_values_are_within_their_space_and_better_ones_are_drawn_more_often():
     assert set(weights) == {1, 2, 4} and weights[20:].count(4) > 20 / 3
 
 
+def test_numbers_stay_in_their_range_when_they_are_rounded():
+    space = {"learning_rate": [1.23456e-5, 1.23457e-5], "weight_decay": [0.0, 0.3333333]}
+    keys = drawn(searched(space, search_trials=14), lambda keys: keys["weight_decay"])
+    assert all(1.23456e-5 <= one["learning_rate"] <= 1.23457e-5 for one in keys)
+    assert all(0 <= one["weight_decay"] <= 0.3333333 for one in keys)
+    early = sorted(one["weight_decay"] for one in keys[:10])
+    assert early[0] < 0.07 and early[-1] > 0.26  # spread over the range
+
+
 def test_a_search_draws_what_it_drew_before():
     space = {"learning_rate": [1e-5, 1e-1], "seed": [1, 2, 3]}
     whole = drawn(searched(space, search_trials=15), lambda keys: keys["learning_rate"])

@@ -21,8 +21,12 @@ class Range:
     def at(self, place: float) -> float:
         """The number at a place from 0 to 1 between the two."""
         if self.log:
-            return rounded(self.low * (self.high / self.low) ** place)
-        return rounded(self.low + (self.high - self.low) * place)
+            return self.rounded(self.low * (self.high / self.low) ** place)
+        return self.rounded(self.low + (self.high - self.low) * place)
+
+    def rounded(self, number: float) -> float:
+        """A number of the range with three digits, which are enough to tell trials apart."""
+        return min(max(float(f"{number:.3g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,6 @@ class Choices:
     def at(self, place: float) -> Any:
         """The value at a place from 0 to 1 in the list."""
         return self.values[min(int(place * len(self.values)), len(self.values) - 1)]
-
-
-def rounded(number: float) -> float:
-    """To three digits, which are enough to tell trials apart."""
-    return float(f"{number:.3g}")
 
 
 Space = dict[str, Range | Choices]

@@ -18,7 +18,7 @@ from scipy.stats import qmc
 
 from multitask_encoder.arguments.parsing import resolve, with_keys
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.arguments.search_space import Choices, Space, rounded
+from multitask_encoder.arguments.search_space import Choices, Space
 from multitask_encoder.files import write_json, write_text
 from multitask_encoder.training.checkpoints import checkpoints
 from multitask_encoder.training.metrics import is_error, metric_of
@@ -207,7 +207,7 @@ class Search:
                 )
         drawn = study.ask(space).params
         return {
-            key: one.values[drawn[key]] if isinstance(one, Choices) else rounded(drawn[key])
+            key: one.values[drawn[key]] if isinstance(one, Choices) else one.rounded(drawn[key])
             for key, one in self.run.search.items()
         }
 
