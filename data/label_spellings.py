@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 
+from .cells import SEPARATORS
+
 # Not "007", which is more of a name.
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 BOOLEANS = ("true", "false")
@@ -28,6 +30,18 @@ def same_values(labels: Iterable[str], given: Collection[str] = ()) -> list[list
 def similar_labels(labels: Iterable[str]) -> list[list[str]]:
     """Groups of labels that differ only in case, blanks or Unicode forms."""
     return _groups(set(labels), _plain, lambda label: 0)
+
+
+def combined_labels(labels: Iterable[str]) -> list[str]:
+    """The labels that are several others of them in one cell: `x#y` beside `x` and `y`."""
+    known = set(labels)
+    return sorted(
+        label
+        for label in known
+        for separator in SEPARATORS
+        if separator in label
+        and known - {label} >= {part.strip() for part in label.split(separator)}
+    )
 
 
 def _groups(labels: set[str], same: Callable, preferred: Callable) -> list[list[str]]:

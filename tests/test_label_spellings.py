@@ -2,7 +2,12 @@
 
 import pytest
 
-from multitask_encoder.data.label_spellings import merged, same_values, similar_labels
+from multitask_encoder.data.label_spellings import (
+    combined_labels,
+    merged,
+    same_values,
+    similar_labels,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,26 @@ def test_a_task_lists_its_own_spelling():
 )
 def test_similar_labels_are_named(labels, groups):
     assert similar_labels(labels) == groups
+
+
+@pytest.mark.parametrize(
+    ("labels", "several"),
+    [
+        (["x", "y", "x#y"], ["x#y"]),
+        (["a", "b", "c", "a, b", "c|a", "b;c;a"], ["a, b", "b;c;a", "c|a"]),
+        (["x", "x#y"], []),
+        (["C", "C#", "x"], []),
+        (["new york, ny", "york"], []),
+    ],
+)
+def test_several_labels_in_a_cell_of_one_are_named(labels, several):
+    assert combined_labels(labels) == several
+
+
+def test_a_run_warns_of_them(run, caplog):
+    rows = [{"text": text, "topic": text} for text in ("x", "y", "x#y")] * 4
+    run(train_file=rows, validation_file=rows, num_train_epochs=1)
+    assert "Labels of topic that are several of its labels in one cell: 'x#y'." in caplog.text
 
 
 @pytest.mark.parametrize(

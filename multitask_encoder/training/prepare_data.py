@@ -25,7 +25,12 @@ from multitask_encoder.data.inspection import (
     unseen_labels,
     unseen_lines,
 )
-from multitask_encoder.data.label_spellings import merged, same_values, similar_labels
+from multitask_encoder.data.label_spellings import (
+    combined_labels,
+    merged,
+    same_values,
+    similar_labels,
+)
 from multitask_encoder.data.labels import (
     check_label_maps,
     distinct_labels,
@@ -180,6 +185,14 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
                 "Labels of %s that differ only in case, blanks or Unicode forms: %s. If they are "
                 "one, merge them by its label_map.",
                 *(name, ", ".join(map(repr, group))),
+            )
+        if kind_of(vars(task)).by_token or task.problem_type == "multi_label_classification":
+            continue
+        if several := combined_labels(names_of(parts, name, vars(task))):
+            logger.warning(
+                "Labels of %s that are several of its labels in one cell: %s. If a text may have "
+                "several, set problem_type: multi_label_classification.",
+                *(name, ", ".join(map(repr, several))),
             )
 
 
