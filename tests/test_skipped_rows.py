@@ -157,3 +157,12 @@ def test_inspection_lists_bad_rows_and_writes_none(configured, tmp_path, capsys)
 def test_all_rows_are_bad(config, message, refused, tmp_path):
     line = refused(on_bad_row="skip", **config)
     assert line.startswith(f"error: {message.format(path=tmp_path)}")
+
+
+@pytest.mark.parametrize("keys", [{"on_bad_row": "skip"}, {"do_inspect": True}])
+def test_labels_that_bad_rows_took_away_are_said_to_be_lost_with_them(keys, refused, tmp_path):
+    said = refused(train_file=[{"text": "a", "topic": "x"}, {"text": " ", "topic": "y"}], **keys)
+    assert said.endswith(
+        f"Found ['x']. 1 row is bad, the first: {tmp_path}/train.jsonl, line 2: 'text' should be "
+        "a text. Found ' '."
+    )

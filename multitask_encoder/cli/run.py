@@ -163,10 +163,10 @@ def _load_model(run: RunArguments, data: RunData) -> tuple[PreTrainedTokenizerBa
     except ValueError as error:
         if not data.bad:
             raise
-        first = data.bad[0]
+        first, count = data.bad[0], len(data.bad)
+        many = "1 row is" if count == 1 else f"{count} rows are"
         raise ValueError(
-            f"{error} {len(data.bad)} rows are bad, the first: {first['source']}: "
-            f"{first['problem']}"
+            f"{error} {many} bad, the first: {first['source']}: {first['problem']}"
         ) from error
 
 
