@@ -123,7 +123,7 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
                 labels = {tag if scheme == "io" else tag[2:] for tag in tags}
             known |= labels
         for label in task["label_map"]:
-            if label not in known:
+            if known and label not in known:  # without any, the rows are what is wrong
                 raise ValueError(
                     f"label_map of task {name!r} should name labels that rows have: "
                     f"{', '.join(sorted(known))}. Found {label!r}."

@@ -166,3 +166,10 @@ def test_labels_that_bad_rows_took_away_are_said_to_be_lost_with_them(keys, refu
         f"Found ['x']. 1 row is bad, the first: {tmp_path}/train.jsonl, line 2: 'text' should be "
         "a text. Found ' '."
     )
+
+
+def test_bad_rows_come_before_a_label_map_that_then_names_nothing(refused, tmp_path):
+    tasks = {"tags": {"type": "token_classification", "label_map": {"0": "O", "1": "B-PER"}}}
+    rows = [{"tokens": ["Maya", "met"], "tags": [1, 0]}]
+    said = refused(train_file=rows, validation_file=rows, tasks=tasks)
+    assert "'tags' should have tags that are texts, or ids of `labels`. Found 1." in said
