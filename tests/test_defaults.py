@@ -55,23 +55,29 @@ def test_keys_left_open_are_chosen_and_saved(tmp_path):
     assert (again.learning_rate, again.num_train_epochs) == (3e-4, 33)
 
 
+TAGS = {"tags": {"type": "token_classification"}}
+
+
 @pytest.mark.parametrize(
     ("rows", "keys", "rate"),
     [
         (2000, {"num_train_epochs": 2}, 1.5e-3),
         (2000, {"num_train_epochs": 2, "learning_rate": 6e-4}, 3e-3),
-        (2000, {"num_train_epochs": 6}, 1.5e-3),
-        (2000, {"num_train_epochs": 7}, None),
+        (2000, {"num_train_epochs": 2, "per_device_train_batch_size": 13}, None),  # 308 steps
+        (2000, {"num_train_epochs": 6, "per_device_train_batch_size": 64}, 1.5e-3),
+        (2000, {"num_train_epochs": 7, "per_device_train_batch_size": 64}, None),
         (2000, {}, None),
-        (2000, {"max_steps": 750}, 1.5e-3),  # of 16 rows: 6 epochs
-        (2000, {"max_steps": 751}, None),
+        (2000, {"max_steps": 300}, 1.5e-3),
+        (2000, {"max_steps": 301}, None),
         (70, {}, None),
+        (70, {"num_train_epochs": 50}, None),
         (2000, {"num_train_epochs": 2, "lora_rank": 8}, None),
         (2000, {"num_train_epochs": 2, "head_learning_rate": 1e-4}, 1e-4),
+        (2000, {"num_train_epochs": 2, "tasks": {"a": {"type": "sequence_classification"}}}, None),
     ],
 )
-def test_heads_of_short_runs_take_larger_steps(rows, keys, rate):
-    assert filled(rows, **keys).training.head_learning_rate == rate
+def test_heads_of_tokens_take_larger_steps_in_short_runs(rows, keys, rate):
+    assert filled(rows, **{"tasks": TAGS, **keys}).training.head_learning_rate == rate
 
 
 def test_keys_that_are_set_stay():

@@ -7,7 +7,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
-| `head_learning_rate` | 5 times `learning_rate` where a run has at most a third of these epochs |
+| `head_learning_rate` | 5 times `learning_rate` for token tasks, to 300 steps and 1/3 of these |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
 | `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
@@ -36,7 +36,8 @@ logger = logging.getLogger("multitask_encoder")
 ROWS_OF_SMALL_STEPS = 5000
 SMALL_STEP, LARGE_STEP = 16, 32
 WIDTH, LEARNING_RATE, HIGHEST_RATE = 384, 3e-4, 1e-3
-HEAD_RATE, SHORT_RUN = 5, 1 / 3  # times the learning rate; of the default's epochs, at most
+HEAD_RATE = 5  # times the learning rate, in short runs: of so many steps, and of the default's
+SHORT_STEPS, SHORT_RUN = 300, 1 / 3  # epochs at most this part
 LORA_RATE = 3  # times the learning rate of the weights themselves
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
 # Of the way back to the start in a step at the full learning rate, times the square root of the
@@ -130,11 +131,13 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     if count is None:
         return rules
     epochs = float(run.given.get("num_train_epochs") or epochs_of(count))
+    size = run.given.get("per_device_train_batch_size") or rules["per_device_train_batch_size"]
+    step = int(size) * batches
     if run.training.max_steps > 0:
-        size = run.given.get("per_device_train_batch_size") or rules["per_device_train_batch_size"]
-        epochs = run.training.max_steps * int(size) * batches / max(count, 1)
-    short = epochs <= SHORT_RUN * epochs_of(count)
-    if short and run.training.lora_rank is None and not _in_shards(run):
+        epochs = run.training.max_steps * step / max(count, 1)
+    short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * epochs_of(count)
+    tags = any(task.labels_tokens for task in run.tasks.values())
+    if short and tags and run.training.lora_rank is None and not _in_shards(run):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
     if run.training.max_steps > 0:
