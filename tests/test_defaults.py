@@ -80,6 +80,13 @@ def test_heads_of_tokens_take_larger_steps_in_short_runs(rows, keys, rate):
     assert filled(rows, **{"tasks": TAGS, **keys}).training.head_learning_rate == rate
 
 
+def test_a_resumed_run_chooses_no_rate_for_its_heads():
+    run = resolve({"tasks": TAGS, "train_file": "x.jsonl", "num_train_epochs": 2})
+    data = {"train": {"data": Dataset.from_dict({"text": [""] * 2000})}}
+    fill_defaults(run, data, Model, resumed=True)  # type: ignore[arg-type]
+    assert run.training.head_learning_rate is None and "head_learning_rate" not in run.given
+
+
 def test_keys_that_are_set_stay():
     keys = {
         "learning_rate": 1e-5,

@@ -106,7 +106,7 @@ def find_checkpoint(run: RunArguments) -> str | None:
 
 def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
     """Refuse to train other parts than the run being resumed did; heads keep the learning rate that
-    was chosen for them."""
+    they had, if they had one."""
     path = checkpoint.parent / "config.yaml"
     if not path.is_file():
         return
@@ -118,7 +118,7 @@ def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
                 f"{key} should be {saved.get(key)}, as in the run being resumed from {checkpoint}. "
                 f"Found {run.given.get(key)}."
             )
-    rate = saved.get("head_learning_rate") or saved.get("learning_rate")
+    rate = saved.get("head_learning_rate")
     if run.given.get("head_learning_rate") is None and rate is not None:
         run.training.head_learning_rate = run.given["head_learning_rate"] = float(rate)
 

@@ -96,13 +96,18 @@ def choose_precision(run: RunArguments, model: MultiTaskModel) -> None:
         logger.info("The encoder can't compute in bfloat16, so it trains in float32.")
 
 
-def fill_defaults(run: RunArguments, rows: Rows, model: MultiTaskModel) -> None:
-    """Set the keys above that the run leaves open, and log them."""
+def fill_defaults(
+    run: RunArguments, rows: Rows, model: MultiTaskModel, resumed: bool = False
+) -> None:
+    """Set the keys above that the run leaves open, and log them. A resumed run chooses no rate for
+    its heads: the checkpoint's optimizer has groups of its own for them, or none."""
     if not run.training.do_train or run.training.do_inspect:
         return
     chosen = {
         key: value for key, value in _rules(run, rows, model).items() if run.given.get(key) is None
     }
+    if resumed:
+        chosen.pop("head_learning_rate", None)
     for key, value in chosen.items():
         setattr(run.training, key, value)
     run.given.update(chosen)

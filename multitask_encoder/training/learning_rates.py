@@ -33,8 +33,7 @@ def split_by_learning_rate(
     """Split the groups of a new optimizer so that each parameter has its learning rate.
 
     Other settings of a group, like its weight decay, stay. With a single rate nothing changes."""
-    one_rate = args.head_learning_rate in (None, args.learning_rate)
-    if args.layer_learning_rate_decay == 1 and one_rate:
+    if args.layer_learning_rate_decay == 1 and args.head_learning_rate is None:
         return
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = learning_rates(model, args)
