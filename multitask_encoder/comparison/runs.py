@@ -5,11 +5,12 @@ another machine: `multitask-encoder train my.yaml --seed 1 --only_task intent --
 runs/mine/intent-seed1`.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from multitask_encoder.arguments.parsing import parse_arguments, resolve
+from multitask_encoder.arguments.parsing import parse_arguments, resolve, with_keys
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.training.defaults import CHOSEN_KEYS
 from multitask_encoder.training.metrics import metric_names, metric_of
@@ -62,14 +63,9 @@ class Comparison:
         tasks = [name for name, task in run.tasks.items() if not task.is_embedding]
         seeds = run.training.compare_seeds or [run.training.seed]
         _check(run, tasks, seeds)
-        shared = {key: value for key, value in run.given.items() if key not in LEFT_OUT}
 
         def make(name: str, **keys: Any) -> RunArguments:
-            folder = str(Path(run.training.output_dir, name))
-            made = resolve({**shared, **keys, "output_dir": folder})
-            for key in ("overwrite_output_dir", "disable_tqdm"):
-                setattr(made.training, key, getattr(run.training, key))
-            return made
+            return part_of(run, name, LEFT_OUT, keys)
 
         runs = {}
         for seed in seeds:
@@ -102,6 +98,19 @@ class Comparison:
         compared_split(multi, rows)
         for task in self.tasks:
             keep_only_task(self.single(task, self.seeds[0]), rows)
+
+
+def part_of(
+    run: RunArguments, name: str, left_out: Collection[str], keys: dict[str, Any]
+) -> RunArguments:
+    """A run in the folder `name` of this one's, without the keys left out and with others, which
+    are dotted where they are nested."""
+    given = {key: value for key, value in run.given.items() if key not in left_out}
+    folder = str(Path(run.training.output_dir, name))
+    made = resolve(with_keys({**given, "output_dir": folder}, keys))
+    for key in ("overwrite_output_dir", "disable_tqdm"):
+        setattr(made.training, key, getattr(run.training, key))
+    return made
 
 
 def folder_name(model: str, seed: int) -> str:

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from multitask_encoder.arguments.parsing import resolve, with_keys
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.search_space import Choices, Space
 from multitask_encoder.files import write_json, write_text
 from multitask_encoder.training.checkpoints import checkpoints
-from multitask_encoder.training.metrics import is_error, metric_of
+from multitask_encoder.training.metrics import is_share, metric_of
 
 from .markdown import table
-from .runs import OF_ONE_START, WITHOUT_EFFECT, task_type
+from .runs import WITHOUT_EFFECT, part_of, task_type
 
 BEST = "best"  # the folder of the run with the best values
 REPORT, NUMBERS = "search.md", "search.json"
@@ -156,12 +155,7 @@ class Search:
 
     def _run(self, name: str, keys: dict[str, Any], **fixed: Any) -> RunArguments:
         left_out = OF_THE_SEARCH if name == BEST else (*OF_THE_SEARCH, *OF_THE_BEST)
-        given = {key: value for key, value in self.run.given.items() if key not in left_out}
-        fixed["output_dir"] = str(self.folder / name)
-        run = resolve(with_keys({**given, **fixed}, keys))
-        for key in ("overwrite_output_dir", "disable_tqdm"):
-            setattr(run.training, key, getattr(self.run.training, key))
-        return run
+        return part_of(self.run, name, left_out, {**fixed, **keys})
 
     def _draw(self, number: int) -> dict[str, Any]:
         """Values that no trial had yet, if they are found in a few draws."""
@@ -245,12 +239,11 @@ def _check(run: RunArguments) -> None:
     for key in run.search:
         if key in NOT_SEARCHED:
             raise ValueError(f"search can't try values of {key}: its trials could not be compared.")
-    for key in set(OF_ONE_START) - {"do_predict", "push_to_hub"}:
-        if getattr(run.training, key) not in (None, False, "false", "False"):
-            raise ValueError(
-                f"search can't be combined with {key}. Leave it out: a search goes on when it is "
-                "started again."
-            )
+    if run.training.resume_from_checkpoint not in (None, "false", "False"):
+        raise ValueError(
+            "search can't be combined with resume_from_checkpoint. Leave it out: a search goes on "
+            "when it is started again."
+        )
 
 
 def _grid(space: Space) -> list[dict[str, Any]] | None:
@@ -281,4 +274,5 @@ def _number(metric: str, value: float | None) -> str:
     """In percent, but errors and losses as they are."""
     if value is None:
         return "–"
-    return f"{value:.4g}" if is_error(metric) or "loss" in metric else f"{100 * value:.2f}"
+    share = is_share(metric.removeprefix("eval_"))
+    return f"{100 * value:.2f}" if share else f"{value:.4g}"

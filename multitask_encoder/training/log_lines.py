@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState
 
-from .metrics import is_error, metric_of
+from .metrics import is_share, metric_of
 
 TIMES = ("runtime", "samples_per_second", "steps_per_second")
 ALL_TASKS = "all tasks"
@@ -93,7 +93,8 @@ def _table(values: dict[str, Any], tasks: dict[str, dict]) -> Iterator[str]:
 def _cells(values: dict[str, Any], in_percent: bool = False) -> str:
     cells = []
     for key, value in values.items():
-        is_share = in_percent and not key.startswith("loss") and not is_error(f"_{key}")
         text = value if isinstance(value, str) else f"{value:.4g}"
-        cells.append(f"{key} {100 * value:.2f}" if is_share else f"{key} {text}")
+        cells.append(
+            f"{key} {100 * value:.2f}" if in_percent and is_share(key) else f"{key} {text}"
+        )
     return ", ".join(cells)

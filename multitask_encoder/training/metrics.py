@@ -305,6 +305,11 @@ def is_error(key: str) -> bool:
     return key.rpartition("_")[2] in ERRORS
 
 
+def is_share(key: str) -> bool:
+    """Whether a metric, without the prefix of its split, is shown in percent: no error or loss."""
+    return not key.startswith("loss") and not is_error(key)
+
+
 def task_of_metric(key: str, tasks: dict[str, dict]) -> str | None:
     """The task that a metric, named without the prefix of its split, is of; None for a loss, and
     for a metric of all tasks or of a data set."""

@@ -180,7 +180,8 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
     for name, task in run.tasks.items():
         if kind_of(vars(task)).numeric:
             continue
-        for group in similar_labels(names_of(parts, name, vars(task))):
+        labels = names_of(parts, name, vars(task))
+        for group in similar_labels(labels):
             logger.warning(
                 "Labels of %s that differ only in case, blanks or Unicode forms: %s. If they are "
                 "one, merge them by its label_map.",
@@ -188,7 +189,7 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
             )
         if kind_of(vars(task)).by_token or task.problem_type == "multi_label_classification":
             continue
-        if several := combined_labels(names_of(parts, name, vars(task))):
+        if several := combined_labels(labels):
             logger.warning(
                 "Labels of %s that are several of its labels in one cell: %s. If a text may have "
                 "several, set problem_type: multi_label_classification.",
