@@ -80,11 +80,17 @@ def test_heads_of_tokens_take_larger_steps_in_short_runs(rows, keys, rate):
     assert filled(rows, **{"tasks": TAGS, **keys}).training.head_learning_rate == rate
 
 
-def test_a_resumed_run_chooses_no_rate_for_its_heads():
-    run = resolve({"tasks": TAGS, "train_file": "x.jsonl", "num_train_epochs": 2})
+def test_a_resumed_run_keeps_the_groups_of_its_optimizer(tmp_path):
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 2000})}}
-    fill_defaults(run, data, Model, resumed=True)  # type: ignore[arg-type]
-    assert run.training.head_learning_rate is None and "head_learning_rate" not in run.given
+
+    def rate() -> float | None:
+        run = resolve({"tasks": TAGS, "train_file": "x.jsonl", "num_train_epochs": 2})
+        fill_defaults(run, data, Model, str(tmp_path / "checkpoint-7"))  # type: ignore[arg-type]
+        return run.training.head_learning_rate
+
+    assert rate() == 1.5e-3  # nothing says what the run had
+    (tmp_path / "config.yaml").write_text("num_train_epochs: 9\n")
+    assert rate() is None
 
 
 def test_keys_that_are_set_stay():

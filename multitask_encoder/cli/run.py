@@ -123,7 +123,7 @@ def run_once(run: RunArguments) -> None:
             run, data = prepare_data(run)
             tokenizer, model = _load_model(run, data)
             choose_precision(run, model)
-            fill_defaults(run, data.rows, model, resumed=checkpoint is not None)
+            fill_defaults(run, data.rows, model, checkpoint)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             tokenize_data(run, data, tokenizer, model)

@@ -107,10 +107,9 @@ def find_checkpoint(run: RunArguments) -> str | None:
 def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
     """Refuse to train other parts than the run being resumed did; heads keep the learning rate that
     they had, if they had one."""
-    path = checkpoint.parent / "config.yaml"
-    if not path.is_file():
+    saved = config_beside(checkpoint)
+    if saved is None:
         return
-    saved = read_yaml(path)
     for key in PARTS:
         before, now = (_as_list(keys.get(key)) for keys in (saved, run.given))
         if before != now:
@@ -121,6 +120,12 @@ def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
     rate = saved.get("head_learning_rate")
     if run.given.get("head_learning_rate") is None and rate is not None:
         run.training.head_learning_rate = run.given["head_learning_rate"] = float(rate)
+
+
+def config_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The keys of the run that a checkpoint is of, if they are beside it."""
+    path = checkpoint.parent / "config.yaml"
+    return read_yaml(path) if path.is_file() else None
 
 
 def _as_list(value: Any) -> list[str]:

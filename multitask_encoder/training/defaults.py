@@ -20,6 +20,7 @@ validation splits (docs/quality.md).
 
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pretrained_encoder import trial
 
+from .checkpoints import config_beside
 from .prepare_data import Rows
 
 logger = logging.getLogger("multitask_encoder")
@@ -97,16 +99,17 @@ def choose_precision(run: RunArguments, model: MultiTaskModel) -> None:
 
 
 def fill_defaults(
-    run: RunArguments, rows: Rows, model: MultiTaskModel, resumed: bool = False
+    run: RunArguments, rows: Rows, model: MultiTaskModel, checkpoint: str | None = None
 ) -> None:
-    """Set the keys above that the run leaves open, and log them. A resumed run chooses no rate for
-    its heads: the checkpoint's optimizer has groups of its own for them, or none."""
+    """Set the keys above that the run leaves open, and log them. One that is resumed from a
+    checkpoint with its config beside it chooses no rate for its heads: there the optimizer has
+    groups of its own for them, or none."""
     if not run.training.do_train or run.training.do_inspect:
         return
     chosen = {
         key: value for key, value in _rules(run, rows, model).items() if run.given.get(key) is None
     }
-    if resumed:
+    if checkpoint is not None and config_beside(Path(checkpoint)) is not None:
         chosen.pop("head_learning_rate", None)
     for key, value in chosen.items():
         setattr(run.training, key, value)
