@@ -1,5 +1,6 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and what tells whether one is still whole."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -27,6 +28,39 @@ def write_text(text: str, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        to_disk(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Return once a file's content is on the disk: one renamed before could be empty after a loss
+    of power."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """The `size` of a file in bytes, and its `sha256`."""
+    with path.open("rb") as file:
+        return {
+            "size": path.stat().st_size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def difference(path: Path, expected: Any) -> str | None:
+    """How a file differs from its fingerprint, in words that follow its name; None if it is as it
+    was. Anything that is no fingerprint differs from all files."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or size != expected["size"]:
+            return f"should have {expected['size']:,} bytes. Found {size:,}."
+        return None if fingerprint(path) == expected else "has changed since it was written."
+    except FileNotFoundError:
+        return "is missing."
+    except OSError as error:
+        return f"can't be read: {error.strerror}."
+    except (TypeError, KeyError):
+        return "has no record of its content."

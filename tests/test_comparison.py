@@ -362,6 +362,7 @@ def test_a_run_that_broke_off_goes_on_from_its_newest_whole_checkpoint(plan, tmp
     for step in (5, 10):
         (folder / f"checkpoint-{step}").mkdir(parents=True)
     TrainerState().save_to_json(str(folder / "checkpoint-5" / "trainer_state.json"))
+    (folder / "checkpoint-5" / "optimizer.pt").touch()
     mark_complete(folder / "checkpoint-5")
     run.save(folder / "config.yaml")
     assert not is_finished(run)

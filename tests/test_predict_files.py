@@ -377,6 +377,32 @@ def test_a_part_that_is_only_half_there_is_no_part(lost, predict, refused, tmp_p
     assert content(tmp_path / "out") == whole
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_damaged_part_is_made_again(form, predict, tmp_path, caplog):
+    argv = ["--predict_shard_size", "10", "--on_bad_row", "skip", "--predict_format", form]
+    rows = [{"text": 1}, *INPUT]
+    predict(rows, *argv)
+    whole = content(tmp_path / "out")
+    assert "__bad_rows__/part-00000.jsonl" in whole
+    for name in (f"part-00000.{form}", "__bad_rows__/part-00000.jsonl"):
+        path = tmp_path / "out" / name
+        middle = len(whole[name]) // 2
+        other = bytes([whole[name][middle] ^ 1])
+        for damaged in (
+            b"",
+            whole[name][:-1],
+            whole[name][:middle] + other + whole[name][middle + 1 :],
+        ):
+            path.write_bytes(damaged)
+            caplog.clear()
+            predict(rows, *argv)
+            assert content(tmp_path / "out") == whole
+            assert f"part-00000.{form} is made again. {name} " in caplog.text
+    path.unlink()
+    predict(rows, *argv)
+    assert content(tmp_path / "out") == whole
+
+
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(arguments_of, predict, tmp_path):
     argv = ["--predict_shard_size", "4"]
@@ -459,6 +485,33 @@ def test_answers_of_another_model_are_refused(predict, refused, make_model, toke
     torch.manual_seed(1)
     other = save(make_model(), tokenizer, tmp_path / "other")
     assert "the model or its windows have changed." in refused(INPUT, "--model", other)
+
+
+@pytest.mark.parametrize("rule", ["normalizer", "pre_tokenizer"])
+def test_answers_of_another_tokenizer_are_refused(rule, predict, refused, model):
+    settings, rules = model / "tokenizer_config.json", model / "tokenizer.json"
+    generic = json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings.write_text(json.dumps(generic))  # one that takes its rules from tokenizer.json
+    predict(INPUT)
+    predict(INPUT)
+    rules.write_text(json.dumps(json.loads(rules.read_text()) | {rule: None}))
+    assert "the model or its windows have changed." in refused(INPUT)
+
+
+def test_answers_of_an_encoder_that_computes_otherwise_are_refused(predict, refused, model):
+    predict(INPUT)
+    config = json.loads((model / "config.json").read_text())
+    config["encoder_config"]["hidden_act"] = "relu"
+    (model / "config.json").write_text(json.dumps(config))
+    assert "the model or its windows have changed." in refused(INPUT)
+
+
+def test_a_model_that_was_moved_is_the_same(predict, model, tmp_path):
+    predict(INPUT)
+    before = content(tmp_path / "out")
+    moved = model.rename(tmp_path / "moved")
+    predict(INPUT, "--model", moved)
+    assert content(tmp_path / "out") == before
 
 
 def test_files_that_change_meanwhile_are_noticed(model, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.training.checkpoints import (
+    MARKER,
     checkpoints,
+    damage,
+    find_checkpoint,
     mark_complete,
-    newest_complete_checkpoint,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +76,10 @@ def logged_losses(folder: Path) -> list[tuple]:
     return [tuple(logs[key] for key in keys) for logs in history if "loss" in logs]
 
 
+def whole_checkpoints(folder: Path) -> list[str]:
+    return [path.name for path in checkpoints(folder) if damage(path) is None]
+
+
 @pytest.mark.parametrize(("where", "step", "kept"), [("step", 5, [3]), ("checkpoint", 9, [6, 9])])
 def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -89,7 +97,7 @@ def test_killed_and_resumed_run_equals_the_whole_one(where, step, kept, config, 
     assert killed.returncode == -signal.SIGKILL
     steps = [int(path.name.rsplit("-", 1)[1]) for path in checkpoints(broken)]
     assert steps[-len(kept) :] == kept
-    assert newest_complete_checkpoint(broken).name == f"checkpoint-{kept[0]}"
+    assert whole_checkpoints(broken)[-1] == f"checkpoint-{kept[0]}"
     go_on = [str(config), "--output_dir", str(broken), "--resume_from_checkpoint"]
     with pytest.raises(SystemExit, match="2"):
         run_multitask.main([*go_on, "--metric_for_best_model", "topic_accuracy"])
@@ -115,21 +123,119 @@ def test_two_ranks_killed_and_resumed_equal_the_whole_run(where, step, config, t
     assert launch("run_multitask.py", str(config), "--output_dir", str(whole)) == 0
     arguments = [where, str(step), str(config), "--output_dir", str(broken)]
     assert launch("tests/killed_run.py", *arguments) != 0
-    assert newest_complete_checkpoint(broken) is not None
+    assert whole_checkpoints(broken)
     assert not (broken / "all_results.json").exists()
     arguments = [str(config), "--output_dir", str(broken), "--resume_from_checkpoint"]
     assert launch("run_multitask.py", *arguments) == 0
     assert_same_run(whole, broken)
 
 
-def test_only_marked_checkpoints_are_resumed_from(tmp_path):
-    assert newest_complete_checkpoint(tmp_path) is None
-    for step in (5, 10, 20):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "model.safetensors").touch()
-    mark_complete(tmp_path / "checkpoint-5")
-    mark_complete(tmp_path / "checkpoint-10")
-    assert newest_complete_checkpoint(tmp_path).name == "checkpoint-10"
+# Damaged checkpoints
+
+
+@pytest.fixture
+def stopped(config, tmp_path) -> Path:
+    """A run of 12 steps that has checkpoints of steps 3, 6, 9 and 12; the best is not the last."""
+    folder = tmp_path / "stopped"
+    argv = ["--output_dir", str(folder), "--max_steps", "12", "--save_total_limit", "9"]
+    run_multitask.main([str(config), *argv])
+    for path in checkpoints(folder)[2:]:  # as if 6 were the best in all of them
+        change_state(path, best_model_checkpoint=str(folder / "checkpoint-6"))
+    return folder
+
+
+def change_state(checkpoint: Path, **values) -> None:
+    path = checkpoint / "trainer_state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    mark_complete(checkpoint)
+
+
+def found(folder: Path, *argv: str) -> str | None:
+    """The checkpoint that a run in this folder would be resumed from."""
+    keys = [str(folder / "config.yaml"), "--output_dir", str(folder)]
+    checkpoint = find_checkpoint(parse_arguments([*keys, "--resume_from_checkpoint", *argv]))
+    return checkpoint and Path(checkpoint).name
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGES = (flipped, cut, emptied, lost)
+
+
+def test_a_checkpoint_with_any_damage_is_passed_over(stopped, caplog):
+    assert found(stopped) == "checkpoint-12"
+    newest = stopped / "checkpoint-12"
+    names = sorted(path.name for path in newest.iterdir())
+    state = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    assert {MARKER, "model.safetensors", *state} < set(names)
+    for name in names:
+        whole = (newest / name).read_bytes()
+        for damaged in DAMAGES:
+            caplog.clear()
+            damaged(newest / name)
+            assert found(stopped) == "checkpoint-9", name
+            assert f"{newest} is passed over. It" in caplog.text
+            assert name in caplog.text or name == MARKER
+            with pytest.raises(ValueError, match=r"Checkpoint .*-12 should be whole. It"):
+                found(stopped, str(newest))
+            (newest / name).write_bytes(whole)
+    assert found(stopped) == "checkpoint-12"
+
+
+def test_a_run_whose_best_checkpoint_is_damaged_goes_on_from_before(stopped, caplog):
+    flipped(stopped / "checkpoint-6" / "model.safetensors")
+    assert found(stopped) == "checkpoint-3"
+    best = "The best checkpoint so far, checkpoint-6, is damaged. Its file model.safetensors has "
+    assert f"checkpoint-12 is passed over. {best}changed since it was written." in caplog.text
+    assert found(stopped, "--load_best_model_at_end", "false") == "checkpoint-12"
+
+
+def test_nothing_is_deleted_where_no_checkpoint_is_whole(stopped):
+    for path in checkpoints(stopped):
+        cut(path / "optimizer.pt")
+    line = (
+        r"No checkpoint in .* is whole. checkpoint-12: Its file optimizer.pt should have \d+ bytes."
+    )
+    with pytest.raises(ValueError, match=line):
+        found(stopped)
+    for path in checkpoints(stopped):  # each was interrupted: there is nothing to go on from
+        (path / MARKER).unlink()
+    assert found(stopped) is None
+
+
+def test_weights_alone_are_no_checkpoint_to_resume_from(config, tmp_path):
+    folder = tmp_path / "run"
+    run_multitask.main([str(config), "--output_dir", str(folder), "--save_only_model"])
+    with pytest.raises(ValueError, match=r"It has no optimizer state: the run had save_only_model"):
+        found(folder)
+
+
+def test_a_run_folder_that_was_moved_goes_on_with_its_best_checkpoint(stopped, tmp_path, config):
+    moved = stopped.rename(tmp_path / "moved")
+    shutil.rmtree(moved / "checkpoint-12")
+    more = ["--output_dir", str(moved), "--max_steps", "12", "--resume_from_checkpoint"]
+    run_multitask.main([str(config), *more])
+    state = json.loads((moved / "checkpoint-12" / "trainer_state.json").read_text())
+    assert Path(state["best_model_checkpoint"]).parent == moved
+    best = load_file(Path(state["best_model_checkpoint"]) / "model.safetensors")
+    saved = load_file(moved / "model.safetensors")
+    assert all(torch.equal(best[key], saved[key]) for key in best)
 
 
 def test_new_run_refuses_an_earlier_runs_checkpoints(config, tmp_path, capsys):

@@ -48,7 +48,7 @@ from multitask_encoder.reporting.results import (
     training_results,
 )
 from multitask_encoder.reporting.run_report import RunReport
-from multitask_encoder.training.checkpoints import checkpoints, find_checkpoint
+from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.defaults import choose_precision, fill_defaults
 from multitask_encoder.training.freezing import parameter_counts
@@ -279,6 +279,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
             run.training.seed,
             trainer.accelerator.autocast,
         )
+    if checkpoint is not None:
+        trainer.add_callback(BestBeside(Path(checkpoint)))
     with refusing(BadRows):  # met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if checkpoint is not None:

@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.data.texts import TextRow
+from multitask_encoder.files import fingerprint
 from multitask_encoder.modeling import MultiTaskPipeline
 
 from .inputs import Inputs, ShardRows
@@ -27,8 +29,10 @@ from .tables import FORMATS, Layout
 
 logger = logging.getLogger("multitask_encoder.predict")
 
-# Fields of a model's config that answers depend on, besides the weights.
+# Fields of a model's config that answers depend on, besides the weights and the encoder's config;
+# and those of the latter that say how its files were written.
 ANSWER_FIELDS = ("tasks", "pooling", "normalize", "prompts", "stride", "sentence_windows")
+ABOUT_FILES = ("_name_or_path", "dtype", "transformers_version")
 
 
 def answer_files(
@@ -138,10 +142,13 @@ def _log_start(inputs: Inputs, folder: Path, finished: int, num_ranks: int) -> N
 def _model_digest(pipeline: MultiTaskPipeline) -> str:
     """A hash of the weights, whatever their source, and of everything else in the model that
     answers depend on."""
-    model, tokenizer = pipeline.model, pipeline.tokenizer
-    settings = {name: getattr(model.config, name) for name in ANSWER_FIELDS}
-    reading = [tokenizer.model_max_length, sorted(tokenizer.get_vocab().items())]
-    hasher = hashlib.sha256(json.dumps([settings, reading], sort_keys=True).encode())
+    model, config = pipeline.model, pipeline.model.config
+    settings = {name: getattr(config, name) for name in ANSWER_FIELDS}
+    encoder = config.encoder_config.to_dict()
+    settings["encoder"] = {key: encoder[key] for key in sorted(encoder) if key not in ABOUT_FILES}
+    hasher = hashlib.sha256()
+    for part in (settings, _rules(pipeline.tokenizer)):
+        hasher.update(json.dumps(part, sort_keys=True, default=str).encode())
     if isinstance(model, torch.nn.Module):
         for name, tensor in model.state_dict().items():
             hasher.update(name.encode())
@@ -150,6 +157,23 @@ def _model_digest(pipeline: MultiTaskPipeline) -> str:
     for name in (*model.files, *model.optional_files):
         path = Path(model.path).with_name(name)
         if path.is_file():
-            with path.open("rb") as file:
-                hasher.update(hashlib.file_digest(file, "sha256").digest())
+            hasher.update(fingerprint(path)["sha256"].encode())
     return hasher.hexdigest()
+
+
+def _rules(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
+    """By what rules a tokenizer splits texts: all that it is saved with, except where that is."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        of_calls = ("truncation", "padding")  # the last call's
+        rules = {
+            key: rule for key, rule in json.loads(backend.to_str()).items() if key not in of_calls
+        }
+    else:
+        rules = {
+            key: fingerprint(Path(value)) if key.endswith("_file") and value else value
+            for key, value in tokenizer.init_kwargs.items()
+            if key != "name_or_path"
+        }
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    return [type(tokenizer).__name__, tokenizer.model_max_length, vocabulary, rules]

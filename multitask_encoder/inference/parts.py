@@ -4,11 +4,13 @@ its origin, so that a run continues its own answers and never another's.
 `part-00003.jsonl` holds the answers of the fourth shard. Beside the parts, in folders that pandas,
 pyarrow and `datasets` ignore:
 
-    .progress/part-00003.json       the part's origin: a hash of its rows, the model, ...
+    .progress/part-00003.json       the part's origin: a hash of its rows, the model, ...; and what
+                                    the part and its bad rows hold: a damaged part is made again
     __bad_rows__/part-00003.jsonl   the skipped rows of the shard, if any
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -16,9 +18,11 @@ from pathlib import Path
 
 from multitask_encoder.data.bad_rows import as_skipped
 from multitask_encoder.data.texts import TextRow
-from multitask_encoder.files import write_json, write_text
+from multitask_encoder.files import difference, fingerprint, write_json, write_text
 
 from .inputs import Shard
+
+logger = logging.getLogger("multitask_encoder.predict")
 
 PROGRESS, BAD_ROWS = ".progress", "__bad_rows__"
 PART = re.compile(r"part-(\d{5,})\.[a-z]+")
@@ -53,24 +57,45 @@ class Parts:
         """
         finished = set()
         for number, path in parts_in(self.folder):
-            difference = self._difference(number, shards)
-            if difference is None:
+            record = self._record(number)
+            other = self._other_origin(number, record, shards)
+            if other is not None:
+                if not overwrite:
+                    raise OtherAnswers(
+                        f"{path} was made from something else: {other} Replace these files with "
+                        "--overwrite_output_dir, or name another predict_output."
+                    )
+            elif found := self._damage(record):
+                logger.warning("%s is made again. %s", path, found)
+            else:
                 finished.add(number)
-            elif not overwrite:
-                raise OtherAnswers(
-                    f"{path} was made from something else: {difference} Replace these files with "
-                    "--overwrite_output_dir, or name another predict_output."
-                )
         return finished
 
-    def _difference(self, number: int, shards: list[Shard]) -> str | None:
-        """How a part's input, model or keys differ from the current ones; None if they don't."""
+    def _record(self, number: int) -> dict | None:
+        """A part's record; None if it is missing or damaged."""
         path = self.folder / PROGRESS / f"{_name(number)}.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            former, shard = record["made_from"], Shard(**record["shard"])
+            return {
+                "made_from": dict(record["made_from"]),
+                "shard": Shard(**record["shard"]),
+                "files": dict(record["files"]),
+            }
         except (OSError, ValueError, KeyError, TypeError):
-            return f"its record {path} is missing or damaged."
+            return None
+
+    def _damage(self, record: dict) -> str | None:
+        """How a part or its bad rows differ from what was written, as a sentence."""
+        for name, expected in record["files"].items():
+            if found := difference(self.folder / name, expected):
+                return f"{name} {found}"
+        return None
+
+    def _other_origin(self, number: int, record: dict | None, shards: list[Shard]) -> str | None:
+        """How a part's input, model or keys differ from the current ones; None if they don't."""
+        if record is None:
+            return f"its record {PROGRESS}/{_name(number)}.json is missing or damaged."
+        former, shard = record["made_from"], record["shard"]
         for key, now in self.made_from.items():
             if former.get(key) == now:
                 continue
@@ -111,9 +136,13 @@ class Parts:
             write_text("".join(lines), bad_path)
         else:
             bad_path.unlink(missing_ok=True)
-        record = {"shard": shard._asdict(), "made_from": self.made_from}
+        part, partial = self.folder / f"{_name(number)}.{self.form}", self.unfinished(number)
+        files = {part.name: fingerprint(partial)}
+        if lines:
+            files[f"{BAD_ROWS}/{bad_path.name}"] = fingerprint(bad_path)
+        record = {"shard": shard._asdict(), "made_from": self.made_from, "files": files}
         write_json(record, self.folder / PROGRESS / f"{_name(number)}.json")
-        os.replace(self.unfinished(number), self.folder / f"{_name(number)}.{self.form}")
+        os.replace(partial, part)
 
 
 def parts_in(folder: Path) -> Iterator[tuple[int, Path]]:

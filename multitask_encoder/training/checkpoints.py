@@ -1,33 +1,37 @@
-"""Which checkpoints are complete, and which one a run resumes from.
+"""Which checkpoints are whole, and which one a run resumes from.
 
-A checkpoint is many files, and a run can be killed between any two of them. The marker is written
-last; a folder without it is never resumed from.
+A checkpoint is many files: a run can be killed between any two of them, and a disk can lose any.
+The marker is written last and names all files with their sizes and hashes; a folder that differs
+from its marker is never resumed from.
 """
 
+import json
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_callback import TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.files import difference, fingerprint, to_disk, write_json
 
 logger = logging.getLogger("multitask_encoder")
 
 MARKER = "complete"
+OPTIMIZER = ("optimizer", "global_step")  # files of Trainer and FSDP, and DeepSpeed's folder
 PARTS = ("freeze", "freeze_layers", "lora_rank")  # keys by which the optimizer's state differs
 
 
 def mark_complete(folder: Path) -> None:
     """Write the marker, after everything else has reached the disk."""
-    for path in folder.iterdir():
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    (folder / MARKER).touch()
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
+    for path in files:
+        to_disk(path)
+    write_json(
+        {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}, folder / MARKER
+    )
 
 
 def unmark(folder: Path) -> None:
@@ -35,9 +39,21 @@ def unmark(folder: Path) -> None:
     (folder / MARKER).unlink(missing_ok=True)
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether a checkpoint is complete."""
-    return (folder / MARKER).exists()
+def damage(folder: Path) -> str | None:
+    """Why a checkpoint can't be resumed from, as a sentence; None if it is whole."""
+    marker = folder / MARKER
+    if not marker.is_file():
+        return "It is an interrupted one."
+    try:
+        files = dict(json.loads(marker.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return f"Its file {MARKER} can't be read."
+    for name, expected in files.items():
+        if found := difference(folder / name, expected):
+            return f"Its file {name} {found}"
+    if not any(name.startswith(OPTIMIZER) for name in files):
+        return "It has no optimizer state: the run had save_only_model."
+    return None
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
@@ -46,10 +62,26 @@ def checkpoints(output_dir: Path) -> list[Path]:
     return sorted(folders, key=lambda path: int(path.name.rsplit("-", 1)[1]))
 
 
-def newest_complete_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint, or None."""
-    complete = [path for path in checkpoints(output_dir) if is_complete(path)]
-    return complete[-1] if complete else None
+def best_of(folder: Path) -> Path | None:
+    """The best checkpoint so far by a whole checkpoint's state, beside it wherever the run folder
+    has been moved to; None if there is none yet."""
+    best = TrainerState.load_from_json(str(folder / "trainer_state.json")).best_model_checkpoint
+    return folder.parent / Path(best).name if best else None
+
+
+class BestBeside(TrainerCallback):
+    """Tells a resumed run where its best checkpoint is now.
+
+    Args:
+        checkpoint (`Path`): the one that the run resumes from.
+    """
+
+    def __init__(self, checkpoint: Path):
+        self.best = best_of(checkpoint)
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.best is not None:
+            state.best_model_checkpoint = str(self.best)
 
 
 def best_was_chosen_by(folder: Path, metric: str) -> bool:
@@ -64,7 +96,7 @@ def find_checkpoint(run: RunArguments) -> str | None:
     """The checkpoint to resume from; None to start from the beginning.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing or incomplete, another metric chose its best
+        FileNotFoundError, ValueError: it is missing or damaged, another metric chose its best
             checkpoint, or other parts were trained; or the run folder holds an earlier run's
             checkpoints.
     """
@@ -82,13 +114,13 @@ def find_checkpoint(run: RunArguments) -> str | None:
             )
         return None
     if asked in ("true", "True"):
-        checkpoint = newest_complete_checkpoint(output_dir)
+        checkpoint = _newest_whole(run)
     else:
         checkpoint = Path(asked)
         if not checkpoint.is_dir():
             raise FileNotFoundError(f"No checkpoint {asked}.")
-        if not is_complete(checkpoint):
-            raise ValueError(f"Checkpoint {asked} should be complete. Found an interrupted one.")
+        if found := _damage(run, checkpoint):
+            raise ValueError(f"Checkpoint {asked} should be whole. {found}")
     if checkpoint is None:
         logger.warning(
             "No complete checkpoint in %s: training starts from the beginning.", output_dir
@@ -102,6 +134,38 @@ def find_checkpoint(run: RunArguments) -> str | None:
         )
     _keep_parts(run, checkpoint)
     return str(checkpoint)
+
+
+def _newest_whole(run: RunArguments) -> Path | None:
+    """The newest checkpoint that is whole; None if no checkpoint was ever finished.
+
+    Raises:
+        ValueError: there are finished checkpoints, but all of them are damaged.
+    """
+    passed_over = []
+    for folder in reversed(checkpoints(Path(run.training.output_dir))):
+        found = _damage(run, folder)
+        if found is None:
+            return folder
+        logger.warning("%s is passed over. %s", folder, found)
+        if (folder / MARKER).exists():
+            passed_over.append(f"{folder.name}: {found}")
+    if passed_over:
+        raise ValueError(
+            f"No checkpoint in {run.training.output_dir} is whole. {passed_over[0]} To start "
+            "again, replace it with --overwrite_output_dir."
+        )
+    return None
+
+
+def _damage(run: RunArguments, checkpoint: Path) -> str | None:
+    """Why a run can't go on from a checkpoint, whose best one it may end with."""
+    if found := damage(checkpoint):
+        return found
+    best = best_of(checkpoint) if run.training.load_best_model_at_end else None
+    if best is None or best == checkpoint or (found := damage(best)) is None:
+        return None
+    return f"The best checkpoint so far, {best.name}, is damaged. {found}"
 
 
 def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
