@@ -190,7 +190,7 @@ def test_a_checkpoint_with_any_damage_is_passed_over(stopped, caplog):
             caplog.clear()
             damaged(newest / name)
             assert found(stopped) == "checkpoint-9", name
-            assert f"{newest} is passed over. It" in caplog.text
+            assert f"{newest} can't be resumed from, so it is passed over. It" in caplog.text
             assert name in caplog.text or name == MARKER
             with pytest.raises(ValueError, match=r"Checkpoint .*-12 should be whole. It"):
                 found(stopped, str(newest))
@@ -201,17 +201,15 @@ def test_a_checkpoint_with_any_damage_is_passed_over(stopped, caplog):
 def test_a_run_whose_best_checkpoint_is_damaged_goes_on_from_before(stopped, caplog):
     flipped(stopped / "checkpoint-6" / "model.safetensors")
     assert found(stopped) == "checkpoint-3"
-    best = "The best checkpoint so far, checkpoint-6, is damaged. Its file model.safetensors has "
-    assert f"checkpoint-12 is passed over. {best}changed since it was written." in caplog.text
+    best = "passed over. The best checkpoint so far, checkpoint-6, is damaged. Its file model.safe"
+    assert best in caplog.text
     assert found(stopped, "--load_best_model_at_end", "false") == "checkpoint-12"
 
 
 def test_nothing_is_deleted_where_no_checkpoint_is_whole(stopped):
     for path in checkpoints(stopped):
         cut(path / "optimizer.pt")
-    line = (
-        r"No checkpoint in .* is whole. checkpoint-12: Its file optimizer.pt should have \d+ bytes."
-    )
+    line = r"No checkpoint in .* is whole. checkpoint-12: Its file optimizer.pt should have [\d,]+ "
     with pytest.raises(ValueError, match=line):
         found(stopped)
     for path in checkpoints(stopped):  # each was interrupted: there is nothing to go on from

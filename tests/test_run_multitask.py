@@ -89,7 +89,7 @@ def test_a_checkpoint_that_broke_off_is_not_gone_on_with(run, tmp_path, capsys):
     (tmp_path / "checkpoint-3").mkdir()
     with pytest.raises(SystemExit):
         run("--resume_from_checkpoint", str(tmp_path / "checkpoint-3"))
-    assert "checkpoint-3 should be complete. Found an interrupted one." in capsys.readouterr().err
+    assert "checkpoint-3 should be whole. It is an interrupted one." in capsys.readouterr().err
 
 
 def test_the_smallest_loss_of_a_task_is_its_best(run):

@@ -56,6 +56,7 @@ from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
 from multitask_encoder.training.log_lines import print_no_more
 from multitask_encoder.training.model_loading import load_model
+from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
     inspect,
@@ -103,6 +104,7 @@ def run_command(argv: list[str]) -> None:
     with refusing():
         run = parse_arguments(argv)
         set_up_logging(run)
+        check_output_folders(run)
     keep_freed_memory()
     if run.training.compare_single_task:
         compare(run, run_once)

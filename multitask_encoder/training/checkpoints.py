@@ -147,7 +147,7 @@ def _newest_whole(run: RunArguments) -> Path | None:
         found = _damage(run, folder)
         if found is None:
             return folder
-        logger.warning("%s is passed over. %s", folder, found)
+        logger.warning("%s can't be resumed from, so it is passed over. %s", folder, found)
         if (folder / MARKER).exists():
             passed_over.append(f"{folder.name}: {found}")
     if passed_over:
