@@ -1,11 +1,18 @@
 """Loads a pretrained encoder, and refuses what is none."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
 from .stored_weights import check_encoder, stored_shapes
@@ -33,14 +40,17 @@ def pretrained_encoder(
     ValueError."""
     with one_line_errors(f"encoder {name_or_path!r}"):
         raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+        check_code(raw)
         check_numbers(raw, LARGEST_NUMBER)
         check_encoder(
-            AutoConfig.from_pretrained(name_or_path, revision=revision),
+            # False, as None would ask at the terminal.
+            AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False),
             stored_shapes(name_or_path, revision=revision),
         )
         encoder, report = AutoModel.from_pretrained(
             name_or_path,
             revision=revision,
+            trust_remote_code=False,
             dtype=dtype,
             attn_implementation=attn_implementation,
             output_loading_info=True,
@@ -63,6 +73,24 @@ def pretrained_encoder(
             f"{encoder.config.model_type}, which has a decoder."
         )
     return encoder
+
+
+def check_code(config: dict) -> None:
+    """Raise a ValueError for an encoder's config that needs code from elsewhere: a class beside it,
+    or a kernel of the Hub."""
+    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError(
+            "It should be an encoder of transformers. Found one with code of its own, which is "
+            "never run."
+        )
+    for key, value in config.items():
+        if isinstance(value, dict):
+            check_code({key: one for key, one in value.items() if key != "auto_map"})
+        elif key.endswith("_implementation") and not re.fullmatch(r"\w+", str(value)):
+            raise ValueError(
+                f"`{key}` of its config should be one of transformers, like sdpa. Found {value!r}, "
+                "which would be loaded from the Hub."
+            )
 
 
 @torch.no_grad()

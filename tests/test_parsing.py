@@ -156,7 +156,7 @@ def test_labels_of_yaml_are_texts(parse):
         (["--gradient_accumulation_steps", "0"],
          "gradient_accumulation_steps should be at least 1. Found 0."),
         (["--per_device_train_batch_size=-1"],
-         "per_device_train_batch_size should be at least 1. Found -1."),
+         "per_device_train_batch_size should be a number from 0 to"),
         (["--tasks.intent.weight", "heavy"],
          "tasks.intent.weight should be a number. Found 'heavy'."),
         (["--tasks.intent", "x"], "tasks.intent should be a mapping with a `type`. Found 'x'."),
@@ -327,3 +327,22 @@ def test_help_is_readable_at_100_columns(argv, capsys):
 def test_tasks_of_a_run_and_of_a_model_have_the_same_keys():
     of_the_run, of_the_rows = {"labelling"}, {"begin_marks", "inner_marks"}
     assert {*MODEL_KEYS, *of_the_run, *of_the_rows} == set(TASK_KEYS)
+
+
+NUMBERS = [
+    action.dest
+    for action in parsing._Parser(parsing.GROUPS)._actions
+    if action.type in (int, float) and action.nargs is None
+]
+
+
+def test_the_keys_that_are_numbers_are_known():
+    assert {"learning_rate", "weight_decay", "seed", "stride", "warmup_steps"} < set(NUMBERS)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "-1e300"])
+@pytest.mark.parametrize("key", NUMBERS)
+def test_no_number_is_infinite_or_huge(key, value, parse):
+    with pytest.raises(ValueError, match=key.replace("_", "[_-]")) as error:
+        parse(f"{key}: {value}\n")
+    assert "\n" not in str(error.value)

@@ -48,7 +48,7 @@ def test_config_file(content, message, tmp_path, capsys):
         ({"max_length": 12, "stride": 10},
          "stride should be at least 0 and less than the 10 tokens of text that a window of "
          "max_length 12 has room for. Found 10."),
-        ({"stride": -1}, "`stride` should be at least 0. Found -1."),
+        ({"stride": -1}, "stride should be a number from 0 to 4,294,967,295. Found -1."),
         ({"max_length": "long"}, "argument --max_length/--max-length: invalid int value: 'long'"),
         ({"train_size": 0}, "train_size should be at least 1. Found 0."),
         ({"tasks": None}, "`tasks` should map names to tasks. Found None."),

@@ -9,6 +9,7 @@ from conftest import TASKS
 from fresh_process import run_fresh
 from transformers import AutoTokenizer
 
+from multitask_encoder.inference.loading import load_tokenizer
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 
 TEXT = "Paris plays in the park, and Anna sings."
@@ -209,3 +210,63 @@ def test_code_runs_only_when_trusted(model, folder, tmp_path):
     assert answers["nested"] == answers["plain"] == embedding
     assert not answers["nested: code ran"]
     assert answers["trusted: code ran"]
+
+
+# Encoders
+
+
+def with_code(encoder, target, **config):
+    """A copy of an encoder with other values in its config.json, and code that leaves a mark."""
+    shutil.copytree(encoder, target)
+    given = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(given | config))
+    (target / "own.py").write_text(f"open({str(target / 'mark')!r}, 'w').close()\n")
+    return target
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {
+                "model_type": "own",
+                "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"},
+            },
+            "It should be an encoder of transformers. Found one with code of its own, which is ",
+        ),
+        (
+            {"attn_implementation": "someone/kernel"},
+            "`attn_implementation` of its config should be one of transformers, like sdpa. Found",
+        ),
+        (
+            {"_attn_implementation": "someone/kernel:attention"},
+            "`_attn_implementation` of its config should be one of transformers, like sdpa. Found",
+        ),
+    ],
+    ids=["code", "kernel", "kernel set by code"],
+)
+def test_encoder_that_needs_code_is_refused_without_a_question(
+    config, message, backbone, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("It asks."))
+    folder = with_code(backbone(), tmp_path / "encoder", **config)
+    with pytest.raises(ValueError, match=f"^Can't load encoder '{folder}': {message}"):
+        MultiTaskModel.from_backbone(str(folder), tasks=TASKS)
+    assert not (folder / "mark").exists()
+
+
+def test_encoder_beside_code_that_it_does_not_need_runs_none(backbone, tmp_path):
+    own = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
+    folder = with_code(backbone(), tmp_path / "encoder", auto_map=own)
+    MultiTaskModel.from_backbone(str(folder), tasks=TASKS)
+    assert not (folder / "mark").exists()
+
+
+def test_tokenizer_with_code_runs_none_without_a_question(backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("It asks."))
+    folder = with_code(backbone(), tmp_path / "encoder")
+    path = folder / "tokenizer_config.json"
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    assert load_tokenizer(str(folder)).get_vocab() == load_tokenizer(str(backbone())).get_vocab()
+    assert not (folder / "mark").exists()

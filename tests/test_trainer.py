@@ -276,3 +276,16 @@ def test_what_prints_is_removed_like_that_of_any_trainer(make_trainer, capsys):
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     assert capsys.readouterr().out == ""
+
+
+# Training that has no way back
+
+
+@pytest.mark.parametrize("steps", [3, 40])
+def test_a_run_that_diverges_ends_with_a_line_and_saves_no_model(steps, run, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("--max_steps", str(steps), learning_rate=1e9, max_grad_norm=0, logging_steps=1)
+    error = capsys.readouterr().err
+    assert "lower learning_rate." in error
+    assert ("The loss has been no finite number for 10 steps" in error) == (steps == 40)
+    assert not (tmp_path / "run" / "model.safetensors").exists()

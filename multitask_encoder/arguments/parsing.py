@@ -27,6 +27,7 @@ from .run_arguments import (
 from .search_space import parse_space, values_at
 from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
+LARGEST_NUMBER = 2**32 - 1  # of seeds; everything else is smaller
 MERGED = "tag:yaml.org,2002:merge"  # `<<`
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -162,7 +163,23 @@ def _parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "")
     for key, value in flat.items():
         if isinstance(value, list) and len(value) != 1 and key not in lists:
             raise ValueError(f"{prefix}{key} should be one value. Found {value!r}.")
+    for action in parser._actions:
+        if action.dest in flat and action.type in (int, float):
+            _check_number(f"{prefix}{action.dest}", flat[action.dest], action.default)
     return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
+
+
+def _check_number(key: str, value: Any, default: Any) -> None:
+    """Refuse numbers that no key takes: infinite ones, and negative ones unless the default is."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return  # the parser says it
+    lowest = default if isinstance(default, int | float) and default < 0 else 0
+    if not lowest <= number <= LARGEST_NUMBER:
+        raise ValueError(
+            f"{key} should be a number from {lowest} to {LARGEST_NUMBER:,}. Found {value}."
+        )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -50,7 +50,8 @@ from multitask_encoder.reporting.results import (
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
-from multitask_encoder.training.defaults import choose_precision, fill_defaults
+from multitask_encoder.training.contrastive_start import begin_contrastively
+from multitask_encoder.training.defaults import choose_precision, fill_defaults, in_shards
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
@@ -66,7 +67,7 @@ from multitask_encoder.training.prepare_data import (
     tokenize_data,
     write_bad_rows,
 )
-from multitask_encoder.training.trainer import MultiTaskTrainer
+from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 
 from .compare import compare
 from .errors import refusing
@@ -274,17 +275,15 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         and run.model.model is None
         and isinstance(trainer.train_dataset, Dataset)
     ):
-        begin_as_probes(
-            trainer.model,
-            trainer.train_dataset,
-            trainer.processing_class.pad_token_id,
-            run.training.seed,
-            trainer.accelerator.autocast,
-        )
+        start = (trainer.model, trainer.train_dataset, trainer.processing_class.pad_token_id)
+        if not in_shards(run.training):
+            begin_contrastively(*start, run.training, trainer.accelerator.autocast)
+        begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast)
     if checkpoint is not None:
         trainer.add_callback(BestBeside(Path(checkpoint)))
-    with refusing(BadRows):  # met in streamed data
+    with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+        trainer.check_weights()
     if checkpoint is not None:
         metrics["train_resumed"] = True  # train_runtime covers the last part only
     trainer.save_model()

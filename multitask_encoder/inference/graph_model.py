@@ -48,7 +48,8 @@ class GraphModel:
         """
         name_or_path = str(name_or_path)
         hub = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-        config = config or AutoConfig.from_pretrained(name_or_path, **hub)
+        if config is None:
+            config = AutoConfig.from_pretrained(name_or_path, **hub, trust_remote_code=False)
         paths = [cached_file(name_or_path, name, **hub) for name in cls.files]
         for name in cls.optional_files:
             cached_file(name_or_path, name, _raise_exceptions_for_missing_entries=False, **hub)

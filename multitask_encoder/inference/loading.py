@@ -120,7 +120,10 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
         OSError: there is none, or it can't be read.
     """
     try:
-        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        # False: its own code never runs, and None would ask at the terminal.
+        return AutoTokenizer.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
     except Exception as error:  # damaged files raise all kinds of errors, even a bare Exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from accelerate.utils import parse_flag_from_env
 
-from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pretrained_encoder import trial
 
@@ -134,7 +134,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     unset_rate = run.given.get("learning_rate") is None
     rate = rules["learning_rate"] if unset_rate else run.training.learning_rate
     embeds = any(task.is_embedding for task in run.tasks.values())
-    stays = embeds or _in_shards(run) or run.training.lora_rank is not None
+    stays = embeds or in_shards(run.training) or run.training.lora_rank is not None
     rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count)
     if count is None:
         return rules
@@ -145,7 +145,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
         epochs = run.training.max_steps * step / max(count, 1)
     short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * epochs_of(count)
     tags = any(task.labels_tokens for task in run.tasks.values())
-    if short and tags and run.training.lora_rank is None and not _in_shards(run):
+    if short and tags and run.training.lora_rank is None and not in_shards(run.training):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
     if run.training.max_steps > 0:
@@ -157,7 +157,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel) -> dict[str, An
     return rules
 
 
-def _in_shards(run: RunArguments) -> bool:
+def in_shards(training: MultiTaskTrainingArguments) -> bool:
     """Whether FSDP or DeepSpeed, set here or by `accelerate launch`, splits the weights."""
-    fsdp = run.training.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")
-    return bool(fsdp or run.training.deepspeed_plugin)
+    fsdp = training.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    return bool(fsdp or training.deepspeed_plugin)

@@ -47,6 +47,12 @@ from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
 from .starting_point import PullToStart
 
+LOST_STEPS = 10  # without a finite loss, after which training has no way back
+
+
+class Diverged(ValueError):
+    """Training has ended in losses or weights that are no finite numbers."""
+
 
 class MultiTaskTrainer(Trainer):
     """Trains a `MultiTaskModel` on preprocessed rows of any subset of its tasks.
@@ -101,6 +107,7 @@ class MultiTaskTrainer(Trainer):
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
+        self._lost_steps = torch.tensor(0)  # since the loss was last a finite number
         self._train_sampler: LengthGroupedBatchSampler | None = None
         self.add_callback(_EpochOrder(self))
         print_readably(self)
@@ -248,7 +255,10 @@ class MultiTaskTrainer(Trainer):
         for part in parts:
             with self.accelerator.no_sync(model):  # ranks exchange gradients in the last pass only
                 loss += super().training_step(model, part, num_items_in_batch)
-        return loss + super().training_step(model, last, num_items_in_batch)
+        loss = loss + super().training_step(model, last, num_items_in_batch)
+        # Read at the next log or checkpoint: reading it here would make the host wait.
+        self._lost_steps = torch.where(loss.isfinite(), 0, self._lost_steps.to(loss.device) + 1)
+        return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """This micro-batch's share of the step's loss, times the number of ranks: distributed
@@ -263,7 +273,12 @@ class MultiTaskTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add `loss_<task>`, the mean over the steps since the last log, to each training log."""
+        """Add `loss_<task>`, the mean over the steps since the last log, to each training log.
+
+        Raises:
+            Diverged: the loss has been no finite number for ten steps.
+        """
+        self._check_loss()
         if "loss" in logs and self._task_loss_sums:
             sums = torch.stack(list(self._task_loss_sums.values()))
             means = (self.accelerator.reduce(sums, reduction="sum") / self._unlogged_steps).tolist()
@@ -271,6 +286,19 @@ class MultiTaskTrainer(Trainer):
             logs |= dict(zip(names, means, strict=True))
             self._task_loss_sums, self._unlogged_steps = {}, 0
         super().log(logs, start_time)
+
+    def _check_loss(self) -> None:
+        if self._lost_steps >= LOST_STEPS:
+            raise Diverged(
+                f"The loss has been no finite number for {int(self._lost_steps)} steps, up to step "
+                f"{self.state.global_step}: lower learning_rate."
+            )
+
+    def check_weights(self) -> None:
+        """Raise a `Diverged` if a weight is no finite number: such a model answers nothing."""
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise Diverged(f"The weights {name} are no finite numbers: lower learning_rate.")
 
     # Data
 
@@ -428,6 +456,7 @@ class MultiTaskTrainer(Trainer):
     def _save_checkpoint(self, model, trial) -> None:
         """Like `Trainer`, but write the marker after every rank has written its part, and delete
         older checkpoints only then."""
+        self._check_loss()
         folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
         if self.args.should_save:
             unmark(folder)
