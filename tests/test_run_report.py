@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from browser import browser_page, needs_chromium
 from conftest import ROWS, results
+from safetensors.torch import load_file, save_file
 
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.reporting import run_report
@@ -205,8 +207,12 @@ def test_without_matplotlib_or_when_it_fails_the_run_is_whole(run, monkeypatch, 
     assert "eval_topic_accuracy" in results(folder)
 
 
-def test_a_run_that_diverged_shows_its_curves_and_no_map(run, shown):
-    run(report=True, logging_steps=1, num_train_epochs=2, learning_rate=1e30)
+def test_a_model_without_finite_weights_shows_its_curves_and_no_map(run, shown, tmp_path):
+    folder = run(logging_steps=1, num_train_epochs=2)
+    path = folder / "model.safetensors"
+    lost = {name: tensor * torch.nan for name, tensor in load_file(path).items()}
+    save_file(lost, path, {"format": "pt"})
+    run(report=True, do_train=False, model=str(folder), output_dir=str(tmp_path / "measured"))
     assert shown[0]["curves"]
     assert shown[0]["maps"] is None
 

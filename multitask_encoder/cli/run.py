@@ -270,15 +270,13 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         "bfloat16" if run.training.bf16 else "float32",
     )
     logger.info("%s of %s parameters are trained.", f"{trained:,}", f"{parameters:,}")
-    if (
-        checkpoint is None
-        and run.model.model is None
-        and isinstance(trainer.train_dataset, Dataset)
-    ):
+    if run.model.model is None and isinstance(trainer.train_dataset, Dataset):
         start = (trainer.model, trainer.train_dataset, trainer.processing_class.pad_token_id)
-        if not in_shards(run.training):
+        # Where l2_sp pulls a resumed run back to.
+        if (checkpoint is None or run.training.l2_sp) and not in_shards(run.training):
             begin_contrastively(*start, run.training, trainer.accelerator.autocast)
-        begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast)
+        if checkpoint is None:
+            begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast)
     if checkpoint is not None:
         trainer.add_callback(BestBeside(Path(checkpoint)))
     with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
