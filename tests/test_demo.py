@@ -466,6 +466,13 @@ def test_two_texts_are_compared(url):
         expect(panel.get_by_role("alert")).to_have_text("The second text should not be empty.")
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_text_that_begins_as_a_formula_is_a_text_in_a_spreadsheet(text):
+    assert of.as_cell(text) == f"'{text}"
+    assert of.as_cell(f"a{text}") == f"a{text}"
+    assert of.as_cell(-1.5) == -1.5
+
+
 @needs_chromium
 def test_a_list_is_uploaded_filtered_mapped_and_downloaded(url, folder, tmp_path):
     texts = [f"{ATTACK} {number}" for number in range(3)] + ["Only Berta", "And carl"]

@@ -43,7 +43,7 @@ from multitask_encoder.processor import keep_freed_memory
 OURS = ("ours", "held")
 # Raise it when a contestant's settings change (of ours: the package's defaults), and its cells are
 # measured again.
-VERSIONS = {"ours": 3, "held": 2, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
+VERSIONS = {"ours": 4, "held": 2, "stock": 1, "setfit": 1, "frozen": 1, "tfidf": 1}
 RUN = {name: getattr(contestants, name) for name in VERSIONS}
 ONE_SEED_OF_ALL = ("stock", "frozen", "tfidf")  # slow, or without chance
 SEEDS, SEEDS_OF_FEW, MANY_ROWS = 3, 5, 1000

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from multitask_encoder.terminal import one_line
+
 Mistakes = type[Exception] | tuple[type[Exception], ...]
 
 # Package -> the extra that installs it.
@@ -34,7 +36,7 @@ def command_parser(command: str, doc: str, **keys: Any) -> argparse.ArgumentPars
 
 def fail(*lines: object) -> NoReturn:
     """Print each message on one line of its own, and exit with code 2."""
-    message = "\n".join(" ".join(str(line).split()) for line in lines)
+    message = "\n".join(map(one_line, lines))
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 

@@ -12,6 +12,7 @@ from multitask_encoder.inference.loading import load_pipeline, read_as
 from multitask_encoder.inference.parts import OtherAnswers, parts_in
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskPipeline
+from multitask_encoder.terminal import visible
 
 from .errors import refusing
 
@@ -83,7 +84,7 @@ def answer(
     """Print the answers to `examples`, and write those to `predict_file`."""
     if run.data.examples and run.training.process_index == 0:
         for prediction in Predictor(pipeline)(run.data.examples):
-            print(f"\n{prediction}")
+            print(visible(f"\n{prediction}"))
     if texts is None:
         return
     with refusing((OtherAnswers, InputChanged, OSError)):

@@ -48,6 +48,7 @@ from multitask_encoder.reporting.results import (
     training_results,
 )
 from multitask_encoder.reporting.run_report import RunReport
+from multitask_encoder.terminal import VisibleFormatter
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
@@ -174,9 +175,9 @@ def _load_model(run: RunArguments, data: RunData) -> tuple[PreTrainedTokenizerBa
 
 
 def set_up_logging(run: RunArguments) -> None:
-    logging.basicConfig(
-        format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
-    )
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(VisibleFormatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(handlers=[lines])
     level = run.training.get_process_log_level() if run.training.process_index else logging.INFO
     logger.setLevel(level)
     transformers.utils.logging.set_verbosity(max(level, logging.WARNING))

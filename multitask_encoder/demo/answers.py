@@ -118,3 +118,9 @@ def colouring(task: dict | None, name: str | None, answers: Answers) -> list[str
         ", ".join(label.label) or NONE if isinstance(label.label, list) else label.label
         for label in labels
     ]
+
+
+def as_cell(value: Any) -> Any:
+    """A value as a cell that a spreadsheet shows: it would run a text that begins as a formula."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value

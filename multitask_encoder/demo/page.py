@@ -246,7 +246,7 @@ def _shown_rows(state: dict, wanted: str, colours: list[str] | list[float], cach
     table = state["shown"]
     hits = table.apply(lambda column: column.str.contains(wanted, case=False, regex=False))
     rows = [row for row, hit in enumerate(hits.any(axis=1)) if hit]
-    csv = state["kept"].iloc[rows].to_csv(index=False).encode()
+    csv = state["kept"].iloc[rows].map(of.as_cell).to_csv(index=False).encode()
     return [
         f"<p role='status'>{len(rows):,} of {len(table):,} texts</p>",
         table.iloc[rows],
