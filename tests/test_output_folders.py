@@ -1,10 +1,26 @@
 """A run never writes over what it reads."""
 
+import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
+
+from multitask_encoder.cli.errors import fail_without_disk
+
+# A run whose files may have so many bytes at most, as on a disk that is full.
+LIMITED = """
+import resource, sys
+from multitask_encoder.cli import run
+size, *argv = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+run.main(argv)
+"""
 
 TASKS = {"topic": {"type": "sequence_classification"}}
 
@@ -94,3 +110,47 @@ def test_answers_are_not_answered(refused, rows, tmp_path):
     for names, output in (("*.jsonl", rows), ("../**/*.jsonl", tmp_path)):
         line = refused(predict_file=str(rows / names), predict_output=str(output), **keys)
         assert line.startswith("predict_output should be another folder than that of predict_file.")
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, tmp_path):
+    folder = run()
+    checkpoint = content(next(folder.glob("checkpoint-*")))
+    for size in (20_000, 100_000):  # which stop it at other files
+        argv = ["--resume_from_checkpoint", "--num_train_epochs", "2", "--save_total_limit", "5"]
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(size), str(tmp_path / "config.yaml"), *argv],
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "HF_DATASETS_CACHE": str(tmp_path / "cache"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 2, done.stderr
+        lines = done.stderr.splitlines()
+        assert lines[-1].startswith("error: ")
+        assert "Traceback" not in done.stderr
+        assert content(next(folder.glob("checkpoint-2"))) == checkpoint
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space", "runs/x"), "runs/x: No space left on device."),
+        (PermissionError(errno.EACCES, "Denied", "runs/x"), "runs/x: Permission denied."),
+        (SafetensorError("I/O error: no (os error 28)"), "A file: No space left on device."),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0"), "A checkpoint could not"),
+    ],
+)
+def test_a_disk_that_takes_no_file_is_one_line(error, line, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        fail_without_disk(error)
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize("error", [OSError("something"), RuntimeError("a defect (os error 5x)")])
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error), match=str(error)[:5]):
+        fail_without_disk(error)

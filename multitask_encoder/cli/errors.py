@@ -2,6 +2,9 @@
 2."""
 
 import argparse
+import errno
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +30,13 @@ EXTRAS = {
 }
 
 
+# What keeps a file from being written, and is no defect.
+DISK_PROBLEMS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # no room
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
+
+
 def command_parser(command: str, doc: str, **keys: Any) -> argparse.ArgumentParser:
     """The parser of a command's options, whose help shows `doc` as it stands."""
     layout = argparse.RawDescriptionHelpFormatter
@@ -46,6 +56,21 @@ def fail_without(error: ModuleNotFoundError) -> NoReturn:
     if error.name not in EXTRAS:
         raise error
     fail(f"{error.name} is not installed: pip install 'multitask-encoder[{EXTRAS[error.name]}]'")
+
+
+def fail_without_disk(error: Exception) -> NoReturn:
+    """Name the file that can't be written, where the disk or its rights are the reason; anything
+    else is a defect, and is raised."""
+    text = str(error)
+    of_rust = re.search(r"\(os error (\d+)\)", text)  # of safetensors
+    number = error.errno if isinstance(error, OSError) else None
+    number = int(of_rust[1]) if number is None and of_rust else number
+    if number in DISK_PROBLEMS:
+        fail(f"{getattr(error, 'filename', None) or 'A file'}: {os.strerror(number)}.")
+    # All that torch.save says.
+    if "PytorchStreamWriter failed writing" in text or "] . unexpected pos" in text:
+        fail("A checkpoint could not be written: is the disk full?")
+    raise error
 
 
 @contextmanager

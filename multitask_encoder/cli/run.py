@@ -27,6 +27,7 @@ import datasets
 import torch
 import transformers
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from multitask_encoder.arguments.parsing import parse_arguments
@@ -71,7 +72,7 @@ from multitask_encoder.training.prepare_data import (
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 
 from .compare import compare
-from .errors import refusing
+from .errors import fail_without_disk, refusing
 from .predict import answer, predict, texts_to_answer
 from .publish import publish_run
 from .search import search
@@ -87,6 +88,8 @@ def main(argv: list[str] | None = None) -> None:
             "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison, "
             "a search and a prediction go on when they are started again."
         )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        fail_without_disk(error)
     leave_process_group()
 
 
