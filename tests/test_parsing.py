@@ -346,3 +346,25 @@ def test_no_number_is_infinite_or_huge(key, value, parse):
     with pytest.raises(ValueError, match=key.replace("_", "[_-]")) as error:
         parse(f"{key}: {value}\n")
     assert "\n" not in str(error.value)
+
+
+CHOICES = [
+    action.dest
+    for action in parsing._Parser(parsing.GROUPS)._actions
+    if action.choices or action.dest in ("eval_strategy", "save_strategy", "optim")
+]
+
+
+@pytest.mark.parametrize("value", ["wrong", "''", "7", "[a, b]", "{a: b}"])
+@pytest.mark.parametrize("key", CHOICES)
+def test_a_wrong_name_is_one_line(key, value, parse):
+    with pytest.raises(ValueError, match=r".") as error:
+        parse(f"{key}: {value}\n")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("where", ["", "tasks.intent.", "datasets.one.", "datasets.one.columns."])
+def test_an_unknown_key_is_named_wherever_it_is(where, parse):
+    keys = ["--train_file", "null", "--datasets.one.train_file", "train.jsonl"]
+    with pytest.raises(ValueError, match="nonsense"):
+        parse("", *(keys if "datasets" in where else []), f"--{where}nonsense", "1")

@@ -19,6 +19,12 @@ def test_a_run_without_mistakes_is_not_refused(refused, tmp_path, capsys):
         ("- a\n- b\n", "error: {path}: should hold keys and values. Found ['a', 'b']."),
         ("", "error: {path}: should hold keys and values. Found None."),
         (b"\xff\xfe\x00", "error: {path}: is no YAML: "),
+        ("a: " + "[" * 5000, "error: {path}: is no YAML: found more than 20 levels"),
+        ("a: &a [*a]\n", "error: {path}: should hold at most 1,000,000 values, aliases included."),
+        (
+            "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 10)),
+            "error: {path}: should hold at most 1,000,000 values, aliases included.",
+        ),
     ],
 )
 def test_config_file(content, message, tmp_path, capsys):

@@ -28,12 +28,26 @@ from .search_space import parse_space, values_at
 from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
 LARGEST_NUMBER = 2**32 - 1  # of seeds; everything else is smaller
+MOST_LEVELS, MOST_VALUES = 20, 10**6  # of a config
 MERGED = "tag:yaml.org,2002:merge"  # `<<`
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice: the last would win unnoticed."""
+    """Refuses a key that a mapping has twice, as the last would win unnoticed, and files that are
+    nested so deep that reading them fails."""
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > MOST_LEVELS:
+            raise yaml.composer.ComposerError(
+                None, None, f"found more than {MOST_LEVELS} levels", self.peek_event().start_mark
+            )
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key) for key, _ in node.value if key.tag != MERGED]
@@ -194,9 +208,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    if _size(content, {}) > MOST_VALUES:
+        raise ValueError(f"{path}: should hold at most {MOST_VALUES:,} values, aliases included.")
     if not isinstance(content, dict):
         raise ValueError(f"{path}: should hold keys and values. Found {content!r}.")
     return content
+
+
+def _size(value: Any, known: dict[int, float]) -> float:
+    """The number of values in a value of YAML, which aliases can make huge, or infinite."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # should it be in itself
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inside)
+    return known[id(value)]
 
 
 def _overrides(argv: list[str]) -> list[tuple[list[str], Any]]:
