@@ -355,6 +355,38 @@ def test_int8_is_smaller_and_near(graph_model, tokenizer, onnx_folder, graph_at_
     assert "MatMulInteger" in kinds
 
 
+WATCHED = """
+import json, sys
+
+said = []
+
+def watch(event, arguments):
+    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if writes or event.startswith(("socket.connect", "socket.get", "subprocess")):
+        said.append(f"{event} {arguments[0]}")
+
+sys.addaudithook(watch)
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+from multitask_encoder.inference.openvino_model import openvino
+
+left = "openvino_telemetry" in sys.modules
+print(json.dumps({"core": str(openvino.Core()), "said": said, "left": left}))
+"""
+
+
+def test_openvino_reports_to_nobody(tmp_path):
+    pytest.importorskip("openvino", reason="needs multitask-encoder[export]")
+    found = run_fresh(
+        WATCHED, str(Path(__file__).parent.parent), cache=tmp_path / "cache", HOME=str(tmp_path)
+    )
+    of_libraries = [one for one in found["said"] if "telemetry" in one or "intel" in one]
+    assert of_libraries == []
+    assert [one for one in found["said"] if one.startswith("socket")] == []
+    assert not found["left"]
+    assert not (tmp_path / "intel").exists()
+
+
 def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_hand, tmp_path):
     pytest.importorskip("openvino", reason="needs multitask-encoder[export]")
     openvino.export(graph_model, tokenizer, tmp_path)

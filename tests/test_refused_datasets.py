@@ -52,7 +52,7 @@ from multitask_encoder.cli import run as run_multitask
          "mixing": "temperature", "mixing_temperature": 0},
          "mixing_temperature should be above 0. Found 0.0."),
         ({"datasets": {"a": data_set(), "b": data_set()}, "mixing": "temperature",
-          "mixing_temperature": "nan"}, "mixing_temperature should be above 0. Found nan."),
+          "mixing_temperature": "nan"}, "mixing_temperature should be a number from 0 to "),
         ({"datasets": {"a": data_set(format="xml")}}, "argument --format: invalid choice: 'xml'"),
         ({"datasets": {"a": data_set(data_dir="none", train_file="a.jsonl")}},
          "No file none/a.jsonl."),

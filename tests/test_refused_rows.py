@@ -51,7 +51,7 @@ from bad_input import (
         ({"validation_fraction": 1.5, "validation_file": None},
          "validation_fraction should be in (0, 1). Found 1.5."),
         ({"test_fraction": 0}, "test_fraction should be in (0, 1). Found 0.0."),
-        ({"test_fraction": "nan"}, "test_fraction should be in (0, 1). Found nan."),
+        ({"test_fraction": "nan"}, "test_fraction should be a number from 0 to "),
         ({"validation_fraction": 0.6, "test_fraction": 0.4, "validation_file": None},
          "validation_fraction and test_fraction should leave rows to train on. Found 1.0 "
          "together."),

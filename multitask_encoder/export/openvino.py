@@ -27,7 +27,7 @@ def export(
     Raises:
         ValueError: a difference is above `TOLERANCE`.
     """
-    import openvino
+    from multitask_encoder.inference.openvino_model import openvino
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_graph(model, Path(scratch, "model.onnx"))

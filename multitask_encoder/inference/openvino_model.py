@@ -1,10 +1,21 @@
 """The model of a folder with an OpenVINO graph, run by OpenVINO; ships with that folder."""
 
+import sys
+
 import numpy as np
-import openvino
 import torch
 
 from .graph_model import GraphModel
+
+# Its import would write an id to the user's folder, and report each start to a web analytics host.
+# Where the module that does so can't be found, it goes without.
+REPORTER = "openvino_telemetry"
+sys.modules.setdefault(REPORTER, None)  # as Python marks a module that is not there
+try:
+    import openvino
+finally:
+    if sys.modules[REPORTER] is None:
+        del sys.modules[REPORTER]
 
 
 class OpenvinoModel(GraphModel):
