@@ -40,7 +40,12 @@ def pretrained_encoder(
     ValueError."""
     with one_line_errors(f"encoder {name_or_path!r}"):
         raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
-        check_code(raw)
+        if "auto_map" in raw and raw.get("model_type") not in CONFIG_MAPPING:
+            raise ValueError(
+                "It should be an encoder of transformers. Found one with code of its own, which is "
+                "never run."
+            )
+        check_implementations(raw)
         check_numbers(raw, LARGEST_NUMBER)
         check_encoder(
             # False, as None would ask at the terminal.
@@ -75,17 +80,12 @@ def pretrained_encoder(
     return encoder
 
 
-def check_code(config: dict) -> None:
-    """Raise a ValueError for an encoder's config that needs code from elsewhere: a class beside it,
-    or a kernel of the Hub."""
-    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
-        raise ValueError(
-            "It should be an encoder of transformers. Found one with code of its own, which is "
-            "never run."
-        )
+def check_implementations(config: dict) -> None:
+    """Raise a ValueError for an encoder's config, nested ones included, that names a kernel of the
+    Hub."""
     for key, value in config.items():
         if isinstance(value, dict):
-            check_code({key: one for key, one in value.items() if key != "auto_map"})
+            check_implementations(value)
         elif key.endswith("_implementation") and not re.fullmatch(r"\w+", str(value)):
             raise ValueError(
                 f"`{key}` of its config should be one of transformers, like sdpa. Found {value!r}, "

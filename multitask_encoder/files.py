@@ -41,7 +41,7 @@ def to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
+def size_and_hash(path: Path) -> dict[str, Any]:
     """The `size` of a file in bytes, and its `sha256`."""
     with path.open("rb") as file:
         return {
@@ -51,13 +51,13 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 
 def difference(path: Path, expected: Any) -> str | None:
-    """How a file differs from its fingerprint, in words that follow its name; None if it is as it
-    was. Anything that is no fingerprint differs from all files."""
+    """How a file differs from what `size_and_hash` gave, in words that follow its name; None if it
+    is as it was. Anything else than such a result differs from all files."""
     try:
         size = path.stat().st_size
         if not path.is_file() or size != expected["size"]:
             return f"should have {expected['size']:,} bytes. Found {size:,}."
-        return None if fingerprint(path) == expected else "has changed since it was written."
+        return None if size_and_hash(path) == expected else "has changed since it was written."
     except FileNotFoundError:
         return "is missing."
     except OSError as error:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.data.texts import TextRow
-from multitask_encoder.files import fingerprint
+from multitask_encoder.files import size_and_hash
 from multitask_encoder.modeling import MultiTaskPipeline
 
 from .inputs import Inputs, ShardRows
@@ -157,7 +157,7 @@ def _model_digest(pipeline: MultiTaskPipeline) -> str:
     for name in (*model.files, *model.optional_files):
         path = Path(model.path).with_name(name)
         if path.is_file():
-            hasher.update(fingerprint(path)["sha256"].encode())
+            hasher.update(size_and_hash(path)["sha256"].encode())
     return hasher.hexdigest()
 
 
@@ -171,9 +171,9 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
         }
     else:
         rules = {
-            key: fingerprint(Path(value)) if key.endswith("_file") and value else value
+            key: size_and_hash(Path(value)) if key.endswith("_file") and value else value
             for key, value in tokenizer.init_kwargs.items()
             if key != "name_or_path"
         }
-    vocabulary = sorted(tokenizer.get_vocab().items())
-    return [type(tokenizer).__name__, tokenizer.model_max_length, vocabulary, rules]
+        rules["vocabulary"] = sorted(tokenizer.get_vocab().items())
+    return [type(tokenizer).__name__, tokenizer.model_max_length, rules]

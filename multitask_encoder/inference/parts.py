@@ -18,7 +18,7 @@ from pathlib import Path
 
 from multitask_encoder.data.bad_rows import as_skipped
 from multitask_encoder.data.texts import TextRow
-from multitask_encoder.files import difference, fingerprint, write_json, write_text
+from multitask_encoder.files import difference, size_and_hash, write_json, write_text
 
 from .inputs import Shard
 
@@ -137,9 +137,9 @@ class Parts:
         else:
             bad_path.unlink(missing_ok=True)
         part, partial = self.folder / f"{_name(number)}.{self.form}", self.unfinished(number)
-        files = {part.name: fingerprint(partial)}
+        files = {part.name: size_and_hash(partial)}
         if lines:
-            files[f"{BAD_ROWS}/{bad_path.name}"] = fingerprint(bad_path)
+            files[f"{BAD_ROWS}/{bad_path.name}"] = size_and_hash(bad_path)
         record = {"shard": shard._asdict(), "made_from": self.made_from, "files": files}
         write_json(record, self.folder / PROGRESS / f"{_name(number)}.json")
         os.replace(partial, part)

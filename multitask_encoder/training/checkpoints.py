@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerState
 
 from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.files import difference, fingerprint, to_disk, write_json
+from multitask_encoder.files import difference, size_and_hash, to_disk, write_json
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -30,7 +30,8 @@ def mark_complete(folder: Path) -> None:
     for path in files:
         to_disk(path)
     write_json(
-        {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}, folder / MARKER
+        {path.relative_to(folder).as_posix(): size_and_hash(path) for path in files},
+        folder / MARKER,
     )
 
 

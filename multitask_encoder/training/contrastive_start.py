@@ -25,6 +25,7 @@ from multitask_encoder.modeling.losses import IGNORE_INDEX
 from .defaults import learning_rate_of
 from .embedding_rows import only_used_rows
 from .freezing import freezing_keys
+from .passes import first_windows
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -82,11 +83,13 @@ def begin_contrastively(
         args (`MultiTaskTrainingArguments`): of the run: its learning rate, length and seed.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
     """
-    rows = rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
     tasks = model.config.tasks
     kept = any(task["type"] == "sentence_embedding" for task in tasks.values())
     parts = {*freezing_keys(args)} - {"head_learning_rate"}
-    if len(rows) > MOST_ROWS or kept or args.lora_rank is not None or parts:
+    if kept or args.lora_rank is not None or parts:
+        return
+    rows = first_windows(rows)
+    if len(rows) > MOST_ROWS:
         return
     classes = {
         name: found

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.losses import present_labels
 
-from .passes import encoded_batches
+from .passes import encoded_batches, first_windows
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -45,10 +45,12 @@ def begin_as_probes(
         autocast (`Callable`, *optional*): a context for the encoder's passes.
     """
     names = [name for name, head in model.heads.items() if not head.reads_tokens]
-    rows = rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
+    if not names:
+        return
+    rows = first_windows(rows)
     if len(rows) > MAX_ROWS:
         rows = rows.shuffle(seed=seed).select(range(MAX_ROWS))
-    if not names or not len(rows):
+    if not len(rows):
         return
     model.eval()
     # Not the fit: autocast would go on with its first copy of the weights.

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from datasets import Dataset
 from tqdm.auto import tqdm
 
 from multitask_encoder.modeling import MultiTaskModel
@@ -41,6 +43,11 @@ def _taken(batch: dict, rows: list[int], width: int) -> dict:
         "attention_mask": take(batch["attention_mask"]),
         "labels": {name: take(labels) for name, labels in batch["labels"].items()},
     }
+
+
+def first_windows(rows: Dataset) -> Dataset:
+    """The preprocessed rows that begin a text: one for each."""
+    return rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
 
 
 @torch.inference_mode()
