@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -44,11 +44,27 @@ class Document(NamedTuple):
     units: dict[tuple[str, str, str], Units]
 
 
-class Limits(NamedTuple):
-    """Which scores to return: the top k of a task, and those above a threshold."""
+class Question(NamedTuple):
+    """What is asked about texts: the tasks by name, the prompt to put before a text, and which
+    scores to return: the top k of a task, and those above a threshold."""
 
+    tasks: dict[str, dict]
+    prompt: str
     top_k: int | None
     thresholds: dict[str, float]
+
+
+class Reading(NamedTuple):
+    """Texts as the encoder reads them, and what is asked about them."""
+
+    question: Question
+    texts: list[str]
+    documents: list[Document]
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all texts, without special tokens and prompts."""
+        return sum(len(document.tokens.ids) for document in self.documents)
 
 
 class MultiTaskPipeline(Pipeline):
@@ -99,15 +115,46 @@ class MultiTaskPipeline(Pipeline):
     def __call__(
         self, inputs, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs
     ):
-        asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
-        tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
-        limits = Limits(_top_k(asked.get("top_k")), _thresholds(asked.get("thresholds"), tasks))
+        question = self._question(**kwargs)
         batch_size = batch_size or self._batch_size
         several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
         if isinstance(inputs, str | bytes | dict) or not several:
-            return next(self._answers([inputs], tasks, prompt, limits, batch_size))
-        answers = self._answers(inputs, tasks, prompt, limits, batch_size)
+            return next(self._answers([inputs], question, batch_size))
+        answers = self._answers(inputs, question, batch_size)
         return list(answers) if isinstance(inputs, list | tuple) else answers
+
+    def read(self, texts: list[str], max_tokens: int | None = None, **kwargs) -> Reading:
+        """Tokenize texts: what a call does first, for callers that go on with `answer_in_steps`.
+
+        Args:
+            texts (`list[str]`): texts; all of them are held at once.
+            max_tokens (`int`, *optional*): the most that `texts` may have together, without special
+                tokens and prompts; by default any number.
+            kwargs: `tasks`, `prompt_name`, `top_k` and `thresholds`, as in a call.
+
+        Raises:
+            ValueError: as a call does; more than `max_tokens`.
+        """
+        question = self._question(**kwargs)
+        for index, text in enumerate(texts):
+            _check(text, index)
+        return Reading(question, texts, self.preprocess(texts, question, max_tokens))
+
+    def answer_in_steps(
+        self, reading: Reading, batch_size: int | None = None
+    ) -> Generator[None, None, list[dict]]:
+        """The answers for what was read, returned at the end. Stops after each batch that went
+        through the encoder, so that a caller can turn to other texts in between, or give up."""
+        question, texts, documents = reading
+        outputs = yield from self._forward(documents, question.tasks, batch_size)
+        return list(self.postprocess(outputs, texts, documents, question))
+
+    def max_tokens(self) -> int:
+        """The most tokens that go through the encoder together, padding included; a longer window
+        goes alone."""
+        if self.device.type == "cpu":
+            return TOKENS_PER_THREAD * torch.get_num_threads()
+        return TOKENS_PER_GPU
 
     def _sanitize_parameters(
         self, tasks=None, prompt_name=None, top_k=None, thresholds=None, **kwargs
@@ -119,6 +166,12 @@ class MultiTaskPipeline(Pipeline):
             "thresholds": thresholds,
         }
         return {name: value for name, value in asked.items() if value is not None}, {}, {}
+
+    def _question(self, **kwargs) -> Question:
+        asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
+        tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
+        top_k, thresholds = _top_k(asked.get("top_k")), _thresholds(asked.get("thresholds"), tasks)
+        return Question(tasks, prompt, top_k, thresholds)
 
     def _tasks(self, asked: str | list[str] | None) -> dict[str, dict]:
         """The tasks to answer, by name."""
@@ -137,32 +190,29 @@ class MultiTaskPipeline(Pipeline):
         return prompts.get(name or "default", "")
 
     def _answers(
-        self,
-        texts: Iterable[str],
-        tasks: dict[str, dict],
-        prompt: str,
-        limits: Limits,
-        batch_size: int | None,
+        self, texts: Iterable[str], question: Question, batch_size: int | None
     ) -> Iterator[dict]:
         pools = _pools(texts)
         pool = next(pools, None)
-        cuttings = {cutting(task) for task in tasks.values() if "labelling" in task}
-        documents = self.preprocess(pool, prompt, cuttings) if pool else []
+        documents = self.preprocess(pool, question) if pool else []
         with ThreadPoolExecutor(max_workers=1) as executor:  # starts a thread only if it gets work
             while pool:
                 following = next(pools, None)
-                ahead = None
-                if following:
-                    ahead = executor.submit(self.preprocess, following, prompt, cuttings)
-                outputs = self._forward(documents, tasks=tasks, batch_size=batch_size)
-                yield from self.postprocess(outputs, pool, documents, tasks, limits)
+                ahead = executor.submit(self.preprocess, following, question) if following else None
+                outputs = _run(self._forward(documents, question.tasks, batch_size))
+                yield from self.postprocess(outputs, pool, documents, question)
                 pool, documents = following, ahead.result() if ahead else []
 
     def preprocess(
-        self, texts: list[str], prompt: str, cuttings: set[tuple[str, str, str]]
+        self, texts: list[str], question: Question, max_tokens: int | None = None
     ) -> list[Document]:
         """Texts to tokens with offsets, in windows, and their units."""
-        tokenized = tokenize(self.tokenizer, texts, prompt, stride=self.model.config.stride)
+        stride = self.model.config.stride
+        tokenized = tokenize(self.tokenizer, texts, question.prompt, stride=stride)
+        found = sum(len(tokens.ids) for tokens in tokenized)
+        if max_tokens is not None and found > max_tokens:
+            raise ValueError(f"The texts should have at most {max_tokens} tokens. Found {found}.")
+        cuttings = {cutting(task) for task in question.tasks.values() if "labelling" in task}
         return [
             Document(tokens, {cut: _units(text, tokens.offsets, *cut) for cut in cuttings})
             for text, tokens in zip(texts, tokenized, strict=True)
@@ -171,10 +221,11 @@ class MultiTaskPipeline(Pipeline):
     @torch.inference_mode()
     def _forward(
         self, documents: list[Document], tasks: dict[str, dict], batch_size: int | None
-    ) -> dict[str, Any]:
-        """The outputs for all documents: for `embedding` and each sentence task a tensor of shape
-        `(num_documents, ...)`, the mean of a document's windows if the config says so; for each
-        token task a list of `(scores, label ids)`, with one of each per token of a document."""
+    ) -> Generator[None, None, dict[str, Any]]:
+        """Stops after each batch, and returns the outputs for all documents: for `embedding` and
+        each sentence task a tensor of shape `(num_documents, ...)`, the mean of a document's
+        windows if the config says so; for each token task a list of `(scores, label ids)`, with one
+        of each per token of a document."""
         sentence_tasks, token_tasks = _by_form(tasks)
         config = self.model.config
         first_only = config.sentence_windows == "first"
@@ -184,12 +235,13 @@ class MultiTaskPipeline(Pipeline):
             for window in document.windows[: None if token_tasks or not first_only else 1]
         ]
         lengths = [documents[number].tokens.length_of(window) for number, window in places]
-        batches = length_batches(lengths, self._max_tokens(), batch_size)
+        batches = length_batches(lengths, self.max_tokens(), batch_size)
         # All batches are handed to the device before the first one's answers are needed.
-        outputs = [
-            self._encode([(documents[places[i][0]], places[i][1]) for i in batch], tasks)
-            for batch in batches
-        ]
+        outputs = []
+        for batch in batches:
+            windows = [(documents[places[i][0]], places[i][1]) for i in batch]
+            outputs.append(self._encode(windows, tasks))
+            yield
         order = torch.tensor([index for batch in batches for index in batch])
         document_of = torch.tensor([number for number, _ in places])
         answers: dict[str, Any] = {}
@@ -229,24 +281,18 @@ class MultiTaskPipeline(Pipeline):
                 encoded[name] = *_labelled(encoded[name], units, labels), encoded[name][parts]
         return encoded
 
-    def _max_tokens(self) -> int:
-        if self.device.type == "cpu":
-            return TOKENS_PER_THREAD * torch.get_num_threads()
-        return TOKENS_PER_GPU
-
     def postprocess(
         self,
         outputs: dict[str, Any],
         texts: list[str],
         documents: list[Document],
-        tasks: dict[str, dict],
-        limits: Limits,
+        question: Question,
     ) -> Iterator[dict]:
         """The answers for texts from the outputs of `_forward`."""
+        tasks, _, top_k, thresholds = question
         sentence_tasks, token_tasks = _by_form(tasks)
         answering = {name: ANSWERS[task["problem_type"]] for name, task in sentence_tasks.items()}
         scores = {name: to.scores(outputs[name]).tolist() for name, to in answering.items()}
-        top_k, thresholds = limits
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
@@ -280,6 +326,15 @@ def _pools(texts: Iterable[str]) -> Iterator[list[str]]:
             pool, characters = [], 0
     if pool:
         yield pool
+
+
+def _run(steps: Generator[None, None, dict[str, Any]]) -> dict[str, Any]:
+    """What a generator returns at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _check(text: Any, index: int) -> None:

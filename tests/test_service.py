@@ -14,10 +14,10 @@ from running_service import CLOSED, JSON, ask, assert_same
 from multitask_encoder.modeling import MultiTaskPipeline
 from multitask_encoder.serving.api import Limits, Reply, build_api
 from multitask_encoder.serving.front_door import FrontDoor
-from multitask_encoder.serving.jobs import CALL_CHARACTERS, Job, answer_together
 from multitask_encoder.serving.options import ServiceOptions
+from multitask_encoder.serving.turns import Turns
 
-LIMITS = Limits(max_texts=8, max_characters=1000, max_body_bytes=20_000)
+LIMITS = Limits(max_texts=8, max_characters=1000, max_tokens=1000, max_body_bytes=20_000)
 
 
 @pytest.fixture
@@ -47,13 +47,9 @@ class Server:
 def port(answers):
     """Of a server of the service's API behind its front door."""
 
-    async def answer(texts: list[str], arguments: dict, embedding: bool) -> bytes:
-        (found,) = answer_together(answers, [Job(texts, arguments, embedding)])
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    app = FrontDoor(build_api(answers.model.config, LIMITS, answer), LIMITS.max_body_bytes, 2)
+    turns = Turns(answers, LIMITS.max_tokens, on_answer=Mock())
+    api = build_api(answers.model.config, LIMITS, turns.answer)
+    app = FrontDoor(api, LIMITS.max_body_bytes, 2)
     with Server(app) as port:
         yield port
 
@@ -122,6 +118,7 @@ REFUSED = {
     "null as a text": (b'{"texts": ["a", null]}', 422),
     "too many texts": (b'{"texts": [' + b'"a",' * 8 + b'"a"]}', 422),
     "too long a text": (b'{"text": "' + b"a" * 1001 + b'"}', 422),
+    "too many tokens": (b'{"texts": ["' + b"." * 900 + b'", "' + b"." * 900 + b'"]}', 422),
     "a task that is not there": (b'{"text": "a", "tasks": ["intent"]}', 422),
     "a task that is no list": (b'{"text": "a", "tasks": "topic"}', 422),
     "a prompt that is not there": (b'{"text": "a", "prompt_name": "query"}', 422),
@@ -256,39 +253,115 @@ def test_requests_can_not_command_serve():
     assert {name for name, _ in behind.headers} == {b"host", b"content-type", b"content-length"}
 
 
+class Answering:
+    """Requests answered in turns, all asked for at once; in which order they were answered, and how
+    many texts together."""
+
+    def __init__(self, pipeline: MultiTaskPipeline, max_tokens: int = 2**20):
+        self.together: list[int] = []
+        self.order: list[str] = []
+        self.turns = Turns(pipeline, max_tokens, self.together.append)
+
+    async def ask(self, texts: list[str], arguments: dict | None = None) -> bytes:
+        answer = await self.turns.answer(texts, arguments or {}, True)
+        self.order.append(texts[0].split()[0])
+        return answer
+
+    def all(self, *asked) -> list:
+        async def together():
+            asking = (self.ask(*one) for one in asked)
+            return await asyncio.gather(*asking, return_exceptions=True)
+
+        return asyncio.run(together())
+
+
 def test_requests_are_answered_together_and_each_gets_its_own(answers):
-    jobs = [
-        Job(["play jazz", "in Paris"], {}),
-        Job(["a", "b"], {"tasks": ["topic"]}),
-        Job(["play"], {"tasks": ["nothing"]}),
-        Job(["x" * 90] * 3, {}),
-        Job(["c"], {"tasks": ["topic"]}),
+    asked = [
+        (["first"], {}),
+        (["play jazz", "in Paris"], {}),
+        (["a", "b"], {"tasks": ["topic"]}),
+        (["long " * 700], {}),
+        (["play"], {"tasks": ["nothing"]}),
+        (["x" * 90] * 3, {}),
+        (["c"], {"tasks": ["topic"]}),
     ]
-    found = answer_together(answers, jobs)
-    assert isinstance(found.pop(2), ValueError)
-    jobs.pop(2)
-    for job, one in zip(jobs, found, strict=True):
-        assert isinstance(one, bytes)
-        assert_same(json.loads(one), {"answers": answers(job.texts, **job.arguments)})
+    answering = Answering(answers)
+    found = answering.all(*asked)
+    assert isinstance(found.pop(4), ValueError)
+    asked.pop(4)
+    for (texts, arguments), one in zip(asked, found, strict=True):
+        assert_same(json.loads(one), {"answers": answers(texts, **arguments)})
+    assert sum(answering.together) == 10
+    assert max(answering.together) >= 3
 
 
-def test_a_request_that_nobody_waits_for_takes_no_more_time():
-    jobs = [Job(["a" * CALL_CHARACTERS] * 3, {}), Job(["b"], {}), Job(["c"], {})]
-    calls = []
-
-    def answer(texts):
-        calls.append([text[0] for text in texts])
-        jobs[0].dropped = jobs[2].dropped = True
-        return [{"text": text[0]} for text in texts]
-
-    found = answer_together(Mock(side_effect=answer), jobs)
-    assert calls == [["a"], [], [], ["b"]]
-    assert found[1] == b'{"answers": [{"text": "b"}]}'
+LONG = "word " * 2000  # several turns
 
 
-def test_an_answer_that_json_can_not_hold_is_an_error():
-    pipeline = Mock(return_value=[{"score": float("nan")}])
-    (found,) = answer_together(pipeline, [Job(["a"], {})])
+def test_a_short_request_does_not_wait_for_long_ones(answers):
+    answering = Answering(answers)
+    long: list[tuple] = [([f"long{number} {LONG}"], {}) for number in range(3)]
+    answering.all(*long, (["short"], {}))
+    assert answering.order[0] == "short"
+
+
+def test_a_long_request_does_not_wait_until_no_short_one_comes(answers):
+    answering = Answering(answers)
+
+    async def ask_until_it_is_there():
+        asking = asyncio.create_task(answering.ask([f"long {LONG}"]))
+        asked = 0
+        while not asking.done():
+            await asyncio.gather(*(answering.ask(["short"]) for _ in range(2)))
+            asked += 1
+        return asked
+
+    assert asyncio.run(ask_until_it_is_there()) < 100
+
+
+def test_a_request_that_is_given_up_takes_no_more_turns(answers):
+    answering = Answering(answers)
+    batches = []
+    answers.model.register_forward_pre_hook(lambda *_: batches.append(1))
+
+    async def give_up():
+        asking = asyncio.create_task(answering.ask([f"long {LONG * 4}"]))
+        while not batches and not asking.done():
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await answering.ask(["short"])
+
+    asyncio.run(give_up())
+    given_up = len(batches)
+    batches.clear()
+    answering.all(([f"long {LONG * 4}"],))
+    assert given_up < len(batches) / 2
+    assert answering.order == ["short", "long"]
+
+
+def test_more_tokens_than_allowed_are_refused(answers):
+    answering = Answering(answers, max_tokens=10)
+    whole, refused = answering.all((["." * 5] * 2,), (["." * 6, "." * 5],))
+    assert isinstance(whole, bytes)
+    assert str(refused) == "The texts should have at most 10 tokens. Found 11."
+
+
+def test_a_failure_ends_only_the_requests_of_its_turn(answers):
+    answering = Answering(answers)
+    fail = answers.model.register_forward_pre_hook(Mock(side_effect=[MemoryError("full")]))
+    (found,) = answering.all((["play jazz"],))
+    assert isinstance(found, MemoryError)
+    fail.remove()
+    (found,) = answering.all((["play jazz"],))
+    assert isinstance(found, bytes)
+
+
+def test_an_answer_that_json_can_not_hold_is_an_error(answers):
+    def spoil(_, __, output) -> None:
+        output.sentence_embedding.fill_(float("nan"))
+
+    answers.model.register_forward_hook(spoil)
+    (found,) = Answering(answers).all((["a"],))
     assert isinstance(found, RuntimeError)
 
 

@@ -80,6 +80,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=60, help="seconds an answer may take; 60")
     parser.add_argument("--max_texts", type=int, help="of a request; default: 256")
     parser.add_argument("--max_characters", type=int, help="of a text; default: 100000")
+    parser.add_argument("--max_tokens", type=int, help="of a request's texts; default: 32768")
     parser.add_argument("--max_body_bytes", type=int, help="of a request; default: 1048576")
     parser.add_argument("--metrics_port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(argv)

@@ -15,10 +15,12 @@ Answering = Callable[[list[str], dict[str, Any], bool], Awaitable[bytes]]
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a request may hold: texts, characters of a text, bytes of the body."""
+    """The most that a request may hold: texts, characters of a text, tokens of all its texts, bytes
+    of the body."""
 
     max_texts: int
     max_characters: int
+    max_tokens: int
     max_body_bytes: int
 
 

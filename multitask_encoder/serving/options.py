@@ -26,6 +26,7 @@ class ServiceOptions(BaseModel):
     gpus: float = Field(0, ge=0, description="of each replica; 0.5 lets two share one")
     max_texts: int = Field(256, ge=1, description="of a request")
     max_characters: int = Field(100_000, ge=1, description="of a text")
+    max_tokens: int = Field(2**15, ge=1, description="of a request's texts together")
     max_body_bytes: int = Field(MAX_BODY_BYTES, ge=1, description="of a request")
 
     @classmethod
@@ -50,4 +51,4 @@ class ServiceOptions(BaseModel):
         return load_pipeline(self.model, self.backend, device, self.bf16)
 
     def limits(self) -> Limits:
-        return Limits(self.max_texts, self.max_characters, self.max_body_bytes)
+        return Limits(self.max_texts, self.max_characters, self.max_tokens, self.max_body_bytes)

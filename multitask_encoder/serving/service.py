@@ -1,6 +1,5 @@
 """A finished model as a Ray Serve deployment: replicas that answer several clients at once."""
 
-import asyncio
 import os
 from typing import Any
 
@@ -10,12 +9,12 @@ from ray.serve.metrics import Counter, Histogram
 
 from .api import build_api
 from .front_door import RETRY_AFTER_SECONDS
-from .jobs import Job, answer_together
 from .options import ServiceOptions
+from .turns import Turns
 
-# Requests answered together; those a replica holds at once (a batch runs, others wait); and those
-# that wait in Serve's proxy, beyond which it answers 503.
-MAX_BATCH, MAX_ONGOING, MAX_QUEUED = 32, 128, 256
+# Requests that a replica holds at once, and those that wait in Serve's proxy, beyond which it
+# answers 503.
+MAX_ONGOING, MAX_QUEUED = 128, 256
 # Serve logs nothing about a request that succeeded.
 LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 # For a replica to finish its requests when it ends. (Serve's proxy has its own time limit.)
@@ -38,19 +37,14 @@ def application(options: ServiceOptions) -> serve.Application:
 
 
 class Service:
-    """One replica: a pipeline, and the requests that wait for it.
-
-    Requests that arrive while the pipeline works are answered together by its next call; one that
-    arrives while it is idle is answered at once.
-    """
+    """One replica: a pipeline, and the requests that it answers in turns."""
 
     def __init__(self, given: dict[str, Any]):
         self._options = options = ServiceOptions.of(given)
         torch.set_num_threads(options.threads)
         os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read when tokenizers first work
         self._pipeline = options.load()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._turns = Turns(self._pipeline, options.max_tokens, self._count)
         self._failed = False
         self._texts = Counter("multitask_texts", "Texts that were answered.")
         self._texts_per_batch = Histogram(
@@ -68,19 +62,15 @@ class Service:
         """The JSON of the answers.
 
         Raises:
-            ValueError: the pipeline refuses the arguments.
+            ValueError: the pipeline refuses the arguments, or there are too many tokens.
         """
-        job = Job(texts, arguments, embedding)
         try:
-            # Serve closes a batch at its first look; jobs waiting here enter the next one together.
-            await self._idle.wait()
-            answers = await self._answer_batch(job)
-        except asyncio.CancelledError:  # it took too long, or the client has left
-            job.dropped = True
+            return await self._turns.answer(texts, arguments, embedding)
+        except ValueError:
             raise
-        if isinstance(answers, Exception):
-            raise answers
-        return answers
+        except Exception:
+            self._failed = True
+            raise
 
     async def check_health(self) -> None:
         """After a failure, answer a text. Serve replaces a replica that raises here, for example
@@ -89,17 +79,6 @@ class Service:
             await self.answer(["Is there an answer?"], {})
             self._failed = False
 
-    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0)
-    async def _answer_batch(self, jobs: list[Job]) -> list[bytes | Exception]:
-        self._idle.clear()
-        try:
-            answers = await asyncio.to_thread(answer_together, self._pipeline, jobs)
-        except Exception:
-            self._failed = True
-            raise
-        finally:
-            self._idle.set()
-        texts = sum(len(job.texts) for job in jobs)
+    def _count(self, texts: int) -> None:
         self._texts.inc(texts)
         self._texts_per_batch.observe(texts)
-        return answers
