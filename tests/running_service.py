@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,6 +20,7 @@ from socket import socket
 from typing import Any
 
 import pytest
+import uvicorn
 
 ROOT = Path(__file__).parent.parent
 JSON = {"Content-Type": "application/json"}
@@ -112,6 +114,24 @@ def assert_same(found: Any, expected: Any) -> None:
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
     else:
         assert found == expected
+
+
+class Server:
+    """An ASGI application at a port of this machine, in a thread."""
+
+    def __init__(self, app):
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self) -> int:
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+        return self.server.servers[0].sockets[0].getsockname()[1]
+
+    def __exit__(self, *exception):
+        self.server.should_exit = True
+        self.thread.join()
 
 
 @dataclass

@@ -4,12 +4,10 @@ import asyncio
 import gzip
 import itertools
 import json
-import threading
 from unittest.mock import Mock
 
 import pytest
-import uvicorn
-from running_service import CLOSED, JSON, ask, assert_same
+from running_service import CLOSED, JSON, Server, ask, assert_same
 
 from multitask_encoder.modeling import MultiTaskPipeline
 from multitask_encoder.serving.api import Limits, Reply, build_api
@@ -23,24 +21,6 @@ LIMITS = Limits(max_texts=8, max_characters=1000, max_tokens=1000, max_body_byte
 @pytest.fixture
 def answers(make_model, tokenizer) -> MultiTaskPipeline:
     return MultiTaskPipeline(model=make_model().eval(), tokenizer=tokenizer)
-
-
-class Server:
-    """An ASGI application at a port of this machine, in a thread."""
-
-    def __init__(self, app):
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
-        self.thread = threading.Thread(target=self.server.run)
-
-    def __enter__(self) -> int:
-        self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive()
-        return self.server.servers[0].sockets[0].getsockname()[1]
-
-    def __exit__(self, *exception):
-        self.server.should_exit = True
-        self.thread.join()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ TEXTS = [
     "word " * 700,
 ]
 # A machine with other work may take its time; nothing here is about speed.
-PATIENT = ("--timeout", "600")
+# And all clients are of one address.
+PATIENT = ("--timeout", "600", "--max_connections", "1000")
 METHOD = "/ray.serve.ASGIService/HandleRequest"  # of the replicas, for each other
 
 
@@ -190,12 +191,13 @@ def test_more_than_it_can_do_is_refused_or_given_up_and_nothing_is_left_of_a_kil
     model, offline, tmp_path
 ):
     long = {"texts": ["word " * 4000] * 4}
+    flags = ("--timeout", "30", "--max_connections", "1000", "--max_tokens", "1000000")
 
     async def storm(port: int) -> list:
         return await asyncio.gather(*(ask(port, long) for _ in range(600)), return_exceptions=True)
 
     # So long that all of them have come in when the first is given up, however busy the machine.
-    with running_service(model, tmp_path / "log", "--timeout", "30") as running:
+    with running_service(model, tmp_path / "log", *flags) as running:
         replies = asyncio.run(storm(running.port))
         assert not [one for one in replies if isinstance(one, BaseException)]
         statuses = {reply.status for reply in replies}
@@ -224,6 +226,7 @@ def test_more_than_it_can_do_is_refused_or_given_up_and_nothing_is_left_of_a_kil
         (["--model", "{model}", "--port", "99999"], "Found 99999"),
         (["--model", "{model}", "--host", "no.such.host.invalid"], "no.such.host.invalid"),
         (["--model", "{model}", "--timeout", "0"], "--timeout should be above 0"),
+        (["--model", "{model}", "--max_connections", "0"], "--max_connections should be at least"),
         (["--model", "{model}", "--port", "x"], "--port"),
         (["--model", "{model}", "--replica_count", "2"], "--replica_count"),
         ([], "--model"),

@@ -5,13 +5,14 @@
     multitask-encoder demo --texts mine.csv          # begins with these: a column text, or TXT
     multitask-encoder demo --host 0.0.0.0 --port 80
 
-Ctrl-C ends it. Exit code 2: an invalid model or port; one line says what is wrong. In a Space, the
-variable MULTITASK_MODEL names the model. The page loads nothing from other hosts, and nothing is
-reported to anyone.
+Ctrl-C or SIGTERM ends it. Exit code 2: an invalid model or port; one line says what is wrong. In a
+Space, the variable MULTITASK_MODEL names the model. The page loads nothing from other hosts, and
+nothing is reported to anyone.
 """
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     given = parse(sys.argv[1:] if argv is None else argv)
     if given.model == QUICKSTART and not Path(QUICKSTART).is_dir():
         fail(f"There is no {QUICKSTART}: `make quickstart` trains it. Else name a --model.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # or visitors' uploads would stay
     with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
         set_environment(folder)
         with refusing():
@@ -80,18 +82,21 @@ def serve(model: str, texts: Path | None, host: str, port: int) -> None:
 
     sentences = sentences_for(model, texts)
     page = build(Predictor(model), Path(model).resolve().name, sentences)
-    _, url, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        ssr_mode=False,  # a second server, by Node, for nothing
-        run_history=False,  # texts stay out of the browser's storage
-        footer_links=["api"],
-        max_file_size=MAX_FILE_BYTES,
-        theme=THEME,
-        css=CSS,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    try:
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            ssr_mode=False,  # a second server, by Node, for nothing
+            run_history=False,  # texts stay out of the browser's storage
+            footer_links=["api"],
+            max_file_size=MAX_FILE_BYTES,
+            theme=THEME,
+            css=CSS,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:  # Gradio's words are about its own options
+        raise OSError(f"Can't listen at {host}, port {port}.") from error
     print(f"Ready: {url}", flush=True)
     page.block_thread()

@@ -18,7 +18,10 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitask_encoder.cli.errors import command_parser, refusing
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 # Ray's minimum, with room for the answers in transit.
 OBJECT_STORE_BYTES = 100 * 2**20
 NAME = "multitask"  # of the application, in Serve's status and metrics
+# Options that a replica has nothing to do with.
+CONNECTION = ("host", "port", "timeout", "max_connections", "metrics_port")
 
 
 def build(arguments: dict) -> "Application":
@@ -50,9 +55,8 @@ def build(arguments: dict) -> "Application":
 
 def main(argv: list[str] | None = None) -> None:
     given = vars(parse(sys.argv[1:] if argv is None else argv))
-    host, port, timeout = given.pop("host"), given.pop("port"), given.pop("timeout")
-    metrics_port = given.pop("metrics_port")
-    set_environment(host)
+    connection = {name: given.pop(name) for name in CONNECTION}
+    set_environment(connection["host"])
     with refusing():
         import torch
 
@@ -60,10 +64,11 @@ def main(argv: list[str] | None = None) -> None:
 
         threads = max(1, torch.get_num_threads() // max(1, given.get("replicas", 1)))
         options = ServiceOptions.of({"threads": threads, **given})
-        check_port(host, port)
+        check_port(connection["host"], connection["port"])
         print(f"Loading {options.model}", flush=True)
         options.load()  # fails here, once; replicas would try again
-    serve_locally(options, host, port, timeout, metrics_port)
+    with refusing(OSError):
+        serve_locally(options, **connection)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -78,6 +83,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of each; default: its share of the cores")
     parser.add_argument("--gpus", type=float, help="of each; 0.5 lets two share one; default: 0")
     parser.add_argument("--timeout", type=float, default=60, help="seconds an answer may take; 60")
+    parser.add_argument(
+        "--max_connections", type=int, default=128, help="of one address at once; default: 128"
+    )
     parser.add_argument("--max_texts", type=int, help="of a request; default: 256")
     parser.add_argument("--max_characters", type=int, help="of a text; default: 100000")
     parser.add_argument("--max_tokens", type=int, help="of a request's texts; default: 32768")
@@ -86,6 +94,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.timeout <= 0:
         parser.error(f"--timeout should be above 0. Found {options.timeout:g}.")
+    if options.max_connections < 1:
+        parser.error(f"--max_connections should be at least 1. Found {options.max_connections}.")
     return options
 
 
@@ -123,44 +133,89 @@ def check_port(host: str, port: int) -> None:
 
 
 def serve_locally(
-    options: "ServiceOptions", host: str, port: int, timeout: float, metrics_port: int
+    options: "ServiceOptions",
+    host: str,
+    port: int,
+    timeout: float,
+    max_connections: int,
+    metrics_port: int,
 ) -> None:
-    """Start Ray on this machine and the service in it, and end both at a signal."""
+    """Start Ray on this machine, the service in it and HAProxy before it; end all at a signal.
+
+    Raises:
+        OSError: Ray doesn't start, or HAProxy can't listen.
+    """
     import ray
     from ray import serve
 
+    from multitask_encoder.serving import reverse_proxy
     from multitask_encoder.serving.front_door import CALLBACK, MAX_BODY_BYTES_VARIABLE
     from multitask_encoder.serving.service import LOGGING, application
 
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = CALLBACK
     os.environ[MAX_BODY_BYTES_VARIABLE] = str(options.max_body_bytes)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ray.init(
-        address="local",  # never a cluster that happens to run
-        num_cpus=options.replicas * options.threads,  # reserved for the replicas
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        _metrics_export_port=metrics_port or None,
-    )
-    try:
-        ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
-        serve.start(
-            http_options={"host": host, "port": port, "request_timeout_s": timeout},
-            logging_config=LOGGING,
-        )
-        serve.run(application(options), name=NAME)
+    haproxy = reverse_proxy.find()
+    serve_at = ("127.0.0.1", reverse_proxy.free_port()) if haproxy else (host, port)
+    ended = threading.Event()
+    with contextlib.ExitStack() as running:
+        home = running.enter_context(home_without_questions())
+        running.callback(ray.shutdown)
+        with ray_problems():
+            ray.init(
+                address="local",  # never a cluster that happens to run
+                num_cpus=options.replicas * options.threads,  # reserved for the replicas
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                _metrics_export_port=metrics_port or None,
+                runtime_env={"env_vars": {"HOME": home}},
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):  # of which Ray has ideas of its own
+                signal.signal(number, lambda *_: ended.set())
+            http_options = {"host": serve_at[0], "port": serve_at[1], "request_timeout_s": timeout}
+            serve.start(http_options=http_options, logging_config=LOGGING)
+            serve.run(application(options), name=NAME)
+        if haproxy:
+            limits = reverse_proxy.Limits(timeout, max_connections)
+            address = (host, port)
+            running.enter_context(reverse_proxy.running(haproxy, address, serve_at[1], limits))
+        else:
+            print("HAProxy is not installed: connections have no limits.", flush=True)
         (node,) = ray.nodes()
         metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
         print(f"Ready: http://{host}:{port}/predict; metrics: {metrics}", flush=True)
         ended.wait()
         print("Ending: running requests are answered first.", flush=True)
         try:
-            serve.delete(NAME)  # while the proxy still passes answers
+            serve.delete(NAME)  # while the proxies still pass answers
         except TimeoutError:
             print("Some requests are still unanswered after a minute.", flush=True)
-        serve.shutdown()
-    finally:
-        ray.shutdown()
+
+
+@contextlib.contextmanager
+def home_without_questions() -> Iterator[str]:
+    """Keep Ray's head process from asking the metadata services of three clouds where it runs: it
+    doesn't, where its home folder has a file of Ray's cluster launcher. Gives the home folder of
+    all others."""
+    home, given = os.path.expanduser("~"), os.environ.get("HOME")
+    with tempfile.TemporaryDirectory(prefix="multitask-") as folder:
+        Path(folder, "ray_bootstrap_config.yaml").write_text("{}\n")
+        os.environ["HOME"] = folder
+        try:
+            yield home
+        finally:
+            os.environ.pop("HOME")
+            if given is not None:
+                os.environ["HOME"] = given
+
+
+@contextlib.contextmanager
+def ray_problems() -> Iterator[None]:
+    """What keeps Ray from starting, a busy machine or too little memory, as an OSError of one line.
+    Ray raises plain `Exception`s for it."""
+    try:
+        yield
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise OSError(f"The service did not start: {first}") from error

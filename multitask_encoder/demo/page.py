@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
+from gradio import processing_utils
 
 from multitask_encoder.inference import Answer, Answers, Predictor
 
@@ -63,6 +63,7 @@ class Asking:
 
 def build(predict: Predictor, name: str, sentences: Sentences) -> gr.Blocks:
     """The page for the model of that name, ready to launch with `THEME` and `CSS`."""
+    processing_utils.async_ssrf_protected_download = _refuse_address
     asking = Asking(predict, sentences)
     answered = list(dict.fromkeys([*predict.config.tasks, "embedding"]))
     with gr.Blocks(
@@ -84,6 +85,12 @@ def build(predict: Predictor, name: str, sentences: Sentences) -> gr.Blocks:
         _http_functions(asking)
     page.queue(max_size=32, default_concurrency_limit=1)
     return page
+
+
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    """In place of Gradio's download: a request can name an address wherever a text or a file is
+    expected, and no visitor tells the server what to look up."""
+    raise gr.Error("A file should be uploaded. Found an address.", print_exception=False)
 
 
 def _alert(message: str = "") -> gr.HTML:
@@ -251,7 +258,7 @@ def _shown_rows(state: dict, wanted: str, colours: list[str] | list[float], cach
         f"<p role='status'>{len(rows):,} of {len(table):,} texts</p>",
         table.iloc[rows],
         figure(state["points"], table["text"].tolist(), colours, rows),
-        save_bytes_to_cache(csv, "answers.csv", cache),
+        processing_utils.save_bytes_to_cache(csv, "answers.csv", cache),
     ]
 
 
