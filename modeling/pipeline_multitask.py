@@ -123,35 +123,38 @@ class MultiTaskPipeline(Pipeline):
         answers = self._answers(inputs, question, batch_size)
         return list(answers) if isinstance(inputs, list | tuple) else answers
 
-    def read(self, texts: list[str], max_tokens: int | None = None, **kwargs) -> Reading:
+    def read(self, texts: list[str], **kwargs) -> Reading:
         """Tokenize texts: what a call does first, for callers that go on with `answer_in_steps`.
 
         Args:
             texts (`list[str]`): texts; all of them are held at once.
-            max_tokens (`int`, *optional*): the most that `texts` may have together, without special
-                tokens and prompts; by default any number.
             kwargs: `tasks`, `prompt_name`, `top_k` and `thresholds`, as in a call.
 
         Raises:
-            ValueError: as a call does; more than `max_tokens`.
+            ValueError: as a call does.
         """
         question = self._question(**kwargs)
         for index, text in enumerate(texts):
             _check(text, index)
-        return Reading(question, texts, self.preprocess(texts, question, max_tokens))
+        return Reading(question, texts, self.preprocess(texts, question))
 
     def answer_in_steps(
-        self, reading: Reading, batch_size: int | None = None
+        self, reading: Reading, max_tokens: int | None = None
     ) -> Generator[None, None, list[dict]]:
-        """The answers for what was read, returned at the end. Stops after each batch that went
-        through the encoder, so that a caller can turn to other texts in between, or give up."""
+        """The answers for what was read, returned at the end. Stops before each further batch that
+        goes through the encoder, so that a caller can turn to other texts in between, or give up.
+
+        Args:
+            reading (`Reading`): from `read`; several of the same question may be joined.
+            max_tokens (`int`, *optional*): of a batch, padding included; a longer window goes
+                alone. By default as many as keep the device busy.
+        """
         question, texts, documents = reading
-        outputs = yield from self._forward(documents, question.tasks, batch_size)
+        outputs = yield from self._forward(documents, question.tasks, max_tokens=max_tokens)
         return list(self.postprocess(outputs, texts, documents, question))
 
     def max_tokens(self) -> int:
-        """The most tokens that go through the encoder together, padding included; a longer window
-        goes alone."""
+        """The most tokens that go through the encoder together by default."""
         if self.device.type == "cpu":
             return TOKENS_PER_THREAD * torch.get_num_threads()
         return TOKENS_PER_GPU
@@ -203,15 +206,10 @@ class MultiTaskPipeline(Pipeline):
                 yield from self.postprocess(outputs, pool, documents, question)
                 pool, documents = following, ahead.result() if ahead else []
 
-    def preprocess(
-        self, texts: list[str], question: Question, max_tokens: int | None = None
-    ) -> list[Document]:
+    def preprocess(self, texts: list[str], question: Question) -> list[Document]:
         """Texts to tokens with offsets, in windows, and their units."""
         stride = self.model.config.stride
         tokenized = tokenize(self.tokenizer, texts, question.prompt, stride=stride)
-        found = sum(len(tokens.ids) for tokens in tokenized)
-        if max_tokens is not None and found > max_tokens:
-            raise ValueError(f"The texts should have at most {max_tokens} tokens. Found {found}.")
         cuttings = {cutting(task) for task in question.tasks.values() if "labelling" in task}
         return [
             Document(tokens, {cut: _units(text, tokens.offsets, *cut) for cut in cuttings})
@@ -220,12 +218,16 @@ class MultiTaskPipeline(Pipeline):
 
     @torch.inference_mode()
     def _forward(
-        self, documents: list[Document], tasks: dict[str, dict], batch_size: int | None
+        self,
+        documents: list[Document],
+        tasks: dict[str, dict],
+        batch_size: int | None = None,
+        max_tokens: int | None = None,
     ) -> Generator[None, None, dict[str, Any]]:
-        """Stops after each batch, and returns the outputs for all documents: for `embedding` and
-        each sentence task a tensor of shape `(num_documents, ...)`, the mean of a document's
-        windows if the config says so; for each token task a list of `(scores, label ids)`, with one
-        of each per token of a document."""
+        """Stops before each further batch, and returns the outputs for all documents: for
+        `embedding` and each sentence task a tensor of shape `(num_documents, ...)`, the mean of a
+        document's windows if the config says so; for each token task a list of `(scores, label
+        ids)`, with one of each per token of a document."""
         sentence_tasks, token_tasks = _by_form(tasks)
         config = self.model.config
         first_only = config.sentence_windows == "first"
@@ -235,13 +237,14 @@ class MultiTaskPipeline(Pipeline):
             for window in document.windows[: None if token_tasks or not first_only else 1]
         ]
         lengths = [documents[number].tokens.length_of(window) for number, window in places]
-        batches = length_batches(lengths, self.max_tokens(), batch_size)
+        batches = length_batches(lengths, max_tokens or self.max_tokens(), batch_size)
         # All batches are handed to the device before the first one's answers are needed.
         outputs = []
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if number:
+                yield
             windows = [(documents[places[i][0]], places[i][1]) for i in batch]
             outputs.append(self._encode(windows, tasks))
-            yield
         order = torch.tensor([index for batch in batches for index in batch])
         document_of = torch.tensor([number for number, _ in places])
         answers: dict[str, Any] = {}

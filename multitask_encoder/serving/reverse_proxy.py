@@ -21,6 +21,8 @@ CONFIG = Path(__file__).with_name("haproxy.cfg")
 START_SECONDS, END_SECONDS = 10.0, 15.0
 # Longer than Serve takes for its own "too late".
 MARGIN_SECONDS = 10
+# Of bodies, for each connection that an address may have.
+BYTES_A_SECOND = 2**14
 # Below those that systems give out by themselves, as to Ray's processes.
 PORTS = range(20_000, 30_000)
 # Linux ends it with this process, however that ends; 1 is PR_SET_PDEATHSIG.
@@ -42,7 +44,7 @@ def find() -> str | None:
 
 class Limits(NamedTuple):
     """The seconds after which Serve gives up an answer, and the most connections of one address at
-    once."""
+    once. Its bodies are read at `BYTES_A_SECOND` for each of these."""
 
     answer_seconds: float
     max_connections: int
@@ -70,6 +72,7 @@ def running(
         "MULTITASK_SERVE_PORT": str(serve_port),
         "MULTITASK_ANSWER_SECONDS": str(math.ceil(limits.answer_seconds) + MARGIN_SECONDS),
         "MULTITASK_MAX_CONNECTIONS": str(limits.max_connections),
+        "MULTITASK_MAX_BYTES_A_SECOND": str(limits.max_connections * BYTES_A_SECOND),
     }
     process = subprocess.Popen(
         [sys.executable, "-c", START_AND_END_WITH_PARENT, haproxy, "-f", CONFIG, "-db", "-q"],

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,29 +11,47 @@ from typing import Any
 from multitask_encoder.modeling import MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import Reading
 
-# What takes longer to tokenize waits for others of its kind, so that it doesn't take every core.
-LONG_CHARACTERS = 2**14
+# Characters that are tokenized in one turn, about as long as a batch takes; a longer text is not
+# parted.
+READ_CHARACTERS = 2**14
+# Of the time, while there are shorter requests.
+SHARE_OF_OLDEST = 0.25
+# No more than the characters of a usual token; and at least the tokens of any character.
+CHARACTERS_OF_A_TOKEN, TOKENS_OF_A_CHARACTER = 4, 4
 
 
 @dataclass
 class Job:
-    """A request that was read: the pipeline's arguments for its texts, whether its answers hold the
-    embedding, and where they are expected. `steps` once some of its windows are encoded."""
+    """A request's texts, the pipeline's arguments for them, whether its answers hold the embedding,
+    and where they are expected."""
 
-    reading: Reading
+    texts: list[str]
     arguments: dict[str, Any]
     embedding: bool
     answer: asyncio.Future[bytes]
+
+
+@dataclass
+class Work:
+    """Requests that are answered together, the characters of their texts, and what is left to do
+    once it has begun."""
+
+    jobs: list[Job]
+    characters: int
     steps: Generator[None, None, list[dict]] | None = None
+
+    def is_wanted(self) -> bool:
+        """Whether anyone still waits for it."""
+        return not all(job.answer.done() for job in self.jobs)
 
 
 class Turns:
-    """Answers requests with one pipeline, in turns of about one batch each.
+    """Answers requests with one pipeline, in turns of about half a batch each.
 
-    Every other turn goes to the request that came first, the others to the one with the fewest
-    tokens; those that fit into its batch and ask for the same join it. So a short request waits for
-    two or three batches at most, however many long ones there are, and a long one gets half of the
-    turns at worst. A request that is given up takes no further turn.
+    A quarter of the time goes to the request that came first, the rest to the shortest; those that
+    fit into its turn and ask for the same join it. So a short request waits for a turn or two,
+    however many long ones there are, and a long one gets a quarter of the time at worst. A request
+    that is given up takes no further turn.
 
     Args:
         pipeline (`MultiTaskPipeline`): answers.
@@ -44,11 +63,16 @@ class Turns:
         self, pipeline: MultiTaskPipeline, max_tokens: int, on_answer: Callable[[int], None]
     ):
         self._pipeline, self._max_tokens, self._on_answer = pipeline, max_tokens, on_answer
-        self._jobs: list[Job] = []
-        self._oldest_first = False
+        self._turn_tokens = pipeline.max_tokens() // 2
+        # Requests that are joined are too short for more than `max_tokens`.
+        self._turn_characters = min(
+            self._turn_tokens * CHARACTERS_OF_A_TOKEN, max_tokens // TOKENS_OF_A_CHARACTER
+        )
+        self._queue: list[Work] = []  # in order of arrival
+        # What the oldest are behind (below 0) or ahead of their share, in seconds.
+        self._ahead = 0.0
         self._working: asyncio.Task | None = None
-        self._long_texts = ThreadPoolExecutor(max_workers=1)
-        self._encoder = ThreadPoolExecutor(max_workers=1)  # one, as each gets helpers from torch
+        self._thread = ThreadPoolExecutor(max_workers=1)  # one, as each gets helpers from torch
 
     async def answer(self, texts: list[str], arguments: dict[str, Any], embedding: bool) -> bytes:
         """The JSON of the answers.
@@ -57,93 +81,106 @@ class Turns:
             ValueError: the pipeline refuses the arguments or a text, or there are too many tokens.
             RuntimeError: an answer that JSON has no word for.
         """
-        job = Job(
-            await self._read(texts, arguments),
-            arguments,
-            embedding,
-            asyncio.get_running_loop().create_future(),
-        )
-        self._jobs.append(job)
+        job = Job(texts, arguments, embedding, asyncio.get_running_loop().create_future())
+        self._queue.append(Work([job], sum(map(len, texts))))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
         return await job.answer
 
-    async def _read(self, texts: list[str], arguments: dict[str, Any]) -> Reading:
-        long = sum(map(len, texts)) > LONG_CHARACTERS
-        return await asyncio.get_running_loop().run_in_executor(
-            self._long_texts if long else None,
-            lambda: self._pipeline.read(texts, self._max_tokens, **arguments),
-        )
-
     async def _work(self) -> None:
         """Take turns until nobody waits."""
-        while jobs := self._next_turn():
-            try:
-                loop = asyncio.get_running_loop()
-                answers = await loop.run_in_executor(self._encoder, self._take_turn, jobs)
-            except Exception as error:
-                answers = [error] * len(jobs)
-            self._hand_over(jobs, answers)
-
-    def _next_turn(self) -> list[Job]:
-        """Whose turn it is."""
-        self._jobs = [job for job in self._jobs if not job.answer.done()]
-        if not self._jobs:
-            return []
-        by_length = sorted(self._jobs, key=lambda job: job.reading.num_tokens)
-        self._oldest_first = not self._oldest_first
-        first = self._jobs[0] if self._oldest_first else by_length[0]
-        together, room = [first], self._pipeline.max_tokens() - first.reading.num_tokens
-        for job in by_length:
-            if job.reading.num_tokens > room:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._queue = [work for work in self._queue if work.is_wanted()]
+            if not self._queue:
                 break
-            if job is not first and job.arguments == first.arguments:
-                together.append(job)
-                room -= job.reading.num_tokens
-        return together
+            work, of_share = self._next()
+            began = time.monotonic()
+            answers: list[bytes | Exception] | None
+            try:
+                answers = await loop.run_in_executor(self._thread, _take_turn, work)
+                if answers is not None:
+                    self._on_answer(sum(len(job.texts) for job in work.jobs))
+            except Exception as error:
+                answers = [error] * len(work.jobs)
+            self._ahead += of_share * (time.monotonic() - began)
+            if answers is not None:
+                self._queue.remove(work)
+                _hand_over(work.jobs, answers)
 
-    def _take_turn(self, jobs: list[Job]) -> list[bytes | Exception]:
-        """The answers of jobs; nothing if it's a long one that needs further turns."""
-        steps = jobs[0].steps or self._pipeline.answer_in_steps(_joined(jobs))
-        is_long = jobs[0].reading.num_tokens > self._pipeline.max_tokens()
-        answers = _ended(steps, 1 if is_long else None)
-        if answers is None:
-            jobs[0].steps = steps
-            return []
-        following = iter(answers)
-        return [_encode(job, [next(following) for _ in job.reading.texts]) for job in jobs]
+    def _next(self) -> tuple[Work, float]:
+        """What the next turn is for, and by how much each of its seconds takes the oldest ahead."""
+        by_length = sorted(self._queue, key=lambda work: work.characters)
+        oldest, shortest = self._queue[0], by_length[0]
+        first, of_share = shortest, 0.0
+        if oldest is not shortest:
+            is_due = self._ahead < 0
+            first = oldest if is_due else shortest
+            of_share = 1 - SHARE_OF_OLDEST if is_due else -SHARE_OF_OLDEST
+        if first.steps is None:
+            for other in by_length:
+                if first.characters + other.characters > self._turn_characters:
+                    break
+                alike = other.jobs[0].arguments == first.jobs[0].arguments
+                if other is not first and other.steps is None and alike:
+                    first.jobs += other.jobs
+                    first.characters += other.characters
+                    self._queue.remove(other)
+            first.steps = self._steps(first.jobs)
+        return first, of_share
 
-    def _hand_over(self, jobs: list[Job], answers: list[bytes | Exception]) -> None:
-        if answers:
-            self._on_answer(sum(len(job.reading.texts) for job in jobs))
-        for job, answer in zip(jobs, answers, strict=False):
-            if job.answer.done():  # given up meanwhile
-                continue
-            if isinstance(answer, Exception):
-                job.answer.set_exception(answer)
-            else:
-                job.answer.set_result(answer)
+    def _steps(self, jobs: list[Job]) -> Generator[None, None, list[dict]]:
+        """Tokenizes, and then answers; stops where another request may have its turn.
+
+        Raises:
+            ValueError: as `answer`.
+        """
+        texts = [text for job in jobs for text in job.texts]
+        readings: list[Reading] = []
+        for part in _parts(texts):
+            if readings:
+                yield
+            readings.append(self._pipeline.read(part, **jobs[0].arguments))
+            if sum(reading.num_tokens for reading in readings) > self._max_tokens:
+                raise ValueError(f"The texts should have at most {self._max_tokens} tokens.")
+        documents = [document for reading in readings for document in reading.documents]
+        whole = Reading(readings[0].question, texts, documents)
+        return (yield from self._pipeline.answer_in_steps(whole, self._turn_tokens))
 
 
-def _joined(jobs: list[Job]) -> Reading:
-    """The texts of jobs that ask for the same."""
-    return Reading(
-        jobs[0].reading.question,
-        [text for job in jobs for text in job.reading.texts],
-        [document for job in jobs for document in job.reading.documents],
-    )
+def _parts(texts: list[str]) -> Iterator[list[str]]:
+    """The texts in lists of about `READ_CHARACTERS`."""
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        part.append(text)
+        characters += len(text)
+        if characters >= READ_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
-def _ended(steps: Generator[None, None, list[dict]], most: int | None) -> list[dict] | None:
-    """What a generator returns; None if it goes on after `most` steps."""
-    taken = 0
-    while most is None or taken < most:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        taken += 1
+def _take_turn(work: Work) -> list[bytes | Exception] | None:
+    """One step; the answers of all jobs after the last one."""
+    assert work.steps is not None
+    try:
+        next(work.steps)
+    except StopIteration as end:
+        answers = iter(end.value)
+        return [_encode(job, [next(answers) for _ in job.texts]) for job in work.jobs]
     return None
+
+
+def _hand_over(jobs: list[Job], answers: list[bytes | Exception]) -> None:
+    for job, answer in zip(jobs, answers, strict=True):
+        if job.answer.done():  # given up meanwhile
+            continue
+        if isinstance(answer, Exception):
+            job.answer.set_exception(answer)
+        else:
+            job.answer.set_result(answer)
 
 
 def _encode(job: Job, answers: list[dict]) -> bytes | Exception:
