@@ -41,6 +41,7 @@ UNTRUSTED = (
     *("trust_remote_code", "auto_map", "custom_pipelines", "_name_or_path", "name_or_path"),
     *("attn_implementation", "_attn_implementation", "experts_implementation"),
     *("transformers_weights", "quantization_config", "num_labels"),
+    "use_tpu_fourier_optimizations",  # FNet's tables of its longest text, squared
 )
 # ... and a finished model's config is read for the class's fields and these keys only.
 ALSO_READ = (
@@ -127,6 +128,8 @@ class MultiTaskConfig(PreTrainedConfig):
             self.encoder_config = _trusted(self.encoder_config)
         try:
             super().__post_init__(**kwargs)
+            if isinstance(self.encoder_config, PreTrainedConfig):
+                self.encoder_config.to_dict()  # as every message and file will
         except (ValueError, OSError):
             raise
         except Exception as error:  # a wrong type; the libraries' own text has several lines
@@ -166,6 +169,7 @@ class MultiTaskConfig(PreTrainedConfig):
         for key in ("tasks", "prompts"):
             if not isinstance(getattr(self, key), dict | None):
                 raise ValueError(f"`{key}` should be a mapping. Found {getattr(self, key)!r}.")
+        self._check_types()
         if not isinstance(getattr(self.encoder_config, "hidden_size", None), int):
             raise ValueError("`encoder_config` should describe an encoder, with a hidden_size.")
         self.tasks = {name: _complete_task(name, task) for name, task in (self.tasks or {}).items()}
@@ -184,6 +188,17 @@ class MultiTaskConfig(PreTrainedConfig):
         for name, text in (self.prompts or {}).items():
             if not isinstance(text, str):
                 raise ValueError(f"Prompt {name!r} should be a text. Found {text!r}.")
+
+    def _check_types(self) -> None:
+        """Raise a ValueError for a field whose value is not of its annotated type."""
+        for key, allowed in type(self).__annotations__.items():
+            value = getattr(self, key)
+            if allowed is Any or (allowed is float and _is_number(value)):
+                continue
+            is_flag = isinstance(value, bool) and allowed is not bool  # an int to Python
+            if is_flag or not isinstance(value, allowed):
+                names = getattr(allowed, "__name__", str(allowed))
+                raise ValueError(f"`{key}` should be of type {names}. Found {value!r}.")
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """As in `PreTrainedConfig`, which sorts all keys, but tasks keep their order."""
@@ -225,17 +240,23 @@ def _trusted(config: dict) -> dict:
 
 
 def check_numbers(config: dict, largest: int) -> None:
-    """Raise a ValueError for a whole number above `largest` in an encoder's config, nested configs
-    included: merely starting to build that model could use up all memory."""
+    """Raise a ValueError for a whole number above `largest`, or a count below 0, in an encoder's
+    config, nested configs included: merely starting to build that model could use up all memory."""
     for key, value in config.items():
         if isinstance(value, dict):
             check_numbers(value, largest)
         counts = str(key).startswith(("num_", "n_"))  # layers, heads, labels
         most = min(largest, LARGEST_COUNT) if counts else largest
         for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, int) and number > most and "theta" not in str(key):
+            if not isinstance(number, int) or "theta" in str(key):
+                continue
+            if number > most:
                 raise ValueError(
                     f"`{key}` of the encoder's config should be at most {most:,}. Found {number:,}."
+                )
+            if counts and number < 0:
+                raise ValueError(
+                    f"`{key}` of the encoder's config should be at least 0. Found {number:,}."
                 )
 
 
@@ -328,13 +349,13 @@ def _labels(name: str, task: dict, problem_types: tuple[str, ...]) -> dict:
             f"{', '.join(problem_types)}. Found {problem_type!r}."
         )
     fewest = FEWEST_LABELS[problem_type]
+    if not all(isinstance(label, str) and label for label in labels):
+        raise ValueError(f"`labels` of task {name!r} should be texts. Found {labels!r}.")
     if len(labels) < fewest or len(set(labels)) < len(labels):
         raise ValueError(
             f"`labels` of task {name!r} should be a list of at least {fewest} different texts. "
             f"Found {labels!r}."
         )
-    if not all(isinstance(label, str) and label for label in labels):
-        raise ValueError(f"`labels` of task {name!r} should be texts. Found {labels!r}.")
     return {"labels": labels, "problem_type": problem_type}
 
 

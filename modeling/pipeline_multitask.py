@@ -17,7 +17,7 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .batching import length_batches, pad
 from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
-from .windows import TokenizedText, Window, tokenize
+from .windows import TokenizedText, Window, check_tokenizer, tokenize
 
 # Texts that are read, sorted by length and answered together: enough for little padding, few enough
 # for memory.
@@ -102,7 +102,8 @@ class MultiTaskPipeline(Pipeline):
 
     Raises:
         ValueError: an input that is not a text, an unknown task or prompt, a `top_k` or threshold
-            out of range, a `model_max_length` or `stride` that leaves windows no room for text.
+            out of range, a `model_max_length` or `stride` that leaves windows no room for text; a
+            tokenizer that doesn't fit the model's encoder.
     """
 
     def __init__(self, *args, **kwargs):
@@ -111,6 +112,7 @@ class MultiTaskPipeline(Pipeline):
             raise ValueError("The tokenizer should be tokenizer.json. Found fast_tokenizer_files.")
         # Offsets and encoders count from the first token, so padding must not come before it.
         self.tokenizer.padding_side = "right"
+        check_tokenizer(self.tokenizer, self.model.config)
 
     def __call__(
         self, inputs, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs

@@ -31,6 +31,11 @@ def one_line_errors(what: str) -> Iterator[None]:
         kind = ValueError if isinstance(error, ValueError) else OSError
         reason = str(error).strip().split("\n")[0]
         raise kind(f"Can't load {what}: {reason}") from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        reason = "its config describes weights of other shapes than those in its files"
+        raise ValueError(f"Can't load {what}: {reason}.") from error
 
 
 def pretrained_encoder(
@@ -82,7 +87,7 @@ def pretrained_encoder(
 
 def check_implementations(config: dict) -> None:
     """Raise a ValueError for an encoder's config, nested ones included, that names a kernel of the
-    Hub."""
+    Hub, or asks for FNet's tables, the square of its longest text in numbers."""
     for key, value in config.items():
         if isinstance(value, dict):
             check_implementations(value)
@@ -91,6 +96,8 @@ def check_implementations(config: dict) -> None:
                 f"`{key}` of its config should be one of transformers, like sdpa. Found {value!r}, "
                 "which would be loaded from the Hub."
             )
+        elif key == "use_tpu_fourier_optimizations" and value:
+            raise ValueError(f"`{key}` of its config should be false. Found {value!r}.")
 
 
 @torch.no_grad()

@@ -7,9 +7,12 @@ that a long document has one answer per token, as a short one does.
 from itertools import pairwise
 from typing import NamedTuple
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .decoding import strip_offsets
+
+# Texts whose tokens most tokenizers know, and don't.
+TRIAL = ["Is it?", "\ue000 \u0e01\U0001f600", ""]
 
 
 class Window(NamedTuple):
@@ -45,6 +48,30 @@ class TokenizedText(NamedTuple):
     def input_ids(self, window: Window) -> list[int]:
         """The tokens that the encoder reads for one window."""
         return [*self.prefix, *self.ids[window.start : window.end], *self.suffix]
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    """Raise a ValueError for a tokenizer that a `MultiTaskConfig`'s encoder can't read: one that
+    fails, has ids without a vector, or windows without room for a prompt."""
+    vectors = getattr(config.encoder_config, "vocab_size", None)
+    if isinstance(vectors, int):
+        largest = max(tokenizer.get_vocab().values(), default=0)
+        if largest >= vectors:
+            raise ValueError(
+                f"The tokenizer's ids should be below {vectors}, the encoder's vocab_size. "
+                f"Found {largest}."
+            )
+    limit = tokenizer.model_max_length
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise ValueError(f"The tokenizer's model_max_length should be a number. Found {limit!r}.")
+    for prompt in ("", *(config.prompts or {}).values()):
+        try:
+            tokenize(tokenizer, TRIAL, prompt, stride=config.stride)
+        except ValueError:
+            raise
+        except Exception as error:  # of Rust, even a bare Exception
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(f"The tokenizer fails: {reason}") from error
 
 
 def tokenize(

@@ -144,7 +144,7 @@ def test_an_encoder_that_bfloat16_breaks_trains_in_float32(backbone, tmp_path, m
         "multitask_encoder.arguments.run_arguments.has_fast_bf16", lambda use_cpu: True
     )
     tokenizer = AutoTokenizer.from_pretrained(backbone("bert"))
-    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1}
+    sizes = {"vocab_size": len(tokenizer) + 1, "hidden_size": 16, "num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 2, "intermediate_size": 32}
     config = AutoConfig.for_model("deberta", **sizes)
     AutoModel.from_config(config).save_pretrained(tmp_path / "encoder")

@@ -1,8 +1,14 @@
 """Encoders, models and tokenizers that are missing or damaged end a run."""
 
+import base64
 import json
 
 import pytest
+import tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from multitask_encoder.inference import tokenizer_trial
+from multitask_encoder.modeling import MultiTaskPipeline
 
 
 @pytest.mark.parametrize("name", ["no/such", "/no/such/folder", "nosuch"])
@@ -58,6 +64,14 @@ def test_missing_weights_of_a_model_are_named(finished, refused):
     assert f"{finished}: its weights lack encoder.encoder.layer.2." in refused(model=str(finished))
 
 
+def test_tables_of_the_square_of_the_longest_text_are_refused(encoder, refused):
+    config = {**json.loads((encoder / "config.json").read_text()), "model_type": "fnet"}
+    large = {"use_tpu_fourier_optimizations": True, "tpu_short_seq_length": 30_000}
+    (encoder / "config.json").write_text(json.dumps({**config, **large}))
+    line = refused(encoder=str(encoder))
+    assert "`use_tpu_fourier_optimizations` of its config should be false." in line
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"model_type": "nosuch"}'])
 def test_corrupt_config_of_the_model(content, encoder, finished, refused):
     for key, folder in {"encoder": encoder, "model": finished}.items():
@@ -81,3 +95,79 @@ def test_missing_tokenizer(encoder, refused):
 def test_labels_of_a_finished_model_are_kept(finished, refused):
     line = refused(model=str(finished), train_file=[{"text": "a", "topic": "z"}])
     assert "task 'topic': unknown label 'z'. Expected one seen in training or given as" in line
+
+
+def test_a_config_of_fewer_layers_than_are_stored_is_no_smaller_model(finished, refused):
+    config = json.loads((finished / "config.json").read_text())
+    config["encoder_config"]["num_hidden_layers"] = 1
+    (finished / "config.json").write_text(json.dumps(config))
+    line = refused(model=str(finished))
+    assert f"{finished}: its config does not describe the weights encoder.encoder.layer.1." in line
+
+
+def charsmap(content: bytes) -> dict:
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(content).decode()}
+
+
+def replace(old: str, new: str) -> dict:
+    return {"type": "Replace", "pattern": {"String": old}, "content": new}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"type": "Sequence", "normalizers": [replace("a", "a" * 100)] * 4},
+        {"type": "Prepend", "prepend": "a " * 10_000},
+        charsmap(b"\xff" * 4),
+        charsmap(b"\xff\xff\xff\x7f" + bytes(64)),
+    ],
+    ids=["a hundred times", "before all", "no table", "a table of 2 GB"],
+)
+def test_rules_that_could_take_all_memory_or_end_the_process(rule, encoder, finished, refused):
+    for key, folder in {"encoder": encoder, "model": finished}.items():
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "normalizer": rule}))
+        line = refused(**{key: str(folder)})
+        assert f"Can't load the tokenizer of {str(folder)!r}: ValueError: Its rules " in line
+
+
+def test_rules_of_good_tokenizers_are_taken(encoder, refused, metaspace_tokenizer):
+    path = encoder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    rules = [replace("  ", " "), {"type": "Prepend", "prepend": "_"}, content["normalizer"]]
+    content["normalizer"] = {"type": "Sequence", "normalizers": rules}
+    path.write_text(json.dumps(content))
+    tokenizer_trial.check(path)
+    assert tokenizer_trial.has_rules(content)
+    metaspace_tokenizer.save_pretrained(encoder)
+    tokenizer_trial.check(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("tokenizer.json", lambda all: all["model"]["vocab"].update(x=400), "ids should be below"),
+        ("tokenizer_config.json", lambda all: all.update(model_max_length="1"), "max_length"),
+    ],
+)
+def test_tokenizers_that_do_not_fit_encoders(name, change, reason, encoder, finished, refused):
+    for key, folder in {"encoder": encoder, "model": finished}.items():
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+        assert reason in refused(**{key: str(folder)})
+
+
+def test_a_tokenizer_without_an_unknown_token_is_refused_before_a_text_needs_it(make_model):
+    words = tokenizers.Tokenizer(tokenizers.models.WordPiece({"a": 0, "is": 1}, unk_token="[UNK]"))
+    with pytest.raises(ValueError, match=r"^The tokenizer fails: .*\[UNK\]"):
+        MultiTaskPipeline(
+            model=make_model(),
+            tokenizer=PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=128),
+        )
+
+
+def test_a_prompt_that_leaves_no_room_for_text_is_refused(make_model, tokenizer):
+    model = make_model(prompts={"query": "a " * 200})
+    with pytest.raises(ValueError, match=r"max_length should be more than the 2.. special and"):
+        MultiTaskPipeline(model=model, tokenizer=tokenizer)

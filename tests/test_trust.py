@@ -160,6 +160,9 @@ def test_encoder_that_contradicts_its_weights_is_refused(backbone, tmp_path):
         ({"hidden_size": -16}, "Its config describes no encoder"),
         ({"hidden_size": None}, "Invalid config value: "),
         ({"model_type": "clip"}, "Its config describes no encoder"),
+        ({"num_hidden_layers": -3}, "should be at least 0. Found -3."),
+        ({"intermediate_size": 31}, "weights of other shapes than those in its files"),
+        ({"dtype": 7}, "Its config describes no encoder"),
     ],
 )
 def test_config_that_makes_no_sense_is_one_line(encoder, message, copy):
@@ -174,6 +177,12 @@ def test_config_that_makes_no_sense_is_one_line(encoder, message, copy):
         ({"tasks": {"../../x": TASKS["topic"]}}, "Found '../../x'."),
         ({"tasks": {"topic": {**TASKS["topic"], "labels": "ab"}}}, "should be a list. Found 'ab'."),
         ({"tasks": {"topic": {**TASKS["topic"], "labels": 10**9}}}, "should be a list."),
+        ({"tasks": {"topic": {**TASKS["topic"], "labels": ["a", ["b"]]}}}, "should be texts."),
+        *(({"stride": value}, "`stride` should be of type int | None.") for value in ("1", True)),
+        ({"normalize": "yes"}, "`normalize` should be of type bool. Found 'yes'."),
+        ({"task_name": ["topic"]}, "`task_name` should be of type str | None."),
+        ({"head_dropout": "0"}, "`head_dropout` should be of type float."),
+        ({"pooling": ["mean"]}, "`pooling` should be of type str."),
     ],
 )
 def test_config_of_other_types_is_one_line(values, message, copy):

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from multitask_encoder.arguments.choices import BACKENDS
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.modeling_multitask import models_beside
 from multitask_encoder.modeling.windows import tokenize
 
+from . import tokenizer_trial
 from .graph_model import GraphModel
 
 
@@ -110,6 +112,12 @@ def load_finished_model(
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(new))
     if missing:
         raise ValueError(f"{name_or_path}: its weights lack {', '.join(missing[:5])}.")
+    # Of layers, above all: a config of fewer would give another encoder.
+    more = sorted(key for key in report["unexpected_keys"] if key.startswith("encoder."))
+    if more := [key for key in more if key.endswith((".weight", ".bias"))]:
+        raise ValueError(
+            f"{name_or_path}: its config does not describe the weights {', '.join(more[:5])}."
+        )
     return model
 
 
@@ -120,6 +128,14 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
         OSError: there is none, or it can't be read.
     """
     try:
+        path = cached_file(
+            name_or_path,
+            "tokenizer.json",
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,  # AutoTokenizer says what else it needs
+        )
+        if path is not None:
+            tokenizer_trial.check(Path(path))
         # False: its own code never runs, and None would ask at the terminal.
         return AutoTokenizer.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False

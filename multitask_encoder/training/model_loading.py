@@ -18,6 +18,7 @@ from multitask_encoder.data.word_marks import word_marks
 from multitask_encoder.inference.loading import check_folder, load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import WEIGHTS
+from multitask_encoder.modeling.windows import check_tokenizer
 
 # Keys of a finished model's task that stay unless the run sets them.
 KEPT_KEYS = ("labels", "labelling", "pooling", "begin_marks", "inner_marks", "class_weights")
@@ -153,6 +154,7 @@ def _load_tokenizer(
             f"The tokenizer of {name_or_path!r} should know up to {size} tokens, as many as its "
             f"encoder. Found {known}."
         )
+    check_tokenizer(tokenizer, model.config)
     positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
     embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(embeddings, "padding_idx", None)
