@@ -53,17 +53,18 @@ class TokenizedText(NamedTuple):
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
     """Raise a ValueError for a tokenizer that a `MultiTaskConfig`'s encoder can't read: one that
     fails, has ids without a vector, or windows without room for a prompt."""
+    path = tokenizer.name_or_path
+    name = f"The tokenizer of {path!r}" if path else "The tokenizer"
     vectors = getattr(config.encoder_config, "vocab_size", None)
     if isinstance(vectors, int):
         largest = max(tokenizer.get_vocab().values(), default=0)
         if largest >= vectors:
             raise ValueError(
-                f"The tokenizer's ids should be below {vectors}, the encoder's vocab_size. "
-                f"Found {largest}."
+                f"{name} should have ids below the encoder's vocab_size {vectors}. Found {largest}."
             )
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float):
-        raise ValueError(f"The tokenizer's model_max_length should be a number. Found {limit!r}.")
+        raise ValueError(f"{name} should have a number as model_max_length. Found {limit!r}.")
     for prompt in ("", *(config.prompts or {}).values()):
         try:
             tokenize(tokenizer, TRIAL, prompt, stride=config.stride)
@@ -71,7 +72,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
             raise
         except Exception as error:  # of Rust, even a bare Exception
             reason = str(error).strip().split("\n")[0]
-            raise ValueError(f"The tokenizer fails: {reason}") from error
+            raise ValueError(f"{name} fails: {reason}") from error
 
 
 def tokenize(

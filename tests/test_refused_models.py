@@ -146,7 +146,11 @@ def test_rules_of_good_tokenizers_are_taken(encoder, refused, metaspace_tokenize
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("tokenizer.json", lambda all: all["model"]["vocab"].update(x=400), "ids should be below"),
+        (
+            "tokenizer.json",
+            lambda all: all["model"]["vocab"].update(x=400),
+            "have ids below",
+        ),
         ("tokenizer_config.json", lambda all: all.update(model_max_length="1"), "max_length"),
     ],
 )

@@ -113,8 +113,12 @@ def load_finished_model(
     if missing:
         raise ValueError(f"{name_or_path}: its weights lack {', '.join(missing[:5])}.")
     # Of layers, above all: a config of fewer would give another encoder.
-    more = sorted(key for key in report["unexpected_keys"] if key.startswith("encoder."))
-    if more := [key for key in more if key.endswith((".weight", ".bias"))]:
+    more = sorted(
+        key
+        for key in report["unexpected_keys"]
+        if key.startswith("encoder.") and key.endswith((".weight", ".bias"))
+    )
+    if more:
         raise ValueError(
             f"{name_or_path}: its config does not describe the weights {', '.join(more[:5])}."
         )

@@ -20,7 +20,7 @@ SHARE_OF_OLDEST = 0.25
 CHARACTERS_OF_A_TOKEN, TOKENS_OF_A_CHARACTER = 4, 4
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A request's texts, the pipeline's arguments for them, whether its answers hold the embedding,
     and where they are expected."""
@@ -31,7 +31,7 @@ class Job:
     answer: asyncio.Future[bytes]
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
     """Requests that are answered together, the characters of their texts, and what is left to do
     once it has begun."""
