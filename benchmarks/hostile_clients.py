@@ -1,9 +1,9 @@
 """How long others wait for the service while one client attacks it.
 
-    python -m benchmarks.hostile_clients [--data_dir DIR] [--rows 400] [--replicas 1]
+    python -m benchmarks.hostile_clients [--data_dir DIR] [--rows 400] [--replicas 1] [--clients 8]
 
-Eight clients ask for one text each, over and over, `--rows` requests in all: first alone, and then
-again beside each of the attacks below, which comes from another address and goes on all the while.
+Clients ask for one text each, over and over, `--rows` requests in all: first alone, and then again
+beside each of the attacks below, which comes from another address and goes on all the while.
 Everything runs on the same cores; the attacker, who would have its own, gives way to the others.
 """
 
@@ -28,7 +28,6 @@ from benchmarks.reporting import Table, write
 from benchmarks.serving import free_port, save, service
 from benchmarks.workload import load, options_parser, start
 
-CLIENTS = 8
 ATTACKER = "127.0.0.2"
 HEAD = (
     "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -137,8 +136,8 @@ def attacked(name: str, port: int):
         process.join()
 
 
-def milliseconds(port: int, texts: list[str]) -> tuple[list[float], int]:
-    """Of each text's request, and how many were not answered."""
+def milliseconds(port: int, texts: list[str], number: int) -> tuple[list[float], int]:
+    """Of each text's request by so many clients, and how many were not answered."""
     own = local()
 
     def ask(text: str) -> float | None:
@@ -156,7 +155,7 @@ def milliseconds(port: int, texts: list[str]) -> tuple[list[float], int]:
             return None
         return 1000 * (time.perf_counter() - begin)
 
-    with ThreadPoolExecutor(CLIENTS) as clients:
+    with ThreadPoolExecutor(number) as clients:
         found = list(clients.map(ask, texts))
     answered = [one for one in found if one is not None]
     return answered, len(found) - len(answered)
@@ -165,6 +164,7 @@ def milliseconds(port: int, texts: list[str]) -> tuple[list[float], int]:
 def main(argv: list[str] | None = None) -> None:
     parser = options_parser(__file__, __doc__, rows=400, rounds=1)
     parser.add_argument("--replicas", type=int, default=1, help="default: 1")
+    parser.add_argument("--clients", type=int, default=8, help="default: 8")
     options = start(parser, argv)
     work = load(options)
     asked = (work.texts * options.rows)[: options.rows]
@@ -174,20 +174,20 @@ def main(argv: list[str] | None = None) -> None:
         port = free_port()
         flags = ["--replicas", str(options.replicas), "--threads", "1"]
         with service(Path(folder, "model"), port, flags):
-            milliseconds(port, asked)  # warm
-            quiet, _ = milliseconds(port, asked)
+            milliseconds(port, asked, options.clients)  # warm
+            quiet, _ = milliseconds(port, asked, options.clients)
             (median, calm, _) = measuring.percentiles(quiet).values()
             rows.append(["alone", median, calm, 1.0, 0])
             for name in ATTACKS:
                 with attacked(name, port):
-                    times, unanswered = milliseconds(port, asked)
+                    times, unanswered = milliseconds(port, asked, options.clients)
                 median, late, _ = measuring.percentiles(times).values()
                 rows.append([name, median, late, late / calm, unanswered])
                 print(rows[-1], flush=True)
                 wait_until_calm(port, asked[0])
     header = ("beside", "p50, ms", "p95, ms", "p95 to alone", "unanswered")
     notes = [
-        f"{CLIENTS} clients with one text each, {options.rows} requests in all; "
+        f"{options.clients} clients with one text each, {options.rows} requests in all; "
         f"{options.replicas} replicas of one thread.",
     ]
     found: dict[str, Any] = {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
@@ -197,7 +197,7 @@ def main(argv: list[str] | None = None) -> None:
 def wait_until_calm(port: int, text: str) -> None:
     """What an attack left in the queues is gone."""
     for _ in range(60):
-        times, _ = milliseconds(port, [text] * CLIENTS)
+        times, _ = milliseconds(port, [text] * 8, number=8)
         if times and max(times) < 500:
             return
         time.sleep(1)

@@ -144,7 +144,8 @@ class MultiTaskPipeline(Pipeline):
         self, reading: Reading, max_tokens: int | None = None
     ) -> Generator[None, None, list[dict]]:
         """The answers for what was read, returned at the end. Stops before each further batch that
-        goes through the encoder, so that a caller can turn to other texts in between, or give up.
+        goes through the encoder, and before each long text is labelled, so that a caller can turn
+        to other texts in between, or give up.
 
         Args:
             reading (`Reading`): from `read`; several of the same question may be joined.
@@ -256,7 +257,7 @@ class MultiTaskPipeline(Pipeline):
             answers[key] = _of_documents(rows, document_of, first_only, normalize)
         for key, task in token_tasks.items():
             by_batch = zip(batches, [output[key] for output in outputs], strict=True)
-            answers[key] = _of_tokens(by_batch, places, documents, task)
+            answers[key] = yield from _of_tokens(by_batch, places, documents, task)
         return answers
 
     def _encode(
@@ -388,10 +389,11 @@ def _of_tokens(
     places: list[tuple[int, Window]],
     documents: list[Document],
     task: dict,
-) -> list[tuple[list[float], list[int]]]:
-    """Per document the score and the label id of each token, from the outputs of `_encode` for each
-    batch of `places`. The windows of a document are joined before they are labelled, and each token
-    has the logits of the window that answers for it."""
+) -> Generator[None, None, list[tuple[list[float], list[int]]]]:
+    """Returns per document the score and the label id of each token, from the outputs of `_encode`
+    for each batch of `places`. The windows of a document are joined before they are labelled, which
+    takes a while, so it stops before each; a token has the logits of the window that answers for
+    it."""
     answers: list = [None] * len(documents)
     parts: dict[int, torch.Tensor] = {}
     for batch, (scores, best, logits) in outputs:
@@ -408,6 +410,7 @@ def _of_tokens(
     for index in sorted(parts):
         joined.setdefault(places[index][0], []).append(parts[index])
     for number, pieces in joined.items():
+        yield
         units = documents[number].units[cutting(task)]
         whole = torch.cat(pieces).unsqueeze(0)
         mask = torch.zeros(whole.shape[:2], dtype=torch.bool)

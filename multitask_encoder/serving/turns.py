@@ -16,8 +16,8 @@ from multitask_encoder.modeling.pipeline_multitask import Reading
 READ_CHARACTERS = 2**14
 # Of the time, while there are shorter requests.
 SHARE_OF_OLDEST = 0.25
-# No more than the characters of a usual token; and at least the tokens of any character.
-CHARACTERS_OF_A_TOKEN, TOKENS_OF_A_CHARACTER = 4, 4
+# At most, in tokenizers of bytes.
+TOKENS_OF_A_CHARACTER = 4
 
 
 @dataclass(eq=False)
@@ -49,9 +49,9 @@ class Turns:
     """Answers requests with one pipeline, in turns of about half a batch each.
 
     A quarter of the time goes to the request that came first, the rest to the shortest; those that
-    fit into its turn and ask for the same join it. So a short request waits for a turn or two,
-    however many long ones there are, and a long one gets a quarter of the time at worst. A request
-    that is given up takes no further turn.
+    ask for the same, and fit into its turn or are about as long, join it. So a short request waits
+    for a turn or two, however many long ones there are, and a long one gets a quarter of the time
+    at worst. A request that is given up takes no further turn.
 
     Args:
         pipeline (`MultiTaskPipeline`): answers.
@@ -64,10 +64,6 @@ class Turns:
     ):
         self._pipeline, self._max_tokens, self._on_answer = pipeline, max_tokens, on_answer
         self._turn_tokens = pipeline.max_tokens() // 2
-        # Requests that are joined are too short for more than `max_tokens`.
-        self._turn_characters = min(
-            self._turn_tokens * CHARACTERS_OF_A_TOKEN, max_tokens // TOKENS_OF_A_CHARACTER
-        )
         self._queue: list[Work] = []  # in order of arrival
         # What the oldest are behind (below 0) or ahead of their share, in seconds.
         self._ahead = 0.0
@@ -118,16 +114,29 @@ class Turns:
             first = oldest if is_due else shortest
             of_share = 1 - SHARE_OF_OLDEST if is_due else -SHARE_OF_OLDEST
         if first.steps is None:
-            for other in by_length:
-                if first.characters + other.characters > self._turn_characters:
-                    break
-                alike = other.jobs[0].arguments == first.jobs[0].arguments
-                if other is not first and other.steps is None and alike:
-                    first.jobs += other.jobs
-                    first.characters += other.characters
-                    self._queue.remove(other)
+            self._join(first, by_length)
             first.steps = self._steps(first.jobs)
         return first, of_share
+
+    def _join(self, first: Work, others: list[Work]) -> None:
+        """Let others that have not begun be answered together with `first`."""
+        size = first.characters
+        most = self._max_tokens // TOKENS_OF_A_CHARACTER  # none can have too many tokens
+        for other in others:
+            # A turn is enough, if each character is a token at most; else nobody waits for one much
+            # longer.
+            is_alike = size <= 2 * other.characters <= 4 * size
+            room = READ_CHARACTERS if is_alike else self._turn_tokens
+            if (
+                other is not first
+                and other.steps is None
+                and other.jobs[0].arguments == first.jobs[0].arguments
+                and max(size, other.characters) <= most
+                and first.characters + other.characters <= room
+            ):
+                first.jobs += other.jobs
+                first.characters += other.characters
+                self._queue.remove(other)
 
     def _steps(self, jobs: list[Job]) -> Generator[None, None, list[dict]]:
         """Tokenizes, and then answers; stops where another request may have its turn.
@@ -141,7 +150,8 @@ class Turns:
             if readings:
                 yield
             readings.append(self._pipeline.read(part, **jobs[0].arguments))
-            if sum(reading.num_tokens for reading in readings) > self._max_tokens:
+            found = sum(reading.num_tokens for reading in readings)
+            if len(jobs) == 1 and found > self._max_tokens:
                 raise ValueError(f"The texts should have at most {self._max_tokens} tokens.")
         documents = [document for reading in readings for document in reading.documents]
         whole = Reading(readings[0].question, texts, documents)
