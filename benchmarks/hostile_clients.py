@@ -25,8 +25,9 @@ from typing import Any
 
 from benchmarks import measuring
 from benchmarks.reporting import Table, write
-from benchmarks.serving import free_port, save, service
+from benchmarks.serving import save, service
 from benchmarks.workload import load, options_parser, start
+from multitask_encoder.serving.reverse_proxy import free_port
 
 ATTACKER = "127.0.0.2"
 HEAD = (

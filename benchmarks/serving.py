@@ -11,13 +11,12 @@ answered. The clients take their part of the same cores.
 import http.client
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +31,7 @@ from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
+from multitask_encoder.serving.reverse_proxy import free_port
 
 OURS = "MultiTaskPipeline, in one process"
 CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256
@@ -103,15 +103,6 @@ def save(model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path
     save_pipeline_code(model.config, str(folder))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def free_port() -> int:
-    """One below those that the system gives out by itself, as to Ray's processes."""
-    for port in range(20_000, 30_000):
-        with closing(socket.socket()) as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("No port is free.")
 
 
 @contextmanager

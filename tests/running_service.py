@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -13,14 +12,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import pytest
 import uvicorn
+
+from multitask_encoder.serving.reverse_proxy import free_port
 
 ROOT = Path(__file__).parent.parent
 JSON = {"Content-Type": "application/json"}
@@ -160,15 +160,6 @@ class RunningService:
         """Ask it to end, and wait; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=300)
-
-
-def free_port() -> int:
-    """None that the system gives out by itself, as to Ray's processes, which start later."""
-    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
-        with closing(socket()) as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("There is no free port.")
 
 
 @contextmanager

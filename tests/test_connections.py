@@ -9,7 +9,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running_service import JSON, ask, free_port, running_service
+from running_service import JSON, ask, running_service
+
+from multitask_encoder.serving.reverse_proxy import free_port
 
 ROOT = Path(__file__).parent.parent
 # Loaded by every Python process, Ray's too. uvloop would look up names without a word.
@@ -106,14 +108,6 @@ def test_training_answering_and_exporting_connect_to_nobody(watched, backbone, t
     command("export", run, "--to", "sentence-transformers", "--output", tmp_path / "st")
     command("export", run, "--to", "folder", "--output", tmp_path / "published")
     assert watched.read_text() == ""
-
-
-@pytest.fixture
-def finished(make_model, tokenizer, tmp_path) -> Path:
-    folder = tmp_path / "finished"
-    make_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.slow

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from running_service import CLOSED, JSON, Reply, Server, ask, free_port
+from running_service import CLOSED, JSON, Reply, Server, ask
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from multitask_encoder.serving import reverse_proxy
+from multitask_encoder.serving.reverse_proxy import free_port
 
 HAPROXY = reverse_proxy.find() or ""
 pytestmark = pytest.mark.skipif(not HAPROXY, reason="HAProxy is not installed")
@@ -144,9 +145,7 @@ def test_a_head_that_does_not_arrive_is_given_up(port):
 
 
 def test_a_service_that_is_not_there_is_said_in_json():
-    with behind(Starlette()) as port:
-        pass  # the port is free again
-    limits = reverse_proxy.Limits(60, MAX_CONNECTIONS)
+    port, limits = free_port(), reverse_proxy.Limits(60, MAX_CONNECTIONS)
     with reverse_proxy.running(HAPROXY, ("127.0.0.1", port), free_port(), limits):
         reply = asyncio.run(ask(port, BODY, headers=JSON))
     assert reply.status == 503

@@ -101,7 +101,7 @@ def _wait_until_it_listens(process: subprocess.Popen, host: str, port: int) -> N
 
 
 def free_port() -> int:
-    """One of this machine that nobody listens at."""
+    """A port of this machine that nobody listens at."""
     for port in random.SystemRandom().sample(PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
