@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,24 @@ def write_text(text: str, path: Path) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_files(folder: Path) -> Iterator[Path]:
+    """An empty folder to write to, whose files replace those of the same names in `folder` at the
+    end; after an error `folder` is as it was."""
+    scratch = folder / ".partial"  # on the same disk: the last step only renames
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        written = sorted(scratch.iterdir())
+        for path in written:
+            to_disk(path)
+        for path in written:
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def to_disk(path: Path) -> None:

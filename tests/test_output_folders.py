@@ -112,11 +112,11 @@ def test_answers_are_not_answered(refused, rows, tmp_path):
         assert line.startswith("predict_output should be another folder than that of predict_file.")
 
 
-def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, tmp_path):
-    folder = run()
-    checkpoint = content(next(folder.glob("checkpoint-*")))
-    for size in (20_000, 100_000):  # which stop it at other files
-        argv = ["--resume_from_checkpoint", "--num_train_epochs", "2", "--save_total_limit", "5"]
+@pytest.fixture
+def without_room(tmp_path):
+    """Bytes that a file may have, and arguments of a run -> the line by which the run ends."""
+
+    def without_room(size: int, *argv: str) -> str:
         done = subprocess.run(
             [sys.executable, "-c", LIMITED, str(size), str(tmp_path / "config.yaml"), *argv],
             env={
@@ -129,10 +129,32 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, tmp_path):
             timeout=300,
         )
         assert done.returncode == 2, done.stderr
-        lines = done.stderr.splitlines()
-        assert lines[-1].startswith("error: ")
         assert "Traceback" not in done.stderr
+        return done.stderr.splitlines()[-1]
+
+    return without_room
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, without_room):
+    folder = run()
+    checkpoint = content(next(folder.glob("checkpoint-*")))
+    argv = ["--resume_from_checkpoint", "--num_train_epochs", "2", "--save_total_limit", "5"]
+    for size in (20_000, 100_000):  # which stop it at other files
+        assert without_room(size, *argv).startswith("error: ")
         assert content(next(folder.glob("checkpoint-2"))) == checkpoint
+
+
+def test_a_full_disk_leaves_an_earlier_model(run, without_room):
+    folder = run(save_strategy="no", load_best_model_at_end=False)
+    before = content(folder)
+    for size in (20_000, 60_000):  # too little for the code and for the weights
+        assert without_room(size, "--learning_rate", "1e-3").startswith("error: ")
+        after = content(folder)
+        written = ("config.yaml", "all_results.json", "report.html")  # of the run that began
+        kept = [name for name in before if name not in written and not name.endswith(".svg")]
+        assert "model.safetensors" in kept
+        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+        assert not (folder / ".partial").exists()
 
 
 @pytest.mark.parametrize(

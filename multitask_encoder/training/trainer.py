@@ -20,6 +20,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
+from multitask_encoder.files import replacing_files
 from multitask_encoder.modeling.decoding import likeliest_labels
 from multitask_encoder.modeling.losses import (
     IGNORE_INDEX,
@@ -452,6 +453,19 @@ class MultiTaskTrainer(Trainer):
         return losses, counts
 
     # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Like `Trainer`, but a model that was there stays whole until all files are written."""
+        folder = Path(output_dir or self.args.output_dir)
+        if not self.args.should_save:
+            super()._save(str(folder), state_dict)
+            return
+        with replacing_files(folder) as scratch:
+            super()._save(str(scratch), state_dict)
+            names = {path.name for path in scratch.iterdir()}
+        for old in folder.glob("model*.safetensors*"):
+            if old.name not in names:  # the earlier one had other shards
+                old.unlink()
 
     def _save_checkpoint(self, model, trial) -> None:
         """Like `Trainer`, but write the marker after every rank has written its part, and delete
