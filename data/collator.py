@@ -1,12 +1,13 @@
 """Collates rows of different lengths into one padded batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .label_alignment import IGNORE_INDEX
+from .soft_labels import Taught, beside_labels
 from .task_kinds import kind_of, padded
 
 
@@ -18,6 +19,7 @@ class MultiTaskCollator:
         tokenizer (`PreTrainedTokenizerBase`): provides the padding token. Padding is on the
             right, because positions count from the first token.
         tasks (`dict[str, dict]`): as in the model's config.
+        taught (`dict[str, Taught]`): the tasks of which rows have soft labels.
 
     Returns a dict of `input_ids` and `attention_mask`, `torch.LongTensor` of shape
     `(batch_size, seq_len)`, and `labels`: per task a `torch.LongTensor` of shape `(batch_size,)` or
@@ -27,14 +29,21 @@ class MultiTaskCollator:
     A row of several texts becomes several rows of the batch, which then has `groups`, a
     `torch.LongTensor` of shape `(batch_size,)`: the index of each text's row. The labels of a row
     are at its first text.
+
+    Rows with soft labels give a batch `targets`: by task a `torch.FloatTensor` of shape
+    `(batch_size, num_labels)` or `(batch_size, seq_len, num_labels)`, NaN where absent.
     """
 
     tokenizer: PreTrainedTokenizerBase
     tasks: dict[str, dict]
+    taught: dict[str, Taught] = field(default_factory=dict)
 
     def columns(self, dataset: Dataset) -> list[str]:
         """The columns of preprocessed rows that batches use."""
-        known = ("input_ids", "others", *map(self._label_column, self.tasks))
+        soft = [
+            f"{name}.{key}" for name in self.taught for key in ("soft", "soft_ids", "soft_places")
+        ]
+        known = ("input_ids", "others", *map(self._label_column, self.tasks), *soft)
         return [name for name in known if name in dataset.column_names]
 
     def __call__(self, rows: list[dict]) -> dict:
@@ -51,16 +60,25 @@ class MultiTaskCollator:
             if column not in rows[0]:
                 continue
             labels[name] = kind_of(task).batch([row[column] for row in rows], longest)
+        targets = {}
+        for name, taught in self.taught.items():
+            if f"{name}.soft" in rows[0]:
+                targets[name] = taught.batch(name, rows, longest)
+                targets[name], labels[name] = beside_labels(targets[name], labels[name], taught)
         batch = {
             "input_ids": padded(input_ids, longest, self.tokenizer.pad_token_id),
             "attention_mask": padded([[1] * len(ids) for ids in input_ids], longest, 0),
             "labels": labels,
         }
+        if targets:
+            batch["targets"] = targets
         if len(groups) > len(rows):
             batch["groups"] = torch.tensor(groups)
-            batch["labels"] = {
-                name: _at_first_texts(values, batch["groups"]) for name, values in labels.items()
-            }
+            for key in ("labels", "targets"):
+                batch[key] = {
+                    name: _at_first_texts(values, batch["groups"])
+                    for name, values in batch.get(key, {}).items()
+                }
         return batch
 
     def _label_column(self, name: str) -> str:

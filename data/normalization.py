@@ -60,7 +60,8 @@ def normalized_rows(
         name (`str`): the file or data set, for messages.
         tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap`, `separator` and
             `column` (by default the name; a sentence_embedding that has none needs no score; of
-            several labels or numbers, it may be a list of columns).
+            several labels or numbers, it may be a list of columns); `optional` if no row need have
+            the column.
         source_columns (`list[str]`): the column of the text, of the words or of a list of texts; or
             the columns of several texts.
         form (`str`): one of `FORMS`.
@@ -69,7 +70,8 @@ def normalized_rows(
         ValueError: at the end, if there was no row, or no row had one of the columns.
     """
     columns = label_columns(tasks, form)
-    absent = [*source_columns, *chain.from_iterable(columns.values())]
+    needed = [names for task, names in columns.items() if not tasks[task].get("optional")]
+    absent = [*source_columns, *chain.from_iterable(needed)]
     met: dict[str, None] = {}  # a set that keeps the order
     count = 0
     bad_row = ""  # the first that can't be read, and why: it may have had the column

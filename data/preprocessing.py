@@ -12,6 +12,7 @@ preprocessed row is one window of it, or the whole row if it fits the encoder:
   whose label is unseen |
 | `<task>.tags`, `<task>.positions` | of token tasks: each unit's tag, and its first token here |
 | `<task>.unseen` | the classes or entity types of the row that the task's `labels` lack |
+| `<task>.soft...` | of tasks that a teacher knows: see soft_labels.py |
 | `widened`, `unalignable`, `cut_tokens`, `cut_entities` | of the row (0 in all its windows but the
   first): spans whose borders are inside a unit, and spans with no unit of their own; tokens and
   entities behind a cut |
@@ -35,6 +36,7 @@ from transformers import PreTrainedTokenizerBase
 from .caching import fingerprint, unweighted
 from .label_alignment import join_words
 from .normalization import FORMS
+from .soft_labels import SoftUnits, soft_features
 from .task_kinds import LabelUnits, kind_of
 
 ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
@@ -50,6 +52,7 @@ def preprocess(
     units: dict[str, Callable],
     name: str = "data",
     num_proc: int | None = None,
+    taught: Collection[str] = (),
     **reading: Any,
 ) -> Dataset:
     """Tokenize and align every row.
@@ -62,6 +65,7 @@ def preprocess(
             (modeling/decoding.py), so that training and prediction agree.
         name (`str`): the data's name in the progress bar.
         num_proc (`int`, *optional*): processes to use.
+        taught (`Collection[str]`): tasks of which the rows have soft labels.
         **reading: `max_length` to `open_tasks` of `preprocess_examples`.
 
     Returns:
@@ -71,7 +75,7 @@ def preprocess(
     Raises:
         ValueError: a tokenizer without offsets, settings that `tokenize` refuses.
     """
-    settings = {**reading, "tasks": tasks}
+    settings = {**reading, "tasks": tasks, "taught": taught}
     _check(tokenizer, tokenize, settings)
     state = tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length
     return dataset.map(
@@ -80,7 +84,7 @@ def preprocess(
         batch_size=ROWS_AT_ONCE,
         with_indices=True,
         remove_columns=dataset.column_names,
-        features=preprocessed_features(tasks),
+        features=preprocessed_features(tasks, taught),
         num_proc=num_proc,
         desc=f"Tokenizing {name}",
         fn_kwargs={"tokenizer": tokenizer, "tokenize": tokenize, "units": units, **settings},
@@ -118,7 +122,7 @@ def _check(tokenizer: PreTrainedTokenizerBase, tokenize: Callable, settings: dic
     tokenize(tokenizer, [""], **window)
 
 
-def preprocessed_features(tasks: dict[str, dict]) -> Features:
+def preprocessed_features(tasks: dict[str, dict], taught: Collection[str] = ()) -> Features:
     """The columns of preprocessed rows."""
     features: dict[str, Any] = {
         "source": Value("string"),
@@ -136,6 +140,8 @@ def preprocessed_features(tasks: dict[str, dict]) -> Features:
         features |= kind_of(task).features(name)
         if not kind_of(task).numeric:
             features[f"{name}.unseen"] = List(Value("string"))
+        if name in taught:
+            features |= soft_features(name, kind_of(task).by_token, loaded=False)
     return Features(features)
 
 
@@ -143,7 +149,7 @@ def preprocess_columns(batch: dict[str, list], indices: list[int], **settings) -
     """`preprocess_examples` for a batch of columns."""
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     windows = preprocess_examples(rows, indices, **settings)
-    names = preprocessed_features(settings["tasks"])
+    names = preprocessed_features(settings["tasks"], settings.get("taught", ()))
     return {name: [window[name] for window in windows] for name in names}
 
 
@@ -161,6 +167,7 @@ def preprocess_examples(
     prompt: str = "",
     number: int = 0,
     open_tasks: Collection[str] = (),
+    taught: Collection[str] = (),
 ) -> list[dict]:
     """The windows of loaded rows; column `row` holds the row's entry in `indices`.
 
@@ -172,12 +179,13 @@ def preprocess_examples(
         prompt (`str`): put before every window.
         number (`int`): the value of the column `dataset`.
         open_tasks (`Collection[str]`): tasks whose unseen labels count as wrong; others' are bad.
+        taught (`Collection[str]`): tasks of which the rows have soft labels.
     """
     joined = [text_and_words(row) for row in rows]
     texts = tokenize(tokenizer, [text for text, _ in joined], prompt, max_length, stride)
     further = [text for row in rows for text in row.get("texts", ())[1:]]
     others = iter(tokenize(tokenizer, further, prompt, max_length, stride) if further else ())
-    empty = dict.fromkeys(preprocessed_features(tasks))
+    empty = dict.fromkeys(preprocessed_features(tasks, taught))
     result = []
     for index, row, (text, words), tokenized in zip(indices, rows, joined, texts, strict=True):
         same = {**empty, "source": row["source"], "dataset": number, "row": index, "others": []}
@@ -188,7 +196,8 @@ def preprocess_examples(
         try:
             labels, unseen = _labels(row, text, words, tokenized, units, tasks, open_tasks)
             same |= unseen
-            windows = _windows(tokenized, labels, tasks, long_texts, all_windows)
+            soft = {name: SoftUnits(name, row) for name in taught}
+            windows = _windows(tokenized, labels, soft, tasks, long_texts, all_windows)
         except ValueError as error:
             raw = {key: row[key] for key in (*FORMS, *tasks) if key in row}
             windows = [{"problem": str(error), "raw": json.dumps(raw, ensure_ascii=False)}]
@@ -221,7 +230,7 @@ def _labels(row, text, words, tokenized, units, tasks, open_tasks) -> tuple[dict
     return labels, columns
 
 
-def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
+def _windows(tokenized, labels, soft, tasks, long_texts, all_windows) -> list[dict]:
     """The columns of each window of a row."""
     windows, cut_tokens = tokenized.windows, 0
     if len(windows) > 1 and long_texts == "refuse":
@@ -243,7 +252,9 @@ def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
     }
     columns = []
     for number, window in enumerate(windows):
-        if number and not all_windows and not any(label.known for label in by_unit.values()):
+        says = [label.known for label in by_unit.values()]
+        says += [bool(soft[name].values) for name in by_unit if name in soft]
+        if number and not all_windows and not any(says):
             break
         ids = tokenized.input_ids(window)
         features = {"window": number, "input_ids": ids, "length": len(ids)}
@@ -253,5 +264,7 @@ def _windows(tokenized, labels, tasks, long_texts, all_windows) -> list[dict]:
                 features |= label.of_window(name, window, tokenized, window is last)
             else:
                 features[name] = kind_of(tasks[name]).absent(tasks[name]) if number else label
+            if name in soft:
+                features |= soft[name].of_window(label, window, tokenized, number == 0)
         columns.append(features)
     return columns

@@ -277,11 +277,13 @@ class LabelUnits:
         widened (`int`): the number of spans that the units widen: tokens learn them, and metrics
             count them as missed.
         unalignable (`int`): the number of spans without a unit of their own.
+        starts (`list[int]`): the first character of each unit.
     """
 
-    def __init__(self, tags, positions, tokens, ends, widened=0, unalignable=0):
+    def __init__(self, tags, positions, tokens, ends, widened=0, unalignable=0, starts=()):
         self.tags, self.positions, self.tokens = tags, positions, tokens
         self.ends, self.widened, self.unalignable = ends, widened, unalignable
+        self.starts = starts
         self.known = not tags or max(tags) >= 0
 
     def of_window(self, name: str, window, tokenized, is_last: bool) -> dict:
@@ -300,6 +302,16 @@ class LabelUnits:
                 tags.append(tag)
                 positions.append(shift + position - window.start if here else -1)
         return {name: tokens, f"{name}.tags": tags, f"{name}.positions": positions}
+
+    def places_in(self, window, tokenized) -> dict[int, int]:
+        """The position in a window of each unit that begins there and has a token, by its first
+        character."""
+        shift = len(tokenized.prefix) - window.start
+        return {
+            start: shift + position
+            for start, position in zip(self.starts, self.positions, strict=False)
+            if window.first <= position < window.last
+        }
 
     def entities_behind(self, cut: int) -> int:
         """The number of entities that end at token `cut` or later."""
@@ -326,10 +338,12 @@ def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -
         spans, tags = None, label
     unit_ids = words_of_tokens(tokenized.offsets, words)
     positions = first_tokens(unit_ids, len(words))
+    starts = [start for start, _ in words]
     if label is None:
         absent = [IGNORE_INDEX] * (len(words) or 1)
         tokens = [IGNORE_INDEX] * len(unit_ids)
-        return LabelUnits(absent, positions or [-1], tokens, [False] * len(absent))
+        ends = [False] * len(absent)
+        return LabelUnits(absent, positions or [-1], tokens, ends, starts=starts)
     scored = tags
     widened: list[dict] = []
     unalignable: list[dict] = []
@@ -353,6 +367,7 @@ def encode_token_labels(label, task, text, words, tokenized, units, unseen=()) -
         ends + [False] * (len(scored) - len(ends)),
         len(widened),
         len(unalignable),
+        starts,
     )
 
 

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_multitask import MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
-from .losses import EMBEDDING_LOSSES, count_labels, present_labels
+from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, count_labels
 from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
@@ -313,7 +313,8 @@ class MultiTaskModel(PreTrainedModel):
         tagged = [name for name, head in self.heads.items() if head.reads_tokens and name in labels]
         if not held or not tagged or not torch.is_grad_enabled():
             return embedding
-        known = torch.stack([present_labels(labels[name]) for name in tagged]).any(0)
+        # Also where no label is known to this model: another may teach it there.
+        known = torch.stack([labels[name] != IGNORE_INDEX for name in tagged]).any(0)
         after_first, before_last = known.cumsum(1) > 0, known.flip(1).cumsum(1).flip(1) > 0
         inside = after_first & before_last & ~known
         tokens = torch.where(inside.unsqueeze(-1), tokens.detach(), tokens)

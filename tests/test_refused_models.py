@@ -5,6 +5,7 @@ import json
 
 import pytest
 import tokenizers
+from bad_input import CLOSED
 from transformers import PreTrainedTokenizerFast
 
 from multitask_encoder.inference import tokenizer_trial
@@ -92,8 +93,9 @@ def test_missing_tokenizer(encoder, refused):
     assert str(encoder) in refused(encoder=str(encoder))
 
 
-def test_labels_of_a_finished_model_are_kept(finished, refused):
-    line = refused(model=str(finished), train_file=[{"text": "a", "topic": "z"}])
+def test_labels_that_are_listed_are_all_there_are(finished, refused):
+    rows = [{"text": "a", "topic": "z"}]
+    line = refused(model=str(finished), train_file=rows, tasks=CLOSED)
     assert "task 'topic': unknown label 'z'. Expected one seen in training or given as" in line
 
 

@@ -16,7 +16,7 @@ usage: multitask-encoder COMMAND [config.yaml] [--key value ...]
 Keys are those of the YAML file; the command line wins. A key without a value is true, null is its
 default, and a list is several values. COMMAND is train, evaluate, predict, inspect or compare;
 run_multitask.py is train."""
-TASKS, SEARCH = "tasks", "search"
+TASKS, SEARCH, TEACHERS = "tasks", "search", "teachers"
 OTHERS = "keys of transformers.TrainingArguments"
 # Subject -> its keys in training; keys of `ModelArguments` and `DataArguments` are found by name.
 TRAINING_SUBJECTS = {
@@ -37,6 +37,7 @@ TRAINING_SUBJECTS = {
         *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
         "early_stopping_patience",
     ),
+    TEACHERS: ("teacher_weight", "teacher_temperature"),
     "inspection": ("do_inspect",),
     "comparison": ("compare_single_task", "compare_seeds"),
     SEARCH: ("search_trials",),
@@ -85,6 +86,11 @@ def help_text() -> str:
             lines += _wrapped(
                 "Of several data sets, the keys of each are --datasets.NAME.KEY: those from "
                 "dataset to test_fraction, columns (task: column) and weight.",
+                2,
+            )
+        if title == TEACHERS:
+            lines += _wrapped(
+                "--teachers.TASK takes finished models that label the training rows of that task.",
                 2,
             )
         if title == SEARCH:

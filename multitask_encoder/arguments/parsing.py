@@ -106,7 +106,7 @@ def parse_arguments(argv: list[str]) -> RunArguments:
 
 def resolve(given: dict[str, Any]) -> RunArguments:
     """The run that a mapping of keys describes; raises what `parse_arguments` does."""
-    nested = ("tasks", "datasets", "search")
+    nested = ("tasks", "datasets", "teachers", "search")
     flat = {key: value for key, value in given.items() if key not in nested}
     model, data, training = _parse_groups(flat, GROUPS, also=nested)
     given = _without_dropped_tasks(given)
@@ -129,7 +129,8 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     space = None if given.get("search") is None else parse_space(given["search"])
     for key, value in values_at(space or {}):  # each has to be a value of that key
         resolve(with_keys({**given, "search": None}, {key: value}))
-    return RunArguments(model, data, training, tasks, datasets, space, given)
+    teachers = _parse_teachers(given.get("teachers"), tasks)
+    return RunArguments(model, data, training, tasks, datasets, teachers, space, given)
 
 
 def with_keys(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
@@ -398,6 +399,29 @@ def _parse_dataset(
     if not 0 <= weight < math.inf:
         raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
     return DataSource(arguments, columns, weight)
+
+
+def _parse_teachers(given: Any, tasks: dict[str, TaskArguments]) -> dict[str, list[str]]:
+    """The folders or Hub ids of each task's teachers."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError(f"`teachers` should map tasks to finished models. Found {given!r}.")
+    teachers = {}
+    for name, folders in given.items():
+        _check_choice("A task in teachers", name, tuple(tasks))
+        folders = folders if isinstance(folders, list) else [folders]
+        if not folders or not all(isinstance(folder, str) and folder for folder in folders):
+            raise ValueError(
+                f"teachers.{name} should be a folder or Hub id, or a list of them. "
+                f"Found {given[name]!r}."
+            )
+        if tasks[name].is_embedding:
+            raise ValueError(
+                f"teachers.{name} should be of a task with labels. Found a {tasks[name].type}."
+            )
+        teachers[name] = folders
+    return teachers
 
 
 def _parse_columns(

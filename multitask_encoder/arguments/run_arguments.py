@@ -355,6 +355,20 @@ class MultiTaskTrainingArguments(TrainingArguments):
             "and added to them in the end. Needs the extra `lora`. Default: no LoRA."
         },
     )
+    teacher_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "Weight of what a teacher says, beside a label, in 0 to 1. Default: falls from "
+            "1 to 0 over the training. What only a teacher says counts in full."
+        },
+    )
+    teacher_temperature: float = field(
+        default=1.0,
+        metadata={
+            "help": "Temperature of the teachers' and the heads' probabilities, above 0: a higher "
+            "one gives unlikely labels more weight."
+        },
+    )
     # All heads run in every step, so every parameter gets a gradient.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "See torch.nn.parallel.DistributedDataParallel."}
@@ -431,6 +445,11 @@ class MultiTaskTrainingArguments(TrainingArguments):
                 raise ValueError(f"{key} should be above 0, and finite. Found {value}.")
         if self.lora_rank is not None and self.lora_rank < 1:
             raise ValueError(f"lora_rank should be at least 1. Found {self.lora_rank}.")
+        if self.teacher_weight is not None and not 0 <= self.teacher_weight <= 1:
+            raise ValueError(f"teacher_weight should be in 0 to 1. Found {self.teacher_weight}.")
+        if not 0 < self.teacher_temperature < math.inf:
+            found = self.teacher_temperature
+            raise ValueError(f"teacher_temperature should be above 0, and finite. Found {found}.")
         if self.l2_sp is not None and not 0 <= self.l2_sp < math.inf:
             raise ValueError(f"l2_sp should be at least 0, and finite. Found {self.l2_sp}.")
         if not 0 < self.layer_learning_rate_decay <= 1:
@@ -458,13 +477,15 @@ NOT_SUPPORTED = {
 
 @dataclass
 class RunArguments:
-    """All keys of a run, and the mapping they were read from (`given`)."""
+    """All keys of a run, and the mapping they were read from (`given`). `teachers` has the folders
+    or Hub ids of each task's."""
 
     model: ModelArguments
     data: DataArguments
     training: MultiTaskTrainingArguments
     tasks: dict[str, TaskArguments]
     datasets: dict[str, DataSource]
+    teachers: dict[str, list[str]]
     search: Space | None
     given: dict[str, Any]
 

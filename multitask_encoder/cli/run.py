@@ -213,7 +213,7 @@ def make_trainer(
     return MultiTaskTrainer(
         model=model,
         args=arguments,
-        data_collator=MultiTaskCollator(tokenizer, model.config.tasks),
+        data_collator=MultiTaskCollator(tokenizer, model.config.tasks, data.taught),
         train_dataset=data.splits.get("train"),
         eval_dataset=data.splits.get("validation"),
         processing_class=tokenizer,

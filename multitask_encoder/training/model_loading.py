@@ -3,22 +3,35 @@
 Whatever can't be loaded raises an OSError or ValueError with a one-line message.
 """
 
+import logging
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.tasks import BALANCED, MODEL_KEYS, TaskArguments
-from multitask_encoder.data.labels import collect_labels
-from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.data.labels import collect_labels, names_of
+from multitask_encoder.data.task_kinds import kind_of, tags_of
 from multitask_encoder.data.word_marks import word_marks
-from multitask_encoder.inference.loading import check_folder, load_finished_model, load_tokenizer
+from multitask_encoder.inference.loading import (
+    check_folder,
+    load_finished_model,
+    load_tokenizer,
+    most_tokens,
+)
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import WEIGHTS
 from multitask_encoder.modeling.windows import check_tokenizer
+
+from .teachers import labels_of_teacher
+
+logger = logging.getLogger("multitask_encoder")
 
 # Keys of a finished model's task that stay unless the run sets them.
 KEPT_KEYS = ("labels", "labelling", "pooling", "begin_marks", "inner_marks", "class_weights")
@@ -38,7 +51,7 @@ def load_model(
         OSError: there is no such encoder or model, or one of its files can't be read.
         ValueError: one of its files is invalid, or a task has no labels.
     """
-    finished = _load_finished_config(run.model.model) if run.model.model else None
+    finished = finished_config(run)
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
     for name, task in (finished.tasks if finished else {}).items():
         for key in KEPT_KEYS:
@@ -46,6 +59,11 @@ def load_model(
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
         training_rows = _training_rows(run, rows)
+        for name in finished.tasks if finished and run.training.do_train else ():
+            if name in tasks and run.tasks[name].labels is None:
+                _add_new_labels(tasks[name], name, training_rows)
+        for name, folders in run.teachers.items():
+            _add_labels(tasks[name], name, training_rows, folders)
         labels = collect_labels(training_rows, tasks)
         new = [name for name in tasks if finished is None or name not in finished.tasks]
         for name, task in tasks.items():
@@ -113,7 +131,35 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     return {**{key: value for key, value in given.items() if value}, **weights}
 
 
-def _load_finished_config(name_or_path: str) -> MultiTaskConfig:
+def _add_new_labels(task: dict, name: str, rows: list[Dataset]) -> None:
+    """Give a task of a finished model the labels that it lacks, after those that it has."""
+    kind = kind_of(task)
+    if kind.numeric:
+        return
+    found = names_of(rows, name, task)
+    new = sorted(label for label in found if not kind.knows(label, task["labels"]))
+    if new:
+        task["labels"] = [*task["labels"], *(tags_of(new) if kind.by_token else new)]
+        logger.info("New labels of %s beside those it has: %s.", name, ", ".join(new))
+
+
+def _add_labels(task: dict, name: str, rows: list[Dataset], teachers: list[str]) -> None:
+    """Give a task the labels of its rows and those that its teachers know, unless it has some."""
+    kind = kind_of(task)
+    if task.get("labels") or kind.numeric:
+        return
+    known = set(chain.from_iterable(labels_of_teacher(one, name, task) for one in teachers))
+    if kind.by_token:
+        known = {label[2:] for label in known - {"O"}}
+    task["labels"] = kind.collected(name, known | names_of(rows, name, task))
+
+
+def finished_config(run: RunArguments) -> MultiTaskConfig | None:
+    """The config of the finished model that a run starts from; None if it starts from an encoder.
+    Raises as `load_model`."""
+    name_or_path = run.model.model
+    if not name_or_path:
+        return None
     check_folder(name_or_path)
     try:
         config = MultiTaskConfig.from_pretrained(name_or_path)
@@ -135,13 +181,35 @@ def _load_finished(
     config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
     if run.model.encoder_dropout is not None:
         config.set_encoder_dropout(run.model.encoder_dropout)
+    grown = {
+        name: task["labels"]
+        for name, task in config.tasks.items()
+        if name in known.tasks
+        and set(task.get("labels", ())) > set(known.tasks[name].get("labels", ()))
+    }
+    for name in grown:
+        config.tasks[name]["labels"] = known.tasks[name]["labels"]
     model = load_finished_model(
         run.model.model,
         new_tasks=[name for name in tasks if name not in known.tasks],
         config=config,
         attn_implementation=run.model.attn_implementation,
     )
+    for name, labels in grown.items():
+        _grow_head(model, name, labels)
     return _load_tokenizer(run.model.model, None, model, run), model
+
+
+def _grow_head(model: MultiTaskModel, name: str, labels: list[str]) -> None:
+    """Give a head further labels: those that it has keep their weights."""
+    head, old = model.heads[name], model.config.tasks[name]["labels"]
+    grown = nn.Linear(head.classifier.in_features, len(labels))
+    model._init_weights(grown)
+    rows = [labels.index(label) for label in old]
+    with torch.no_grad():
+        grown.weight[rows], grown.bias[rows] = head.classifier.weight, head.classifier.bias
+    head.classifier = grown
+    model.config.tasks[name]["labels"] = labels
 
 
 def _load_tokenizer(
@@ -155,13 +223,7 @@ def _load_tokenizer(
             f"encoder. Found {known}."
         )
     check_tokenizer(tokenizer, model.config)
-    positions = getattr(model.config.encoder_config, "max_position_embeddings", None)
-    embeddings = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
-    padding = getattr(embeddings, "padding_idx", None)
-    if positions is not None and positions < 0:  # as of XLNet, which has no limit
-        positions = None
-    if positions and padding is not None:  # as in RoBERTa, whose positions start after it
-        positions -= padding + 1
+    positions = most_tokens(model.encoder, model.config.encoder_config)
     if positions and tokenizer.model_max_length > positions:
         tokenizer.model_max_length = positions
     if run.data.max_length is not None:

@@ -16,7 +16,7 @@ def check_output_folders(run: RunArguments) -> None:
 
     Raises:
         FileNotFoundError: a file of the data is missing.
-        ValueError: output_dir is the folder of the encoder, the model or the data, or
+        ValueError: output_dir is the folder of the encoder, a model or the data, or
             predict_output holds files of predict_file.
     """
     if run.training.do_inspect:
@@ -36,14 +36,17 @@ def check_output_folders(run: RunArguments) -> None:
 def _check_output_dir(run: RunArguments) -> None:
     output_dir = Path(run.training.output_dir)
     start = "encoder" if run.model.model is None else "model"
-    source = Path(getattr(run.model, start))
-    # A checkpoint is in the folder of its run, which deletes it when it starts again.
-    held = source.parent if source.name.startswith("checkpoint-") else source
-    if source.is_dir() and held.resolve() == output_dir.resolve():
-        raise ValueError(
-            f"output_dir should be another folder than that of `{start}`, which training would "
-            f"replace. Found {output_dir} for {source}."
-        )
+    sources = [(start, getattr(run.model, start))]
+    sources += [("teachers", folder) for folders in run.teachers.values() for folder in folders]
+    for key, name in sources:
+        source = Path(name)
+        # A checkpoint is in the folder of its run, which deletes it when it starts again.
+        held = source.parent if source.name.startswith("checkpoint-") else source
+        if source.is_dir() and held.resolve() == output_dir.resolve():
+            raise ValueError(
+                f"output_dir should be another folder than that of `{key}`, which training would "
+                f"replace. Found {output_dir} for {source}."
+            )
     for data in run.datasets.values():
         files = _files_of(data.arguments)
         folders = {path.parent: path.name for paths in files.values() for path in paths}

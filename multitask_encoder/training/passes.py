@@ -33,15 +33,18 @@ def _taken(batch: dict, rows: list[int], width: int) -> dict:
     """These rows, with token columns cut to `width` tokens."""
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
-        of_tokens = (
-            tensor.dim() == 2 and not tensor.is_floating_point()
-        )  # floats: several labels each
+        # Floats of two dimensions: several labels each.
+        of_tokens = tensor.dim() == 3 or (tensor.dim() == 2 and not tensor.is_floating_point())
         return tensor[rows, :width] if of_tokens else tensor[rows]
 
     return {
         "input_ids": take(batch["input_ids"]),
         "attention_mask": take(batch["attention_mask"]),
-        "labels": {name: take(labels) for name, labels in batch["labels"].items()},
+        **{
+            key: {name: take(values) for name, values in batch[key].items()}
+            for key in ("labels", "targets")
+            if key in batch
+        },
     }
 
 

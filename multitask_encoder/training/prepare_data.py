@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -40,6 +40,7 @@ from multitask_encoder.data.labels import (
 from multitask_encoder.data.loading import read_splits, stream_rows
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.sampler import rows_per_epoch
+from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.streaming import StreamedWindows
 from multitask_encoder.data.task_kinds import kind_of
@@ -48,7 +49,9 @@ from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
 
 from .findings import findings, many_widened
+from .model_loading import finished_config
 from .retention import add_targets
+from .teachers import teach_rows
 
 logger = logging.getLogger("multitask_encoder.data")
 
@@ -68,6 +71,7 @@ class RunData:
         draws (`list[int]`, *optional*): training rows of each data set in an epoch; None for every
             row once.
         unseen (`dict[str, list[str]]`): by split, a line on each task's labels that training lacks.
+        taught (`dict[str, Taught]`): tasks of which training rows have soft labels.
     """
 
     rows: Rows
@@ -76,6 +80,7 @@ class RunData:
     splits: dict[str, Dataset | StreamedWindows] = field(default_factory=dict)
     draws: list[int] | None = None
     unseen: dict[str, list[str]] = field(default_factory=dict)
+    taught: dict[str, Taught] = field(default_factory=dict)
 
 
 def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
@@ -94,7 +99,14 @@ def tokenize_data(
 ) -> None:
     """Add model inputs to the data, and give the model its `balanced` class weights. Raises as
     `preprocess_rows` and `epoch_draws`."""
-    data.windows, bad = preprocess_rows(run, data.rows, tokenizer, model)
+    rows = data.rows
+    if run.training.do_train and not run.training.do_inspect and "train" in rows:
+        finished = finished_config(run)
+        tasks = finished.tasks if finished else {}
+        old = {name: tasks[name] for name in run.tasks if name in tasks}
+        train, data.taught = teach_rows(run, rows["train"], model, tokenizer, old)
+        rows = {**rows, "train": train}
+    data.windows, bad = preprocess_rows(run, rows, tokenizer, model, data.taught)
     data.bad = data.bad + bad
     data.splits = join_datasets(run, data.windows, tokenizer, model)
     data.draws = epoch_draws(run, data.splits)
@@ -230,7 +242,8 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
     }
     # Weights say how much a task counts beside others.
     alone = replace(run.tasks[task], weight=1.0, score_weight=1.0)
-    run = replace(run, tasks={task: alone}, datasets=datasets)
+    teachers = {name: folders for name, folders in run.teachers.items() if name == task}
+    run = replace(run, tasks={task: alone}, datasets=datasets, teachers=teachers)
     rows = {
         split: {name: part for name, part in parts.items() if name in datasets}
         for split, parts in rows.items()
@@ -240,8 +253,16 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
     """The tasks that a data set labels, with their columns."""
+    finished = finished_config(run) if run.training.do_train else None
+    taught = {*run.teachers, *(finished.tasks if finished else ())}
     return {
-        task: {**vars(run.tasks[task]), "column": column} for task, column in source.columns.items()
+        task: {
+            **vars(run.tasks[task]),
+            "column": column,
+            # Teachers label what the rows don't; a column that is named should be there.
+            "optional": task in taught and column == task,
+        }
+        for task, column in source.columns.items()
     }
 
 
@@ -289,7 +310,11 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
 
 
 def preprocess_rows(
-    run: RunArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+    run: RunArguments,
+    rows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+    taught: Collection[str] = (),
 ) -> tuple[dict[str, dict[str, Dataset]], list[dict]]:
     """The model inputs of each split and data set, and the skipped rows.
 
@@ -303,6 +328,7 @@ def preprocess_rows(
             tokenizer,
             name=_title(run, split, name),
             num_proc=run.data.num_proc,
+            taught=tuple(taught) if split == "train" else (),
             **_settings(run, split, name, tokenizer, model),
         )
         for split, parts in rows.items()
@@ -441,6 +467,8 @@ def check_streaming(run: RunArguments) -> None:
                     f"streaming can't cut off a {split} split: set {split}_file. Found "
                     f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
                 )
+    if run.teachers:
+        raise ValueError("`teachers` need all rows before training: set streaming to false.")
     for name, task in run.tasks.items():
         if task.loss == "retention":
             raise ValueError(

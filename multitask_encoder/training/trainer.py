@@ -29,8 +29,10 @@ from multitask_encoder.modeling.losses import (
     pair_cosines,
     present_labels,
 )
+from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 
 from .checkpoints import mark_complete, unmark
+from .distillation import labels_or_targets, taught_difference
 from .embedding_rows import EmbeddingRows, only_used_rows
 from .freezing import (
     GradualUnfreezing,
@@ -243,7 +245,7 @@ class MultiTaskTrainer(Trainer):
         self._unlogged_steps += 1
         names = list(batches[0]["labels"])
         counts = torch.stack(
-            [sum(count_labels(batch["labels"][name]) for batch in batches) for name in names]
+            [sum(count_labels(_to_learn(batch, name)) for batch in batches) for name in names]
         )
         counts = self.accelerator.reduce(counts.to(device), reduction="sum")
         return batches, dict(zip(names, counts, strict=True))
@@ -264,14 +266,39 @@ class MultiTaskTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """This micro-batch's share of the step's loss, times the number of ranks: distributed
         training averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
+        targets = inputs.get("targets", {})
+        inputs = {key: value for key, value in inputs.items() if key != "targets"}
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         loss = outputs.loss
+        if targets:
+            loss = loss + self._taught_loss(outputs, inputs["labels"], targets, num_items_in_batch)
         if num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
             for name, task_loss in outputs.losses.items():
                 total = self._task_loss_sums.get(name, 0.0)
                 self._task_loss_sums[name] = total + task_loss.detach()
         return (loss, outputs) if return_outputs else loss
+
+    def _taught_loss(
+        self,
+        outputs: MultiTaskOutput,
+        labels: dict[str, torch.Tensor],
+        targets: dict[str, torch.Tensor],
+        counts: dict[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """What soft labels add to the loss; `outputs.losses` gets it, too."""
+        weight = self.args.teacher_weight
+        if weight is None:  # the same in all micro-batches of a step, and after resuming
+            weight = 1 - self.state.global_step / max(self.state.max_steps, 1)
+        added = {}
+        for name, target in targets.items():
+            head, logits = self.model.heads[name], outputs.logits[name]
+            total = taught_difference(
+                head, logits, labels[name], target, weight, self.args.teacher_temperature
+            )
+            added[name] = total / counts[name][0].clamp(min=1)
+            outputs.losses[name] = outputs.losses[name] + added[name]
+        return self.model.combined(added, counts)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add `loss_<task>`, the mean over the steps since the last log, to each training log.
@@ -488,6 +515,12 @@ class MultiTaskTrainer(Trainer):
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
             )
+
+
+def _to_learn(batch: dict, name: str) -> torch.Tensor:
+    """A task's labels in a batch, and in place of those that only a teacher gives, any label."""
+    labels, targets = batch["labels"][name], batch.get("targets", {})
+    return labels_or_targets(labels, targets[name]) if name in targets else labels
 
 
 def _collated(collate: Callable, rows: list[dict] | dict) -> dict:

@@ -1,0 +1,357 @@
+"""Finished models teach the rows of a run, and the old tasks of a growing model."""
+
+import json
+import logging
+
+import pytest
+import torch
+from bad_input import CLASSES, TAGS, TEXTS
+from conftest import results
+from datasets import Dataset, Features, Value
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    pipeline,
+)
+
+from multitask_encoder.arguments.parsing import resolve
+from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.training.teachers import Teacher, load_teacher, taught_by, teach
+
+TOPIC = {
+    "type": "sequence_classification",
+    "labels": ["x", "y", "z"],
+    "problem_type": "single_label_classification",
+}
+SLOTS = {
+    "type": "token_classification",
+    "labels": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"],
+    "labelling": "first",
+    "problem_type": "single_label_classification",
+}
+SENTENCES = ["play the sun in paris", "In Ulm.", "is the the play in Paris and Ulm"]
+ROWS = [
+    {"text": f"{word} the {other}", "topic": topic, "kinds": [topic],
+     "slots": [{"start": 0, "end": len(word), "label": "LOC"}]}
+    for topic, word in (("x", "paris"), ("y", "ulm"))
+    for other in ("sun", "play", "food", "sea", "day", "car", "bus", "end")
+]  # fmt: skip
+BOTH = {**CLASSES, **TAGS}
+
+
+@pytest.fixture
+def saved(make_model, tokenizer, tmp_path):
+    """Tasks -> the folder of a finished model with random heads."""
+
+    def saved(name: str = "teacher", dtype=torch.float32, **tasks) -> str:
+        folder = tmp_path / name
+        model = make_model(tasks=tasks)
+        for head in model.heads.values():
+            torch.nn.init.normal_(head.classifier.weight)
+        model.to(dtype).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return saved
+
+
+@pytest.fixture
+def plain(backbone, tokenizer, tmp_path):
+    """Labels -> the folder of a stock model of one task with random weights."""
+
+    def plain(form, labels: list[str], name: str = "plain") -> str:
+        folder = tmp_path / name
+        model = form.from_pretrained(
+            backbone(), num_labels=len(labels), id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )  # fmt: skip
+        torch.nn.init.normal_(model.classifier.weight)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return plain
+
+
+def loaded(texts: list[str], **columns) -> Dataset:
+    content = {"source": [f"row {n}" for n, _ in enumerate(texts)], "text": texts, **columns}
+    types = {"source": Value("string"), "text": Value("string")}
+    return Dataset.from_dict(
+        content, Features({**types, **dict.fromkeys(columns, Value("string"))})
+    )
+
+
+def said(
+    teachers: list[Teacher], task: dict, texts: list[str], labels: list | None = None
+) -> list[dict]:
+    """What teachers say of each text, or of those without a label: label to probability, by the
+    start of each unit."""
+    rows = loaded(texts) if labels is None else loaded(texts, task=labels)
+    rows = teach(rows, "task", task, teachers, labels is not None, "test")
+    taught, answers = taught_by(teachers, task), []
+    for row in rows:
+        starts = row.get("task.soft_starts", [0] if row["task.soft"] else [])
+        k = len(row["task.soft"]) // max(len(starts), 1)
+        places = {"task.soft_places": list(range(len(starts)))}
+        dense = taught.batch("task", [{**row, **places}], max(len(starts), 1))[0]
+        dense = dense if taught.by_token else dense[None]
+        answers.append(
+            {
+                start: dict(zip(task["labels"], unit.tolist(), strict=True))
+                for start, unit in zip(starts, dense, strict=False)
+            }
+        )
+        assert k == min(8, len(taught.known)) or not starts
+    return answers
+
+
+def test_a_finished_model_says_what_its_pipeline_does(saved):
+    folder = saved(topic=TOPIC, slots=SLOTS)
+    answers = load_pipeline(folder)(SENTENCES)
+    found = said([load_teacher(folder, "topic", TOPIC)], TOPIC, SENTENCES)
+    for of_text, answer in zip(found, answers, strict=True):
+        assert of_text[0] == pytest.approx(answer["labels"]["topic"]["scores"], abs=1e-3)
+    found = said([load_teacher(folder, "slots", SLOTS)], SLOTS, SENTENCES)
+    assert [list(of_text) for of_text in found] == [
+        [0, 5, 9, 13, 16], [0, 3, 6], [0, 3, 7, 11, 16, 19, 25, 29]
+    ]  # fmt: skip
+    for of_text, answer in zip(found, answers, strict=True):
+        for entity in answer["entities"]["slots"]:
+            unit = of_text[entity["start"]]
+            assert max(unit, key=lambda label: unit[label]) in (
+                f"B-{entity['label']}",
+                f"I-{entity['label']}",
+            )
+
+
+def test_a_long_text_is_read_in_the_teachers_windows(saved):
+    folder = saved(slots=SLOTS)
+    text = " ".join(SENTENCES * 20)
+    teacher = load_teacher(folder, "slots", SLOTS)
+    ((starts, values),) = teacher.answers([text])
+    assert len(starts) == len(values) > 250
+    assert [text[start] for start in starts[:3]] == ["p", "t", "s"]
+    ((short, _),) = teacher.answers([text[: text.index("is")]])
+    assert starts[: len(short)] == short
+
+
+def test_a_stock_model_says_what_its_pipeline_does(plain):
+    labels = ["y", "x"]
+    folder = plain(AutoModelForSequenceClassification, labels)
+    stock = pipeline("text-classification", folder, top_k=None)(SENTENCES)
+    found = said([load_teacher(folder, "topic", TOPIC)], TOPIC, SENTENCES)
+    for of_text, answer in zip(found, stock, strict=True):
+        expected = {one["label"]: one["score"] for one in answer} | {"z": -1.0}
+        assert of_text[0] == pytest.approx(expected, abs=1e-3)
+    tags = ["O", "B-PER", "I-PER"]
+    folder = plain(AutoModelForTokenClassification, tags, "tagger")
+    stock = pipeline("token-classification", folder, ignore_labels=[])(SENTENCES)
+    found = said([load_teacher(folder, "slots", SLOTS)], SLOTS, SENTENCES)
+    for of_text, tokens in zip(found, stock, strict=True):
+        for token in tokens:
+            unit = of_text[token["start"]]
+            assert max(unit, key=lambda label: unit[label]) == token["entity"]
+            assert unit[token["entity"]] == pytest.approx(token["score"], abs=1e-3)
+
+
+def test_several_teachers_are_averaged_label_by_label(plain):
+    one = plain(AutoModelForSequenceClassification, ["x", "y"], "one")
+    other = plain(AutoModelForSequenceClassification, ["x", "y"], "other")
+    alone = [said([load_teacher(name, "topic", TOPIC)], TOPIC, SENTENCES) for name in (one, other)]
+    teachers = [load_teacher(name, "topic", TOPIC) for name in (one, other)]
+    for both, first, second in zip(said(teachers, TOPIC, SENTENCES), *alone, strict=True):
+        for label in ("x", "y"):
+            expected = (first[0][label] + second[0][label]) / 2
+            assert both[0][label] == pytest.approx(expected, abs=2e-3)
+
+
+def test_rows_with_a_label_can_be_left_out(saved):
+    teacher = load_teacher(saved(topic=TOPIC), "topic", TOPIC)
+    found = said([teacher], TOPIC, SENTENCES, [None, "x", None])
+    assert [bool(of_text) for of_text in found] == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
+def test_several_labels_and_numbers_are_taught_as_they_are(kind, saved):
+    task = {**TOPIC, "problem_type": kind}
+    folder = saved(topic=task)
+    scores = [
+        answer["labels"]["topic"]["scores"]
+        for answer in load_pipeline(folder, "torch")(SENTENCES, thresholds=0.0)
+    ]
+    teacher = load_teacher(folder, "topic", task)
+    rows = teach(loaded(SENTENCES), "topic", task, [teacher], False, "test")
+    for row, expected in zip(rows, scores, strict=True):
+        assert row["topic.soft_ids"] == [0, 1, 2]
+        found = dict(zip(task["labels"], row["topic.soft"], strict=True))
+        assert found == pytest.approx(expected, rel=2e-3, abs=1e-3)
+
+
+# Runs
+
+
+def test_a_finished_model_holds_its_tasks_while_another_is_added(run, tmp_path, caplog):
+    """Rows for the new task alone: without the old model's answers, the old head forgets."""
+    caplog.set_level(logging.INFO)
+    keys = {"validation_file": ROWS, "learning_rate": 1e-3}
+    old = run(train_file=ROWS, tasks=CLASSES, num_train_epochs=20, **keys)
+    assert results(old)["eval_topic_accuracy"] == 1.0
+    new_rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
+    new = tmp_path / "new"
+    run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
+        num_train_epochs=20, **keys)  # fmt: skip
+    assert f"topic is taught by {old} in 16 rows." in caplog.text
+    assert results(new)["eval_topic_accuracy"] == 1.0
+    assert results(new)["eval_slots_f1"] == 1.0
+    before, after = (load_pipeline(str(folder)) for folder in (old, new))
+    for row in ROWS:
+        was, is_now = (model(row["text"])["labels"]["topic"]["score"] for model in (before, after))
+        assert is_now == pytest.approx(was, abs=0.15)
+
+
+@pytest.mark.parametrize("task", ["topic", "kinds", "slots"])
+def test_new_labels_begin_beside_the_old_ones(task, run, tmp_path, caplog):
+    """Rows with the new label alone: old labels are answered as before, new ones are learned."""
+    caplog.set_level(logging.INFO)
+    later = [
+        {"text": f"{word} and the {other}", "topic": "new", "kinds": ["new"] * (word == "qqq"),
+         "slots": [{"start": 0, "end": len(word), "label": "NEW"}]}
+        for word in ("qqq", "www") for other in ("sun", "play", "food", "sea", "day", "car")
+    ]  # fmt: skip
+    kind = {**CLASSES["topic"], "problem_type": "multi_label_classification"}
+    keys = {
+        "tasks": {task: {**BOTH, "kinds": kind}[task]},
+        "learning_rate": 2e-3,
+        "num_train_epochs": 20,
+        "head_dropout": 0,
+    }
+    old = run(train_file=ROWS, validation_file=ROWS, **keys)
+    new = tmp_path / "new"
+    run(model=str(old), encoder=None, output_dir=str(new), train_file=later, test_file=ROWS,
+        validation_file=later, l2_sp=0, **keys)  # fmt: skip
+    new_label = "NEW" if task == "slots" else "new"
+    assert f"New labels of {task} beside those it has: {new_label}." in caplog.text
+    before, after = (json.loads((one / "config.json").read_text()) for one in (old, new))
+    labels = before["tasks"][task]["labels"]
+    assert after["tasks"][task]["labels"][: len(labels)] == labels
+    found = results(new)
+    if task != "kinds":
+        assert found["eval_exact_match"] == 1.0
+        assert found["test_exact_match"] >= 0.9
+        return
+    # Whether a text of either file has the other's labels, nobody has said.
+    model = load_pipeline(str(new))
+    for row in [*later, *ROWS]:
+        answer = set(model(row["text"])["labels"]["kinds"]["label"])
+        asked = {"new"} if row in later else {"x", "y"}
+        assert answer & asked == set(row["kinds"])
+
+
+def test_a_model_whose_rows_have_all_labels_is_not_its_own_teacher(run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    old = run(train_file=ROWS, validation_file=ROWS, tasks=BOTH)
+    run(model=str(old), encoder=None, output_dir=str(tmp_path / "new"), tasks=BOTH,
+        train_file=ROWS, validation_file=ROWS)  # fmt: skip
+    assert "is taught by" not in caplog.text
+
+
+def test_labels_may_come_from_the_teacher_alone(run, tmp_path, saved, plain, caplog):
+    caplog.set_level(logging.INFO)
+    topic = saved(topic=TOPIC)
+    tags = plain(AutoModelForTokenClassification, ["O", "B-LOC", "I-LOC"])
+    texts = [{"text": row["text"]} for row in ROWS]
+    teachers = {"topic": topic, "slots": [tags, tags]}
+    folder = run(train_file=texts, tasks=BOTH, teachers=teachers, do_eval=False)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["tasks"]["topic"]["labels"] == ["x", "y", "z"]
+    assert config["tasks"]["slots"]["labels"] == ["O", "B-LOC", "I-LOC"]
+    assert f"slots is taught by {tags} and {tags} in 16 rows." in caplog.text
+    assert "teachers:" in (folder / "config.yaml").read_text()
+
+
+def test_a_student_learns_to_answer_as_its_teacher(run, saved):
+    topic = saved(topic=TOPIC)
+    rows = [{"text": row["text"]} for row in ROWS]
+    folder = run(train_file=rows, tasks=CLASSES, teachers={"topic": topic}, do_eval=False,
+                 num_train_epochs=80, learning_rate=3e-3, l2_sp=0, head_dropout=0)  # fmt: skip
+    teacher, student = load_pipeline(topic), load_pipeline(str(folder))
+    for row in rows:
+        expected, found = (model(row["text"])["labels"]["topic"] for model in (teacher, student))
+        assert found["label"] == expected["label"]
+        assert found["scores"] == pytest.approx(expected["scores"], abs=0.1)
+
+
+def test_a_resumed_run_is_taught_the_same(run, saved):
+    keys = {"train_file": ROWS, "tasks": CLASSES, "teachers": {"topic": saved(topic=TOPIC)},
+            "num_train_epochs": 2, "save_total_limit": 5}  # fmt: skip
+    folder = run(**keys)
+    whole = (folder / "model.safetensors").read_bytes()
+    last = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    (last / "complete").unlink()
+    run("--resume_from_checkpoint", **keys, overwrite_output_dir=False)
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("teachers", "line"),
+    [
+        ([], "`teachers` should map tasks to finished models. Found []."),
+        ({"topik": "a"}, "A task in teachers should be one of topic. Found 'topik'."),
+        ({"topic": 3}, "teachers.topic should be a folder or Hub id, or a list of them. Found 3."),
+        ({"topic": []}, "teachers.topic should be a folder or Hub id, or a list of them. Found []"),
+    ],
+)
+def test_teachers_that_make_no_sense_are_refused(teachers, line):
+    with pytest.raises(ValueError, match="should") as error:
+        resolve({"tasks": CLASSES, "teachers": teachers, "train_file": "rows.jsonl"})
+    assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"teacher_weight": 1.5}, "teacher_weight should be in 0 to 1. Found 1.5."),
+        ({"teacher_temperature": 0}, "teacher_temperature should be above 0, and finite. Found 0"),
+        ({"teachers": {"topic": "./none"}}, "There is no folder './none'."),
+        ({"teachers": {"topic": "."}, "streaming": True, "max_steps": 1, "tasks": {"topic": {
+            **CLASSES["topic"], "labels": ["x", "y"]}}},
+         "`teachers` need all rows before training: set streaming to false."),
+    ],
+)  # fmt: skip
+def test_a_run_with_other_teachers_is_refused(keys, line, run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(**{"tasks": CLASSES, "train_file": TEXTS, "validation_file": TEXTS, **keys})
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+def test_teachers_that_do_not_fit_are_refused(saved, plain, backbone, tmp_path):
+    other = {**TOPIC, "labels": ["x", "q"]}
+    for folder, task, line in [
+        (saved("a", topic=other), TOPIC, "should have labels of the task: x, y, z. Found 'q'."),
+        (saved("b", topic=TOPIC), SLOTS, "should have a task of that name, or a single one of its "
+         "type and problem_type. Found topic (sequence_classification)."),
+        (str(backbone()), TOPIC, "should be a finished model of type sequence_classification. Its "
+         "weights lack classifier.bias."),
+        (saved("c", topic={**TOPIC, "problem_type": "regression", "labels": ["a"]}),
+         {**TOPIC, "problem_type": "regression"}, "should give 3 numbers. Found 1."),
+        (plain(AutoModelForTokenClassification, ["O"], "d"), {**TOPIC, "problem_type":
+         "regression"}, "should have the problem_type regression. Found single_label_classific"),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, OSError)) as error:
+            load_teacher(folder, "it", task)
+        assert f"The teacher {folder!r} of task 'it' {line}" in str(error.value)
+
+
+def test_a_pickle_is_no_teacher(plain, tmp_path):
+    folder = plain(AutoModelForSequenceClassification, ["x", "y"])
+    (tmp_path / "plain" / "model.safetensors").unlink()
+    torch.save({}, tmp_path / "plain" / "pytorch_model.bin")
+    with pytest.raises(OSError, match="of task 'topic' can't be loaded: "):
+        load_teacher(folder, "topic", TOPIC)
+
+
+def test_a_teacher_is_not_replaced(run, saved, tmp_path, capsys):
+    folder = saved("run", topic=TOPIC)
+    with pytest.raises(SystemExit, match="2"):
+        run(tasks=CLASSES, train_file=TEXTS, validation_file=TEXTS, teachers={"topic": folder})
+    assert "output_dir should be another folder than that of `teachers`" in capsys.readouterr().err
