@@ -355,3 +355,14 @@ def test_a_teacher_is_not_replaced(run, saved, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(tasks=CLASSES, train_file=TEXTS, validation_file=TEXTS, teachers={"topic": folder})
     assert "output_dir should be another folder than that of `teachers`" in capsys.readouterr().err
+
+
+def test_a_stream_can_not_leave_a_task_to_the_model(run, tmp_path, capsys):
+    old = run(train_file=ROWS, validation_file=ROWS, tasks=CLASSES)
+    rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
+    slots = {"slots": {**TAGS["slots"], "labels": ["O", "B-LOC", "I-LOC"]}}
+    with pytest.raises(SystemExit, match="2"):
+        run(model=str(old), encoder=None, output_dir=str(tmp_path / "new"), train_file=rows,
+            validation_file=ROWS, tasks={**CLASSES, **slots}, streaming=True, max_steps=2,
+            eval_strategy="no", save_strategy="no", load_best_model_at_end=False)  # fmt: skip
+    assert "has no column 'topic'" in capsys.readouterr().err

@@ -416,9 +416,10 @@ def _parse_teachers(given: Any, tasks: dict[str, TaskArguments]) -> dict[str, li
                 f"teachers.{name} should be a folder or Hub id, or a list of them. "
                 f"Found {given[name]!r}."
             )
-        if tasks[name].is_embedding:
+        if tasks[name].is_embedding and (tasks[name].loss != "retention" or len(folders) > 1):
             raise ValueError(
-                f"teachers.{name} should be of a task with labels. Found a {tasks[name].type}."
+                f"teachers.{name} should be one model, for the loss retention. Found "
+                f"{', '.join(folders)} for {tasks[name].loss}."
             )
         teachers[name] = folders
     return teachers

@@ -48,6 +48,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
 
+from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .model_loading import finished_config
 from .retention import add_targets
@@ -108,7 +109,7 @@ def tokenize_data(
         rows = {**rows, "train": train}
     data.windows, bad = preprocess_rows(run, rows, tokenizer, model, data.taught)
     data.bad = data.bad + bad
-    data.splits = join_datasets(run, data.windows, tokenizer, model)
+    data.splits = join_datasets(run, data.windows, tokenizer, model, data.rows)
     data.draws = epoch_draws(run, data.splits)
     if run.training.do_train:  # else a finished model's stay
         model.set_class_weights(
@@ -259,8 +260,9 @@ def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
         task: {
             **vars(run.tasks[task]),
             "column": column,
-            # Teachers label what the rows don't; a column that is named should be there.
-            "optional": task in taught and column == task,
+            # Teachers label what the rows don't, but no stream; a column that is named should be
+            # there.
+            "optional": task in taught and column == task and not run.data.streaming,
         }
         for task, column in source.columns.items()
     }
@@ -299,8 +301,12 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
                 f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
                 "text_column to the columns of a pair."
             )
-    if run.training.do_train and all(
-        task.is_embedding and task.loss in ("retention", "none") for task in run.tasks.values()
+    if (
+        run.training.do_train
+        and not run.teachers
+        and all(
+            task.is_embedding and task.loss in ("retention", "none") for task in run.tasks.values()
+        )
     ):
         raise ValueError(
             "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
@@ -347,16 +353,28 @@ def preprocess_rows(
 
 
 def join_datasets(
-    run: RunArguments, windows: Rows, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+    run: RunArguments,
+    windows: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+    rows: Rows | None = None,
 ) -> dict[str, Dataset | StreamedWindows]:
-    """Each split of the run, all data sets together."""
+    """Each split of the run, all data sets together; `rows` for the teachers of embeddings."""
     splits: dict[str, Dataset | StreamedWindows] = {
         split: concatenate_datasets(list(parts.values())) for split, parts in windows.items()
     }
     if run.data.streaming and run.training.do_train:
         splits["train"] = _stream(run, tokenizer, model)
     elif run.training.do_train and not run.training.do_inspect:
-        splits = add_targets(splits, model, tokenizer.pad_token_id, run.training.device)
+        taught = [name for name in run.teachers if name not in model.heads and rows]
+        splits = add_targets(splits, model, tokenizer.pad_token_id, run.training.device, taught)
+        for name in taught:
+            (folder,) = run.teachers[name]
+            teacher = load_embedding_teacher(folder, name, run.training.device)
+            splits = add_teachers_targets(
+                splits, rows, name, teacher, model, tokenizer.pad_token_id
+            )
+            logger.info("%s is taught by %s.", name, folder)
     return splits
 
 

@@ -1,5 +1,7 @@
 """The target of the retention loss: the sentence embeddings before training."""
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, Features, List, Value
@@ -14,7 +16,11 @@ ROWS_AT_ONCE = 5000
 
 
 def add_targets(
-    splits: dict[str, Dataset], model: MultiTaskModel, padding_id: int, device: torch.device
+    splits: dict[str, Dataset],
+    model: MultiTaskModel,
+    padding_id: int,
+    device: torch.device,
+    taught: Collection[str] = (),
 ) -> dict[str, Dataset]:
     """Preprocessed rows with a column `<task>.target` for every task whose loss is `retention`: the
     unit vector of the row's first text before training, `hidden_size` numbers in float32.
@@ -26,8 +32,13 @@ def add_targets(
         model (`MultiTaskModel`): the model before training.
         padding_id (`int`): the padding token.
         device (`torch.device`): the device to compute on.
+        taught (`Collection[str]`): tasks that get their targets from elsewhere.
     """
-    names = [name for name, task in model.config.tasks.items() if task.get("loss") == "retention"]
+    names = [
+        name
+        for name, task in model.config.tasks.items()
+        if task.get("loss") == "retention" and name not in taught
+    ]
     if not names:
         return splits
     state = Hasher()

@@ -162,7 +162,7 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
         ValueError: it has no task of this type, or labels that the run's task lacks.
     """
     where = f"The teacher {name!r} of task {task_name!r}"
-    config = _config_of(name, where)
+    config = config_of(name, where)
     if config.model_type == MultiTaskConfig.model_type:
         teacher = _of_ours(name, task_name, task, where)
     else:
@@ -183,13 +183,14 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
 def labels_of_teacher(name: str, task_name: str, task: dict) -> list[str]:
     """The labels that a teacher knows of a task, by its config alone. Raises as `load_teacher`."""
     where = f"The teacher {name!r} of task {task_name!r}"
-    config = _config_of(name, where)
+    config = config_of(name, where)
     if config.model_type == MultiTaskConfig.model_type:
         return config.tasks[_task_in(config, task_name, task, where)]["labels"]
     return _labels_in(config)
 
 
-def _config_of(name: str, where: str) -> Any:
+def config_of(name: str, where: str) -> Any:
+    """The config of a teacher, which messages call `where`. Raises an OSError if there is none."""
     check_folder(name)
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -283,7 +284,7 @@ def teach_rows(
     own = [name for name in own if name in grown or name in unlabelled]
     taught = {}
     home, device = model.device, run.training.device
-    for name in [*run.teachers, *own]:
+    for name in [*(name for name in run.teachers if name in model.heads), *own]:
         task = model.config.tasks[name]
         folders = run.teachers.get(name) or [run.model.model]
         if name in own and name not in grown:
