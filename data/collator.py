@@ -74,10 +74,10 @@ class MultiTaskCollator:
             batch["targets"] = targets
         if len(groups) > len(rows):
             batch["groups"] = torch.tensor(groups)
-            for key in ("labels", "targets"):
+            for key in {"labels", "targets"} & batch.keys():
                 batch[key] = {
                     name: _at_first_texts(values, batch["groups"])
-                    for name, values in batch.get(key, {}).items()
+                    for name, values in batch[key].items()
                 }
         return batch
 

@@ -19,6 +19,7 @@ from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.inference.loading import check_folder, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
+from .passes import first_windows, hash_of_weights
 from .retention import embed
 from .teachers import config_of
 
@@ -81,9 +82,7 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
 
         settings = [str(model), model.max_seq_length]
     hasher = Hasher()
-    for key, weight in model.state_dict().items():
-        hasher.update(key)
-        hasher.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    hasher.update(hash_of_weights(model))
     hasher.update([tokenizer.backend_tokenizer.to_str(), settings])
 
     def unit_vectors(texts: list[str]) -> np.ndarray:
@@ -116,18 +115,22 @@ def add_teachers_targets(
     width = model.config.hidden_size
     of_map: np.ndarray | None = None
 
+    parts_by_number = {
+        split: dict(zip(sorted(set(part["dataset"][:])), rows[split].values(), strict=True))
+        for split, part in splits.items()
+    }
+
     def texts_of(batch: dict[str, list], split: str) -> list[str]:
-        parts = list(rows[split].values())
-        numbers = dict(zip(sorted(set(splits[split]["dataset"][:])), parts, strict=True))
+        parts = parts_by_number[split]
         return [
-            text_and_words(numbers[number][index])[0]
+            text_and_words(parts[number][index])[0]
             for number, index in zip(batch["dataset"], batch["row"], strict=True)
         ]
 
     def mapped(vectors: np.ndarray) -> np.ndarray:
         return vectors if of_map is None else vectors @ of_map
 
-    first = splits["train"].select(np.flatnonzero(np.asarray(splits["train"]["window"][:]) == 0))
+    first = first_windows(splits["train"])
     drawn = first.select(range(min(len(first), ROWS_OF_MAP)))
     sample = teacher.vectors(texts_of(drawn[:8], "train"))
     if sample.shape[1] != width:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from datasets import Dataset
+from datasets.fingerprint import Hasher
+from torch import nn
 from tqdm.auto import tqdm
 
 from multitask_encoder.modeling import MultiTaskModel
@@ -51,6 +53,15 @@ def _taken(batch: dict, rows: list[int], width: int) -> dict:
 def first_windows(rows: Dataset) -> Dataset:
     """The preprocessed rows that begin a text: one for each."""
     return rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
+
+
+def hash_of_weights(model: nn.Module) -> str:
+    """A hash of a model's weights and buffers, by name."""
+    hasher = Hasher()
+    for key, weight in model.state_dict().items():
+        hasher.update(key)
+        hasher.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return hasher.hexdigest()
 
 
 @torch.inference_mode()

@@ -5,12 +5,11 @@ from collections.abc import Collection
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, Features, List, Value
-from datasets.fingerprint import Hasher
 
 from multitask_encoder.data.caching import fingerprint
 from multitask_encoder.modeling import MultiTaskModel
 
-from .passes import encoded_batches
+from .passes import encoded_batches, hash_of_weights
 
 ROWS_AT_ONCE = 5000
 
@@ -41,15 +40,12 @@ def add_targets(
     ]
     if not names:
         return splits
-    state = Hasher()
-    for key, weight in model.encoder.state_dict().items():
-        state.update(key)
-        state.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    state = hash_of_weights(model.encoder)
     home = model.device
     model.eval().to(device)
     try:
         return {
-            split: _with_targets(rows, split, names, model, padding_id, state.hexdigest())
+            split: _with_targets(rows, split, names, model, padding_id, state)
             for split, rows in splits.items()
         }
     finally:

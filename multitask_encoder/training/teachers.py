@@ -45,7 +45,7 @@ from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 from multitask_encoder.modeling.windows import tokenize
 
-from .passes import MAX_TOKENS
+from .passes import MAX_TOKENS, hash_of_weights
 
 logger = logging.getLogger("multitask_encoder.training")
 
@@ -94,9 +94,7 @@ class Teacher:
     def state(self) -> str:
         """A hash of all that its answers depend on."""
         hasher = Hasher()
-        for key, weight in self.model.state_dict().items():
-            hasher.update(key)
-            hasher.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        hasher.update(hash_of_weights(self.model))
         hasher.update(self.tokenizer.backend_tokenizer.to_str())
         hasher.update([self.tokenizer.model_max_length, self.task, self.settings])
         hasher.update([self.prompt, self.stride, self.all_windows])
