@@ -321,5 +321,40 @@ def run(tmp_path, backbone):
     return run
 
 
+@pytest.fixture
+def saved(make_model, tokenizer, tmp_path):
+    """Tasks -> the folder of a finished model with random heads."""
+
+    def saved(name: str = "teacher", dtype=torch.float32, **tasks) -> str:
+        folder = tmp_path / name
+        model = make_model(tasks=tasks)
+        torch.manual_seed(0)
+        for head in model.heads.values():
+            torch.nn.init.normal_(head.classifier.weight)
+        model.to(dtype).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return saved
+
+
+@pytest.fixture
+def plain(backbone, tokenizer, tmp_path):
+    """Labels -> the folder of a stock model of one task with random weights."""
+
+    def plain(form, labels: list[str], name: str = "plain", **keys) -> str:
+        folder = tmp_path / name
+        model = form.from_pretrained(
+            backbone(), num_labels=len(labels), id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)}, **keys,
+        )  # fmt: skip
+        torch.nn.init.normal_(model.classifier.weight)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return plain
+
+
 def results(folder) -> dict:
     return json.loads((folder / "all_results.json").read_text())

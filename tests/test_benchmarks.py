@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import (
+    forgetting,
     growth,
     inference,
     latency,
@@ -33,6 +34,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.profiling import group_of
 from benchmarks.reporting import Table, as_json
+from multitask_encoder.cli import run as run_multitask
 
 SCRIPTS = {module.__name__.split(".")[1]: module for module in (growth, memory, training)}
 
@@ -337,3 +339,31 @@ def test_recipes_are_compared(backbone, tmp_path, capsys):
     assert found["the encoder"]["spearman"] == found["everything"]["spearman"]
     table = (tmp_path / "out" / "results.md").read_text()
     assert "| frozen | topic accuracy | exact match | STS (before: " in table
+
+
+def test_what_is_forgotten_is_measured_on_every_step(backbone, tmp_path, monkeypatch):
+    rows = [
+        {"tokens": ["play", word], "intent": word, "slots": ["O", "B-genre"]} for word in "abab"
+    ]
+    (tmp_path / "snips").mkdir()
+    for split in ("train", "validation", "test"):
+        content = "".join(f"{json.dumps(row)}\n" for row in rows * 4)
+        (tmp_path / "snips" / f"{split}.jsonl").write_text(content)
+    monkeypatch.setattr(forgetting, "STEPS", forgetting.STEPS[:2])
+    types = dict(list(forgetting.TYPES.items())[:2])
+    monkeypatch.setattr(forgetting, "TYPES", types)
+    monkeypatch.setattr(forgetting, "start_run", lambda path: run_multitask.main([str(path)]))
+    options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "8"]
+    options += ["--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]
+    forgetting.main(options)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["seeds"]["0"]
+    assert {step: list(of) for step, of in found.items()} == {
+        "intent": ["intent"],
+        "slots": ["intent", "slots"],
+        "all at once": ["intent", "slots"],
+    }
+    assert 0 <= found["slots"]["intent"] <= 100
+    monkeypatch.setattr(forgetting, "start_run", None)
+    forgetting.main(options)  # which finds the seed
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert f"| mean | {found['intent']['intent'] - found['slots']['intent']:.4g} |" in table

@@ -9,6 +9,8 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.label_alignment import IGNORE_INDEX
+from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.modeling.losses import binary_cross_entropy, cross_entropy, squared_error
 from multitask_encoder.training.linear_probe import begin_as_probes, fit
 
@@ -69,6 +71,23 @@ def test_sentence_heads_begin_as_probes_and_others_stay(make_model, synthetic_sp
     begin_as_probes(again, rows, tokenizer.pad_token_id, seed=0)
     for name in model.heads:  # the same from the same encoder and rows
         assert torch.equal(model.heads[name].classifier.weight, again.heads[name].classifier.weight)
+
+
+def test_a_teacher_stands_in_for_labels(make_model, synthetic_splits, tokenizer):
+    splits, tasks = synthetic_splits
+    labelled, taught = make_model(tasks=tasks), make_model(tasks=tasks)
+    taught.load_state_dict(labelled.state_dict())
+    begin_as_probes(labelled, splits["train"], tokenizer.pad_token_id, seed=0)
+
+    def soften(row: dict) -> dict:
+        soft = [float(label == row["topic"]) for label in range(3)]
+        return {"topic": IGNORE_INDEX, "topic.soft": soft, "topic.soft_ids": [0, 1, 2]}
+
+    says = {"topic": Taught(known=[0, 1, 2], size=3, by_token=False, of_classes=True)}
+    rows = splits["train"].map(soften)
+    begin_as_probes(taught, rows, tokenizer.pad_token_id, seed=0, taught=says)
+    for one, other in zip(labelled.parameters(), taught.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
 
 
 def test_a_probe_is_as_good_under_autocast(make_model, synthetic_splits, tokenizer):

@@ -15,8 +15,11 @@ from transformers import (
 )
 
 from multitask_encoder.arguments.parsing import resolve
+from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
-from multitask_encoder.training.teachers import Teacher, load_teacher, taught_by, teach
+from multitask_encoder.training.taught_rows import label as label_rows
+from multitask_encoder.training.taught_rows import taught_by, teach
+from multitask_encoder.training.teachers import Teacher, load_teacher
 
 TOPIC = {
     "type": "sequence_classification",
@@ -37,40 +40,6 @@ ROWS = [
     for other in ("sun", "play", "food", "sea", "day", "car", "bus", "end")
 ]  # fmt: skip
 BOTH = {**CLASSES, **TAGS}
-
-
-@pytest.fixture
-def saved(make_model, tokenizer, tmp_path):
-    """Tasks -> the folder of a finished model with random heads."""
-
-    def saved(name: str = "teacher", dtype=torch.float32, **tasks) -> str:
-        folder = tmp_path / name
-        model = make_model(tasks=tasks)
-        for head in model.heads.values():
-            torch.nn.init.normal_(head.classifier.weight)
-        model.to(dtype).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return str(folder)
-
-    return saved
-
-
-@pytest.fixture
-def plain(backbone, tokenizer, tmp_path):
-    """Labels -> the folder of a stock model of one task with random weights."""
-
-    def plain(form, labels: list[str], name: str = "plain") -> str:
-        folder = tmp_path / name
-        model = form.from_pretrained(
-            backbone(), num_labels=len(labels), id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-        )  # fmt: skip
-        torch.nn.init.normal_(model.classifier.weight)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return str(folder)
-
-    return plain
 
 
 def loaded(texts: list[str], **columns) -> Dataset:
@@ -128,11 +97,11 @@ def test_a_long_text_is_read_in_the_teachers_windows(saved):
     folder = saved(slots=SLOTS)
     text = " ".join(SENTENCES * 20)
     teacher = load_teacher(folder, "slots", SLOTS)
-    ((starts, values),) = teacher.answers([text])
-    assert len(starts) == len(values) > 250
-    assert [text[start] for start in starts[:3]] == ["p", "t", "s"]
+    ((ranges, values),) = teacher.answers([text])
+    assert len(ranges) == len(values) > 250
+    assert [text[slice(*one)] for one in ranges[:3]] == ["play", "the", "sun"]
     ((short, _),) = teacher.answers([text[: text.index("is")]])
-    assert starts[: len(short)] == short
+    assert ranges[: len(short) - 1] == short[:-1]  # the last goes on in the longer text
 
 
 def test_a_stock_model_says_what_its_pipeline_does(plain):
@@ -146,7 +115,8 @@ def test_a_stock_model_says_what_its_pipeline_does(plain):
     tags = ["O", "B-PER", "I-PER"]
     folder = plain(AutoModelForTokenClassification, tags, "tagger")
     stock = pipeline("token-classification", folder, ignore_labels=[])(SENTENCES)
-    found = said([load_teacher(folder, "slots", SLOTS)], SLOTS, SENTENCES)
+    pieces = {**SLOTS, "labelling": "all"}
+    found = said([load_teacher(folder, "slots", pieces)], pieces, SENTENCES)
     for of_text, tokens in zip(found, stock, strict=True):
         for token in tokens:
             unit = of_text[token["start"]]
@@ -255,6 +225,74 @@ def test_a_model_whose_rows_have_all_labels_is_not_its_own_teacher(run, tmp_path
     assert "is taught by" not in caplog.text
 
 
+def labelled(teacher: str, name: str, task: dict, rows: dict[str, list]) -> list:
+    """The labels that a teacher gives rows of one form."""
+    rows = Dataset.from_dict({"source": ["row"] * len(SENTENCES), **rows})
+    return label_rows(rows, name, task, [load_teacher(teacher, name, task)], "test")[name]
+
+
+def test_rows_get_the_labels_that_the_teachers_pipeline_gives(saved):
+    kinds = {**TOPIC, "problem_type": "multi_label_classification"}
+    degree = {**TOPIC, "labels": ["degree"], "problem_type": "regression"}
+    tasks = {"topic": TOPIC, "slots": SLOTS, "kinds": kinds, "degree": degree}
+    folder = saved(**tasks)
+    answers = load_pipeline(folder)(SENTENCES)
+    text = {"text": SENTENCES}
+    found = {name: labelled(folder, name, task, text) for name, task in tasks.items()}
+    entities = [answer["entities"]["slots"] for answer in answers]
+    assert any(entities)
+    assert found["slots"] == [
+        [{key: one[key] for key in ("start", "end", "label")} for one in of_text]
+        for of_text in entities
+    ]
+    of_tasks = [answer["labels"] for answer in answers]
+    assert found["topic"] == [one["topic"]["label"] for one in of_tasks]
+    assert list(map(set, found["kinds"])) == [set(one["kinds"]["label"]) for one in of_tasks]
+    expected = [one["degree"]["scores"]["degree"] for one in of_tasks]
+    assert [number for (number,) in found["degree"]] == pytest.approx(expected, abs=1e-3)
+
+
+def test_words_get_tags(saved):
+    folder = saved(slots=SLOTS)
+    words = [text.split() for text in SENTENCES]
+    found = labelled(folder, "slots", SLOTS, {"tokens": words})
+    spans = labelled(folder, "slots", SLOTS, {"text": SENTENCES})
+    assert [len(tags) for tags in found] == [len(of_text) for of_text in words]
+    for tags, of_text, expected in zip(found, words, spans, strict=True):
+        ranges = join_words(of_text)[1]
+        firsts = {span["start"]: f"B-{span['label']}" for span in expected}
+        assert {s: tag for (s, _), tag in zip(ranges, tags, strict=True) if tag[0] == "B"} == {
+            start: tag for start, tag in firsts.items() if start in dict(ranges)
+        }
+
+
+def test_a_stock_models_words_have_the_label_of_their_first_token(plain):
+    folder = plain(AutoModelForTokenClassification, ["O", "B-PER", "B-LOC"])
+    stock = pipeline("token-classification", folder, aggregation_strategy="first")(SENTENCES)
+    found = labelled(folder, "slots", SLOTS, {"text": SENTENCES})
+    assert [[(one["start"], one["end"], one["label"]) for one in of_text] for of_text in found] == [
+        [(one["start"], one["end"], one["entity_group"]) for one in of_text] for of_text in stock
+    ]
+
+
+def test_teachers_label_the_rows_that_nobody_did(run, saved, plain, caplog):
+    caplog.set_level(logging.INFO)
+    topic = saved(topic=TOPIC)
+    slots = plain(AutoModelForTokenClassification, ["O", "B-LOC", "I-LOC"])
+    texts = [{"text": row["text"]} for row in ROWS]
+    some = [{"text": "play the sun", "topic": "x"}, *texts]
+    folder = run(train_file=texts, validation_file=texts, test_file=some, tasks=BOTH,
+                 teachers={"topic": topic, "slots": slots})  # fmt: skip
+    assert (
+        f"No validation row has a label of topic: its metrics compare the model with {topic}"
+        in (caplog.text)
+    )
+    assert "No test row has a label of topic" not in caplog.text
+    assert {"eval_topic_accuracy", "eval_slots_f1", "test_slots_f1"} <= results(folder).keys()
+    accuracy = results(folder)["test_topic_accuracy"]
+    assert accuracy in (0, 1)  # of one row
+
+
 def test_labels_may_come_from_the_teacher_alone(run, tmp_path, saved, plain, caplog):
     caplog.set_level(logging.INFO)
     topic = saved(topic=TOPIC)
@@ -279,6 +317,19 @@ def test_a_student_learns_to_answer_as_its_teacher(run, saved):
         expected, found = (model(row["text"])["labels"]["topic"] for model in (teacher, student))
         assert found["label"] == expected["label"]
         assert found["scores"] == pytest.approx(expected["scores"], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"teachers": {"slots": "runs/slots"}}, {"model": "runs/mine"}],
+    ids=["teacher", "model"],
+)
+def test_a_task_with_a_teacher_needs_no_data_set(keys):
+    rows = {"train_file": "rows.jsonl", "columns": {"topic": "topic"}}
+    given = {"tasks": BOTH, "datasets": {"rows": rows, "more": {**rows, "columns": {}}}}
+    assert list(resolve({**given, **keys}).datasets) == ["rows", "more"]
+    with pytest.raises(ValueError, match=r"Task 'slots' is labelled by none of the `datasets`\."):
+        resolve({**given, "datasets": {"rows": rows}})
 
 
 def test_a_resumed_run_is_taught_the_same(run, saved):
@@ -334,7 +385,7 @@ def test_teachers_that_do_not_fit_are_refused(saved, plain, backbone, tmp_path):
          "weights lack classifier.bias."),
         (saved("c", topic={**TOPIC, "problem_type": "regression", "labels": ["a"]}),
          {**TOPIC, "problem_type": "regression"}, "should give 3 numbers. Found 1."),
-        (plain(AutoModelForTokenClassification, ["O"], "d"), {**TOPIC, "problem_type":
+        (plain(AutoModelForTokenClassification, ["O", "B-a"], "d"), {**TOPIC, "problem_type":
          "regression"}, "should have the problem_type regression. Found single_label_classific"),
     ]:  # fmt: skip
         with pytest.raises((ValueError, OSError)) as error:

@@ -5,6 +5,7 @@ import difflib
 import json
 import math
 import sys
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,14 @@ OF_ONE_DATA_SET = [
 ]
 
 
-def parse_arguments(argv: list[str]) -> RunArguments:
+def parse_arguments(argv: list[str], given: dict[str, Any] | None = None) -> RunArguments:
     """Read `[config.yaml] [--key value ...]`. Without a config, `--model` and `--do_predict` answer
     with that model; otherwise the config is the quickstart's.
 
     Args:
         argv (`list[str]`): the command line without the program's name. Keys of tasks are dotted:
             `--tasks.intent.weight 2`. A key with no value is true, and `null` is the default.
+        given (`dict`, *optional*): the keys of the config, in place of one.
 
     Raises:
         FileNotFoundError: no such config file.
@@ -89,14 +91,16 @@ def parse_arguments(argv: list[str]) -> RunArguments:
         print(help_text())
         sys.exit(0)
     path = None
-    if argv and not argv[0].startswith("--"):
+    if given is None and argv and not argv[0].startswith("--"):
         path, argv = Path(argv[0]), argv[1:]
     overrides = _overrides(argv)
     keys_given = {key for (key, *_), _ in overrides}
-    if path is None and not {"model", "do_predict"} <= keys_given:  # which says it all
+    if (
+        path is None and given is None and not {"model", "do_predict"} <= keys_given
+    ):  # which says it all
         path = DEFAULT_CONFIG
         print(f"No config given: running configs/{path.name}.")
-    given = read_yaml(path) if path else {}
+    given = read_yaml(path) if path else dict(given or {})
     for keys, value in overrides:
         _set_nested(given, keys, value)
     if path is None and "tasks" not in given:  # there is nothing to train
@@ -119,7 +123,10 @@ def resolve(given: dict[str, Any]) -> RunArguments:
         )
     if model.only_task is not None:
         _check_choice("only_task", model.only_task, tuple(tasks))
-    datasets = _parse_datasets(given.get("datasets"), data, tasks)
+    teachers = _parse_teachers(given.get("teachers"), tasks)
+    # A finished model teaches the tasks that it has, and new ones need labels.
+    taught = tasks if model.model is not None and training.do_train else teachers
+    datasets = _parse_datasets(given.get("datasets"), data, tasks, taught)
     scored = any(
         task.default_column(name) is not None and task.loss != "in_batch_negatives"
         for name, task in tasks.items()
@@ -129,7 +136,6 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     space = None if given.get("search") is None else parse_space(given["search"])
     for key, value in values_at(space or {}):  # each has to be a value of that key
         resolve(with_keys({**given, "search": None}, {key: value}))
-    teachers = _parse_teachers(given.get("teachers"), tasks)
     return RunArguments(model, data, training, tasks, datasets, teachers, space, given)
 
 
@@ -356,9 +362,10 @@ def _whole_numbers(key: str, value: Any) -> list[int]:
 
 
 def _parse_datasets(
-    given: Any, data: DataArguments, tasks: dict[str, TaskArguments]
+    given: Any, data: DataArguments, tasks: dict[str, TaskArguments], taught: Collection[str]
 ) -> dict[str, DataSource]:
-    """The data sets of a run: those of `datasets`, or the one that the top level describes."""
+    """The data sets of a run: those of `datasets`, or the one that the top level describes. Tasks
+    in `taught` need none."""
     if given is None:
         return {"data": DataSource(data, _default_columns(tasks))}
     if not isinstance(given, dict) or not given:
@@ -369,16 +376,23 @@ def _parse_datasets(
                 f"{key} is of one data set: set it in each of `datasets`, or leave those out. "
                 f"Found {getattr(data, key)!r}."
             )
-    datasets = {name: _parse_dataset(name, entry, data, tasks) for name, entry in given.items()}
+    datasets = {
+        name: _parse_dataset(name, entry, data, tasks, bool(taught))
+        for name, entry in given.items()
+    }
     for name, column in _default_columns(tasks).items():
         needed = column is not None or tasks[name].loss == "in_batch_negatives"
-        if needed and not any(name in source.columns for source in datasets.values()):
+        if (
+            needed
+            and name not in taught
+            and not any(name in source.columns for source in datasets.values())
+        ):
             raise ValueError(f"Task {name!r} is labelled by none of the `datasets`.")
     return datasets
 
 
 def _parse_dataset(
-    name: Any, entry: Any, data: DataArguments, tasks: dict[str, TaskArguments]
+    name: Any, entry: Any, data: DataArguments, tasks: dict[str, TaskArguments], is_taught: bool
 ) -> DataSource:
     if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
         raise ValueError(
@@ -392,7 +406,7 @@ def _parse_dataset(
     (arguments,) = _parse_groups(flat, (DatasetArguments,), also=own, prefix=prefix)
     folders = [folder for folder in (data.data_dir, arguments.data_dir) if folder]
     arguments.data_dir = str(Path(*folders)) if folders else None
-    columns = _parse_columns(entry.get("columns"), prefix, tasks)
+    columns = _parse_columns(entry.get("columns"), prefix, tasks, is_taught)
     if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
         raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
     weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
@@ -426,13 +440,13 @@ def _parse_teachers(given: Any, tasks: dict[str, TaskArguments]) -> dict[str, li
 
 
 def _parse_columns(
-    columns: Any, prefix: str, tasks: dict[str, TaskArguments]
+    columns: Any, prefix: str, tasks: dict[str, TaskArguments], is_taught: bool
 ) -> dict[str, str | list[str] | None]:
     default = _default_columns(tasks)
     if columns is None:
         columns = default
-    retains = any(task.loss == "retention" for task in tasks.values())
-    if not isinstance(columns, dict) or not (columns or retains):
+    learns = is_taught or any(task.loss == "retention" for task in tasks.values())
+    if not isinstance(columns, dict) or not (columns or learns):
         raise ValueError(
             f"{prefix}columns should map the tasks it labels to columns. Found {columns!r}."
         )

@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "predict": ("run", ["--do_train=false", "--do_predict"], "answer files with a finished model"),
     "inspect": ("run", ["--do_inspect"], "show labels, lengths and bad rows of the data"),
     "compare": ("run", ["--compare_single_task"], "train one model for all tasks and one for each"),
+    "fuse": ("fuse", [], "make one model of several finished ones, from texts without labels"),
     "export": ("export", [], "write a finished model in another form, or publish it"),
     "serve": ("serve", [], "answer over HTTP with a finished model"),
     "demo": ("demo", [], "show a finished model's answers in a browser"),

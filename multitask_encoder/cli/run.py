@@ -39,6 +39,7 @@ from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.reporting.advice import advice
+from multitask_encoder.reporting.beside_teachers import beside_teachers
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE, PICTURES
 from multitask_encoder.reporting.results import (
@@ -63,6 +64,7 @@ from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
     inspect,
+    label_measured,
     labelled_tasks,
     prepare_data,
     row_counts,
@@ -80,9 +82,10 @@ from .search import search
 logger = logging.getLogger("multitask_encoder")
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, keys: dict[str, Any] | None = None) -> None:
+    """Run a command line, whose keys go before `keys`, which stand for a config."""
     try:
-        run_command(sys.argv[1:] if argv is None else argv)
+        run_command(sys.argv[1:] if argv is None else argv, keys)
     except KeyboardInterrupt:
         sys.exit(
             "Interrupted. --resume_from_checkpoint goes on from the last checkpoint; a comparison, "
@@ -104,10 +107,10 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def run_command(argv: list[str]) -> None:
+def run_command(argv: list[str], keys: dict[str, Any] | None = None) -> None:
     """Read the arguments, and train, search, compare or predict."""
     with refusing():
-        run = parse_arguments(argv)
+        run = parse_arguments(argv, keys)
         set_up_logging(run)
         check_output_folders(run)
     keep_freed_memory()
@@ -129,6 +132,7 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
             tokenizer, model = _load_model(run, data)
+            label_measured(run, data, model)
             choose_precision(run, model)
             fill_defaults(run, data.rows, model, checkpoint)
             check_training(run, model, data.rows)
@@ -152,6 +156,8 @@ def run_once(run: RunArguments) -> None:
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
     if trainer.is_world_process_zero():
+        if run.training.do_train and run.teachers and not in_shards(run.training):
+            results |= compare_with_teachers(run, trainer, data)
         write_results(run, results, trainer, report)
         if run.training.do_train and "validation" in data.rows:
             write_sample_texts(data.rows["validation"], Path(run.training.output_dir))
@@ -235,7 +241,7 @@ def make_report(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> 
     """The report of the run, written by its first process."""
     windows = {name: data.splits[name] for name in measured_splits(run, data)}
     wanted = trainer.is_world_process_zero() and wants_report(run)
-    notes = [note for split in windows for note in data.unseen[split]]
+    notes = [note for split in windows for note in data.notes[split]]
     return RunReport(trainer, data.rows, windows, run.model.model, notes, wanted)
 
 
@@ -280,7 +286,8 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         if (checkpoint is None or run.training.l2_sp) and not in_shards(run.training):
             begin_contrastively(*start, run.training, trainer.accelerator.autocast)
         if checkpoint is None:
-            begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast)
+            taught = trainer.data_collator.taught
+            begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast, taught)
     if checkpoint is not None:
         trainer.add_callback(BestBeside(Path(checkpoint)))
     with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
@@ -307,6 +314,24 @@ def advise(run: RunArguments, trainer: MultiTaskTrainer) -> None:
     metric, tasks = run.training.metric_for_best_model, trainer.model.config.tasks
     for line in advice(history, metric, tasks, answers):
         logger.warning("%s", line)
+
+
+def compare_with_teachers(
+    run: RunArguments, trainer: MultiTaskTrainer, data: RunData
+) -> dict[str, Any]:
+    """The result `teachers` (see `beside_teachers`): on the test rows if there are some."""
+    if not (splits := list(measured_splits(run, data))):
+        return {}
+    split = splits[-1]
+    found = beside_teachers(
+        run,
+        data.rows[split],
+        data.splits[split],
+        data.labelled_by_teachers.get(split, []),
+        trainer.model,
+        trainer.processing_class,
+    )
+    return {"teachers": found}
 
 
 def write_results(

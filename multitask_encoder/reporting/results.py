@@ -13,6 +13,12 @@ from multitask_encoder.training.intervals import SUFFIX
 from multitask_encoder.training.metrics import is_error, task_of_metric
 
 INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
+TEACHER_HEADER = ("task", "model", "metric", "agreement", "parameters", "sentences/s")
+TEACHER_NOTE = (
+    "Metrics and agreement in percent. Agreement is the same metric, with the teacher's answers in "
+    "place of labels; of embeddings, the mean cosine. A model of several tasks answers all of them "
+    "in one pass."
+)
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
@@ -53,10 +59,34 @@ def results_table(results: dict[str, Any], tasks: dict[str, dict]) -> str:
     )
 
 
+def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table with `TEACHER_HEADER`, from the result `teachers`."""
+
+    def shown(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.2f}"
+
+    return [
+        [
+            row["task"],
+            row["model"],
+            shown(row["metric"]),
+            shown(row["agreement"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['sentences_per_second']:.0f}",
+        ]
+        for row in found
+    ]
+
+
 def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     """Print the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
         print(f"\nResults (percent). {INTERVALS}\n{results_table(results, tasks)}")
+    if "teachers" in results:
+        lines = [list(TEACHER_HEADER), *teacher_rows(results["teachers"])]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        print(f"\nBeside its teachers. {TEACHER_NOTE}\n{table}")
 
 
 def print_written(folder: Path, names: list[str], next_command: str = "") -> None:

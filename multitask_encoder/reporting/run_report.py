@@ -22,7 +22,14 @@ from .entity_examples import entity_section
 from .examples import Examples
 from .maps import embed_mapped, map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
-from .results import INTERVALS, PREFIXES, results_rows
+from .results import (
+    INTERVALS,
+    PREFIXES,
+    TEACHER_HEADER,
+    TEACHER_NOTE,
+    results_rows,
+    teacher_rows,
+)
 
 logger = logging.getLogger("multitask_encoder.report")
 
@@ -145,6 +152,7 @@ class RunReport(TrainerCallback):
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
             "notes": self.notes,
+            "teachers": _teachers(results),
             "split": self.split,
             "curves": curve_plots(curves),
             **sections,
@@ -181,3 +189,10 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
         "header": ["metric", *titles],
         "rows": [[key, *cells] for key, cells in rows],
     }
+
+
+def _teachers(results: dict[str, Any]) -> dict[str, Any] | None:
+    if "teachers" not in results:
+        return None
+    rows = teacher_rows(results["teachers"])
+    return {"note": TEACHER_NOTE, "header": TEACHER_HEADER, "rows": rows}

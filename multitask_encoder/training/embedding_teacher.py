@@ -36,11 +36,13 @@ class EmbeddingTeacher(NamedTuple):
         name (`str`): as the run names it.
         vectors (`Callable`): from a list of texts to unit vectors, of shape `(num_texts, width)`.
         state (`str`): a hash of all that the vectors depend on.
+        parameters (`int`): the size of the model.
     """
 
     name: str
     vectors: Callable[[list[str]], np.ndarray]
     state: str
+    parameters: int
 
 
 def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> EmbeddingTeacher:
@@ -89,7 +91,8 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
         found = vectors(texts)
         return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
 
-    return EmbeddingTeacher(name, unit_vectors, hasher.hexdigest())
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return EmbeddingTeacher(name, unit_vectors, hasher.hexdigest(), size)
 
 
 def add_teachers_targets(

@@ -7,17 +7,21 @@ arXiv 2202.10054).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from torch.nn import functional as F
 
+from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.losses import present_labels
 
+from .distillation import soft_loss
 from .passes import encoded_batches, first_windows
 
 logger = logging.getLogger("multitask_encoder")
@@ -33,6 +37,7 @@ def begin_as_probes(
     padding_id: int,
     seed: int,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
+    taught: Mapping[str, Taught] | None = None,
 ) -> None:
     """Fit the sentence heads to training rows: to 10,000 of them, drawn by `seed`, where there are
     more. Dropout has no part in it.
@@ -43,6 +48,7 @@ def begin_as_probes(
         padding_id (`int`): the padding token.
         seed (`int`): decides which rows are used.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
+        taught (`Mapping[str, Taught]`, *optional*): tasks that a teacher labels where rows don't.
     """
     names = [name for name, head in model.heads.items() if not head.reads_tokens]
     if not names:
@@ -56,20 +62,34 @@ def begin_as_probes(
     # Not the fit: autocast would go on with its first copy of the weights.
     with autocast():
         vectors = _vectors(model, rows["input_ids"][:], padding_id, names)
+    fitted = []
     for name in names:
+        head = model.heads[name]
         labels = torch.tensor(np.asarray(rows[name][:]))
         known = present_labels(labels).view(len(labels), -1).all(1)
+        loss = head.loss
+        if taught and name in taught:
+            soft = rows.select_columns([f"{name}.soft", f"{name}.soft_ids"]).to_list()
+            targets = taught[name].batch(name, soft, longest=0)
+            known |= present_labels(targets).any(1)
+            loss = partial(_hard_or_soft, head, targets[known])
         if known.any():
-            weight, bias = fit(
-                model.heads[name].loss,
-                vectors[name][known],
-                labels[known],
-                len(model.config.tasks[name]["labels"]),
-            )
+            size = len(model.config.tasks[name]["labels"])
+            weight, bias = fit(loss, vectors[name][known], labels[known], size)
             with torch.no_grad():
-                model.heads[name].classifier.weight.copy_(weight)
-                model.heads[name].classifier.bias.copy_(bias)
-    logger.info("The heads of %s begin as linear probes of the encoder.", ", ".join(names))
+                head.classifier.weight.copy_(weight)
+                head.classifier.bias.copy_(bias)
+            fitted.append(name)
+    if fitted:
+        logger.info("The heads of %s begin as linear probes of the encoder.", ", ".join(fitted))
+
+
+def _hard_or_soft(
+    head: nn.Module, targets: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The loss of each row by its label, or where it has none, by its soft label."""
+    soft = soft_loss(logits, targets, head.problem_type)
+    return torch.where(present_labels(labels), head.loss(logits, labels), soft)
 
 
 def _vectors(

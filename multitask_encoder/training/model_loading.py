@@ -29,7 +29,7 @@ from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import WEIGHTS
 from multitask_encoder.modeling.windows import check_tokenizer
 
-from .teachers import labels_of_teacher
+from .teachers import labels_of_teacher, units_of_teacher
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -69,7 +69,7 @@ def load_model(
         for name, task in tasks.items():
             task["labels"] = labels[name]
             if name in new and kind_of(task).by_token:
-                task |= word_marks(training_rows, name)
+                task |= _units(task, name, training_rows, run.teachers.get(name, []))
     if finished:
         return _load_finished(run, tasks, finished)
 
@@ -152,6 +152,16 @@ def _add_labels(task: dict, name: str, rows: list[Dataset], teachers: list[str])
     if kind.by_token:
         known = {label[2:] for label in known - {"O"}}
     task["labels"] = kind.collected(name, known | names_of(rows, name, task))
+
+
+def _units(task: dict, name: str, rows: list[Dataset], teachers: list[str]) -> dict[str, str]:
+    """How a new task cuts texts into words: as its rows do, or where none has a label, as the first
+    of its teachers that says so."""
+    if not any(name in part.column_names and any(part[name]) for part in rows):
+        for teacher in teachers:
+            if units := units_of_teacher(teacher, name, task):
+                return units | ({"labelling": task["labelling"]} if "labelling" in task else {})
+    return word_marks(rows, name)
 
 
 def finished_config(run: RunArguments) -> MultiTaskConfig | None:

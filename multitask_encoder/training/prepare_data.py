@@ -52,7 +52,7 @@ from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .model_loading import finished_config
 from .retention import add_targets
-from .teachers import teach_rows
+from .taught_rows import label_unlabelled, teach_rows
 
 logger = logging.getLogger("multitask_encoder.data")
 
@@ -71,7 +71,9 @@ class RunData:
         splits (`dict[str, Dataset | StreamedWindows]`): model inputs of all data sets together.
         draws (`list[int]`, *optional*): training rows of each data set in an epoch; None for every
             row once.
-        unseen (`dict[str, list[str]]`): by split, a line on each task's labels that training lacks.
+        notes (`dict[str, list[str]]`): by split, lines on its labels: those that training lacks, or
+            that teachers gave.
+        labelled_by_teachers (`dict[str, list[str]]`): by split, tasks whose labels are teachers'.
         taught (`dict[str, Taught]`): tasks of which training rows have soft labels.
     """
 
@@ -80,7 +82,8 @@ class RunData:
     windows: Rows = field(default_factory=dict)
     splits: dict[str, Dataset | StreamedWindows] = field(default_factory=dict)
     draws: list[int] | None = None
-    unseen: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    labelled_by_teachers: dict[str, list[str]] = field(default_factory=dict)
     taught: dict[str, Taught] = field(default_factory=dict)
 
 
@@ -93,6 +96,18 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
         for line in leak_lines(find_leaks(rows)):
             logger.warning("%s: what a split measures should be new to the model.", line)
     return run, RunData(rows, bad)
+
+
+def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
+    """Let the run's teachers label what no row of a measured split does. Raises as
+    `label_unlabelled`."""
+    data.rows, data.labelled_by_teachers = label_unlabelled(run, data.rows, model)
+    for split, names in data.labelled_by_teachers.items():
+        data.notes[split] = [
+            f"No {split} row has a label of {name}: its metrics compare the model with "
+            f"{' and '.join(run.teachers[name])}."
+            for name in names
+        ]
 
 
 def tokenize_data(
@@ -120,8 +135,10 @@ def tokenize_data(
             }
         )
     measured = [split for split in data.rows if split != "train"]
-    data.unseen = {split: _unseen(run, data, split, model) for split in measured}
-    for line in chain.from_iterable(data.unseen.values()):
+    data.notes = {
+        split: data.notes.get(split, []) + _unseen(run, data, split, model) for split in measured
+    }
+    for line in chain.from_iterable(data.notes.values()):
         logger.info("%s", line)
 
 

@@ -1,0 +1,294 @@
+"""Rows with what their teachers say: soft labels to learn from, and labels to measure by.
+
+What a teacher says of words is carried over by their first characters; a word that begins where the
+teacher has none is left out.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Features
+from transformers import PreTrainedTokenizerBase
+
+from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.data.caching import fingerprint
+from multitask_encoder.data.labels import names_of
+from multitask_encoder.data.preprocessing import text_and_words
+from multitask_encoder.data.soft_labels import Taught, likeliest, soft_features
+from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.decoding import UNITS, likeliest_labels, tags_to_spans
+from multitask_encoder.modeling.windows import tokenize
+
+from .teachers import Teacher, as_teacher, load_teacher
+
+logger = logging.getLogger("multitask_encoder.training")
+
+ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
+
+
+def teach_rows(
+    run: RunArguments,
+    rows: dict[str, Dataset],
+    model: MultiTaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    old_tasks: dict[str, dict],
+) -> tuple[dict[str, Dataset], dict[str, Taught]]:
+    """The training rows with soft labels, and the tasks that have some: those with `teachers`, and
+    those of the finished model that the run starts from. It teaches the rows that have no label of
+    a task, and all rows of a task that has got new labels, of which it says nothing.
+
+    Args:
+        run (`RunArguments`): its `teachers`.
+        rows (`dict[str, Dataset]`): loaded training rows by data set.
+        model (`MultiTaskModel`), tokenizer (`PreTrainedTokenizerBase`): before training.
+        old_tasks (`dict[str, dict]`): tasks that the model was trained for, as they were.
+
+    Raises:
+        OSError, ValueError: as `load_teacher`.
+    """
+    own = [name for name in old_tasks if name in model.heads and name not in run.teachers]
+    sizes = {name: len(model.config.tasks[name]["labels"]) for name in own}
+    grown = [name for name in own if sizes[name] > len(old_tasks[name]["labels"])]
+    unlabelled = [name for name in own if any(map(partial(_lacks_labels, name), rows.values()))]
+    own = [name for name in own if name in grown or name in unlabelled]
+    taught = {}
+    home, device = model.device, run.training.device
+    for name in [*(name for name in run.teachers if name in model.heads), *own]:
+        task = model.config.tasks[name]
+        folders = run.teachers.get(name) or [run.model.model]
+        if name in own and name not in grown:
+            teachers = [as_teacher(folders[0], model, tokenizer, name)]
+        else:
+            teachers = [load_teacher(folder, name, task) for folder in folders]
+        for teacher in teachers:
+            teacher.model.eval().to(device)
+        rows = {
+            title: teach(part, name, task, teachers, name in own and name not in grown, title)
+            for title, part in rows.items()
+        }
+        taught[name] = taught_by(teachers, task)
+        if name in grown and _has_new_labels_only(name, task, rows, old_tasks[name]["labels"]):
+            taught[name] = replace(taught[name], new_only=True)
+        asked = sum(sum(map(bool, part[f"{name}.soft"])) for part in rows.values())
+        logger.info("%s is taught by %s in %s rows.", name, " and ".join(folders), f"{asked:,}")
+    model.to(home)
+    return rows, taught
+
+
+def _has_new_labels_only(
+    name: str, task: dict, rows: dict[str, Dataset], old_labels: list[str]
+) -> bool:
+    """Whether the rows have no label that the teacher knows: then they say nothing of these."""
+    kind = kind_of(task)
+    return not any(kind.knows(label, old_labels) for label in names_of(rows.values(), name, task))
+
+
+def _lacks_labels(name: str, rows: Dataset) -> bool:
+    return name not in rows.column_names or any(label is None for label in rows[name])
+
+
+def taught_by(teachers: list[Teacher], task: dict) -> Taught:
+    """A task as these teachers know it: the labels of all of them."""
+    labels = {label for teacher in teachers for label in teacher.settings["labels"]}
+    numeric = task["problem_type"] == "regression"
+    return Taught(
+        known=[i for i, label in enumerate(task["labels"]) if numeric or label in labels],
+        size=len(task["labels"]),
+        by_token=kind_of(task).by_token,
+        of_classes=task["problem_type"] == "single_label_classification" or kind_of(task).by_token,
+        none=task["labels"].index("O") if kind_of(task).by_token else None,
+    )
+
+
+def teach(
+    rows: Dataset, name: str, task: dict, teachers: list[Teacher], unlabelled_only: bool, title: str
+) -> Dataset:
+    """Loaded rows with the soft labels of one task (see data/soft_labels.py): the mean over its
+    teachers. The result is cached.
+
+    Args:
+        rows (`Dataset`): loaded rows of one data set.
+        name (`str`), task (`dict`): the task, as in the model's config.
+        teachers (`list[Teacher]`): at least one.
+        unlabelled_only (`bool`): leave out the rows with a label.
+        title (`str`): of the rows, for the progress bar.
+    """
+    taught = taught_by(teachers, task)
+    keys = list(soft_features(name, taught.by_token, loaded=True))
+
+    def soften(batch: dict[str, list]) -> dict[str, list]:
+        columns: dict[str, list] = {key: [] for key in keys}
+        count = len(next(iter(batch.values())))
+        examples = [{key: batch[key][i] for key in batch} for i in range(count)]
+        asked = [
+            index
+            for index, row in enumerate(examples)
+            if "texts" not in row and not (unlabelled_only and row.get(name) is not None)
+        ]
+        texts = [text_and_words(examples[index])[0] for index in asked]
+        answers = dict(zip(asked, _mean_answers(teachers, task, taught, texts), strict=True))
+        for index in range(count):
+            ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
+            if taught.of_classes:
+                values, ids = likeliest(values, taught.known)
+            else:
+                ids = np.tile(taught.known, (len(values), 1))
+            columns[keys[0]].append(values.astype(np.float16).ravel())
+            columns[keys[1]].append(ids.ravel())
+            for key in keys[2:]:  # of token tasks
+                columns[key].append([start for start, _ in ranges])
+        return columns
+
+    return rows.map(
+        soften,
+        batched=True,
+        batch_size=ROWS_AT_ONCE,
+        features=Features({**rows.features, **soft_features(name, taught.by_token, loaded=True)}),
+        desc=f"Asking the teachers of {name}: {title}",
+        new_fingerprint=fingerprint(
+            rows._fingerprint,
+            *(name, task["labels"], unlabelled_only),
+            [teacher.state for teacher in teachers],
+            functions=(teach, tokenize, UNITS["first"]),
+        ),
+    )
+
+
+def _mean_answers(
+    teachers: list[Teacher], task: dict, taught: Taught, texts: list[str]
+) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
+    """Per text the ranges of its units and what its teachers say of each, one column per known
+    label: the mean over the teachers that have the unit and know the label. Where they
+    cut a text differently, units end where the next begins."""
+    column_of = {index: column for column, index in enumerate(taught.known)}
+    numeric = task["problem_type"] == "regression"
+    columns = [
+        list(range(len(taught.known)))
+        if numeric
+        else [column_of[task["labels"].index(label)] for label in teacher.settings["labels"]]
+        for teacher in teachers
+    ]
+    for of_teachers in zip(*(teacher.answers(texts) for teacher in teachers), strict=True):
+        ends: dict[int, int] = {}
+        sums: dict[int, np.ndarray] = {}
+        counts: dict[int, np.ndarray] = {}
+        for (ranges, values), places in zip(of_teachers, columns, strict=True):
+            for (start, end), value in zip(ranges, values, strict=True):
+                ends.setdefault(start, end)
+                sums.setdefault(start, np.zeros(len(taught.known)))[places] += value
+                counts.setdefault(start, np.zeros(len(taught.known)))[places] += 1
+        starts = sorted(sums)
+        means = np.array([sums[start] / counts[start].clip(min=1) for start in starts])
+        means = means.reshape(-1, len(taught.known))
+        if taught.of_classes:
+            means = means / means.sum(1, keepdims=True).clip(min=1e-9)
+        following = [*starts[1:], math.inf]
+        ranges = [
+            (one, min(ends[one], after)) for one, after in zip(starts, following, strict=True)
+        ]
+        yield ranges, means
+
+
+def label_unlabelled(
+    run: RunArguments, rows: dict[str, dict[str, Dataset]], model: MultiTaskModel
+) -> tuple[dict[str, dict[str, Dataset]], dict[str, list[str]]]:
+    """The rows by split and data set, where a task of `teachers` that no row of a measured split
+    labels has the labels that its teachers give; and, by split, these tasks.
+
+    Raises:
+        OSError, ValueError: as `load_teacher`.
+    """
+    asked = {"validation": run.training.do_eval, "test": run.training.do_test}
+    measured = [split for split, wanted in asked.items() if wanted and split in rows]
+    rows = {split: dict(parts) for split, parts in rows.items()}
+    filled: dict[str, list[str]] = {}
+    for split in measured if not run.training.do_inspect else ():
+        for name in [name for name in run.teachers if name in model.heads]:
+            parts, folders = rows[split], run.teachers[name]
+            if any(map(partial(_has_labels, name), parts.values())):
+                continue
+            task = model.config.tasks[name]
+            teachers = [load_teacher(folder, name, task) for folder in folders]
+            for teacher in teachers:
+                teacher.model.to(run.training.device)
+            for title, part in parts.items():
+                if "texts" not in part.column_names:
+                    parts[title] = label(part, name, task, teachers, f"{title} {split}")
+            filled.setdefault(split, []).append(name)
+    return rows, filled
+
+
+def _has_labels(name: str, rows: Dataset) -> bool:
+    return name in rows.column_names and any(label is not None for label in rows[name])
+
+
+def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: str) -> Dataset:
+    """Loaded rows with the labels that the teachers of a task give them. The result is cached.
+
+    Args:
+        rows (`Dataset`): loaded rows of one data set, without labels of the task.
+        name (`str`), task (`dict`): the task, as in the model's config.
+        teachers (`list[Teacher]`): at least one.
+        title (`str`): of the rows, for the progress bar.
+    """
+    taught, form = taught_by(teachers, task), "tokens" if "tokens" in rows.column_names else "text"
+
+    def labelled(batch: dict[str, list]) -> dict[str, list]:
+        joined = [text_and_words({form: one}) for one in batch[form]]
+        answers = _mean_answers(teachers, task, taught, [text for text, _ in joined])
+        return {
+            name: [
+                _label(task, taught, ranges, values, words)
+                for (_, words), (ranges, values) in zip(joined, answers, strict=True)
+            ]
+        }
+
+    feature = kind_of(task).loaded_feature(form)
+    return rows.map(
+        labelled,
+        batched=True,
+        batch_size=ROWS_AT_ONCE,
+        features=Features({**rows.features, name: feature}),
+        desc=f"Asking the teachers of {name}: {title}",
+        new_fingerprint=fingerprint(
+            rows._fingerprint,
+            *(name, task["labels"]),
+            [teacher.state for teacher in teachers],
+            functions=(label, tokenize, likeliest_labels, UNITS["first"]),
+        ),
+    )
+
+
+def _label(
+    task: dict,
+    taught: Taught,
+    ranges: list[tuple[int, int]],
+    values: np.ndarray,
+    words: list[tuple[int, int]] | None,
+) -> Any:
+    """The loaded label of one text."""
+    labels = [task["labels"][index] for index in taught.known]
+    if task["problem_type"] == "regression":
+        return values[0].tolist()
+    if task["problem_type"] == "multi_label_classification":
+        return [name for name, value in zip(labels, values[0], strict=True) if value > 0.5]
+    if not taught.by_token:
+        return labels[values[0].argmax()]
+    logits = torch.from_numpy(values).clamp(min=1e-9).log()[None]
+    there = torch.ones(logits.shape[:2], dtype=torch.bool)
+    chosen = likeliest_labels(logits, there, labels)[0].tolist() if ranges else []
+    tags = [labels[index] for index in chosen]
+    if words is None:
+        return [
+            {"start": start, "end": end, "label": entity}
+            for start, end, entity, _ in tags_to_spans(tags, ranges)
+        ]
+    by_start = {start: tag for (start, _), tag in zip(ranges, tags, strict=True)}
+    return [by_start.get(start) for start, _ in words]
