@@ -124,14 +124,17 @@ def test_embeddings_alone_and_mixed_files_are_refused(saved, backbone, capsys):
 
 
 def test_a_pile_may_be_a_table(saved, backbone, tmp_path):
-    rows = "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS)
-    (tmp_path / "pile.jsonl").write_text(rows)
+    for name, labels in (("pile", {}), ("mine", {"topic": "x"})):
+        rows = "".join(f"{json.dumps({'text': text, **labels})}\n" for text in TEXTS)
+        (tmp_path / f"{name}.jsonl").write_text(rows)
     output = tmp_path / "fused"
     fuse.main(
         [f"topic={saved('a', topic=TOPIC)}", f"topic={saved('b', topic=TOPIC)}",
          f"--texts={tmp_path / 'pile.jsonl'}", "--encoder", str(backbone()), "--output_dir",
-         str(output), "--report", "false", *QUICK]
+         str(output), "--datasets.mine.test_file", str(tmp_path / "mine.jsonl"), "--report",
+         "false", *QUICK]
     )  # fmt: skip
+    assert all(row["metric"] is not None for row in results(output)["teachers"])  # of `mine`
     assert [row["model"] for row in results(output)["teachers"]] == [
         str(tmp_path / "a"), str(tmp_path / "b"), "this model"
     ]  # fmt: skip

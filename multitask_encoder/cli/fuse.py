@@ -10,8 +10,8 @@ which are averaged. Of a task named `embedding`, the teacher may be any sentence
 
 --texts takes files, folders or globs: .txt with one text per line, or tables with a column `text`.
 A tenth is kept apart, to measure how often the new model agrees with its teachers. All keys of
-`train` may follow, such as --encoder, --num_train_epochs or --validation_file. The run folder gets
-config.yaml, which `train` runs again.
+`train` may follow, such as --encoder, --num_train_epochs, or --datasets.mine.test_file with rows
+that have labels. The run folder gets config.yaml, which `train` runs again.
 """
 
 import sys
@@ -25,7 +25,7 @@ from . import run
 from .errors import fail, refusing
 
 TEXTS = "--texts"
-DEFAULTS = {"output_dir": "runs/fused", "validation_fraction": 0.1, "on_bad_row": "skip"}
+VALIDATION = 0.1  # of the texts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -75,5 +75,11 @@ def keys_of(models: list[str], texts: list[str]) -> dict[str, Any]:
     lines = [name.lower().endswith(".txt") for name in texts]
     if any(lines) and not all(lines):
         raise ValueError(f"{TEXTS} should be .txt files or tables. Found both.")
-    keys = {**DEFAULTS, "train_file": texts, "tasks": tasks, "teachers": teachers}
-    return keys | ({"format": "text"} if all(lines) else {})
+    pile = {"train_file": texts, "validation_fraction": VALIDATION}
+    return {
+        "output_dir": "runs/fused",
+        "on_bad_row": "skip",
+        "tasks": tasks,
+        "teachers": teachers,
+        "datasets": {"pile": pile | ({"format": "text"} if all(lines) else {})},
+    }
