@@ -1,6 +1,6 @@
 """Labels of loaded rows: unified to one tag scheme, renamed, and collected."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -103,12 +103,15 @@ def _tag_rows(parts: Iterable[Dataset], name: str) -> Iterator[list[str | None]]
     return (tags for rows in parts for tags in rows.select_columns(name)[name] if tags)
 
 
-def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
+def check_label_maps(
+    parts: Iterable[Dataset], tasks: dict[str, dict], of_models: Mapping[str, list[str]] = {}
+) -> None:
     """Refuse a `label_map` that names a label absent from all rows. Call before unifying labels.
 
     Args:
         parts (`Iterable[Dataset]`): loaded rows of all splits and data sets.
         tasks (`dict[str, dict]`): name to `type` and, if set, `label_map`.
+        of_models (`Mapping[str, list[str]]`): labels that finished models have of tasks.
     """
     parts = list(parts)
     for name, task in tasks.items():
@@ -122,6 +125,7 @@ def check_label_maps(parts: Iterable[Dataset], tasks: dict[str, dict]) -> None:
                 tags = {style.common(label, name) for label in labels} - {"O"}
                 labels = {tag if scheme == "io" else tag[2:] for tag in tags}
             known |= labels
+        known |= set(kind_of(task).names_in(of_models.get(name, ())))
         for label in task["label_map"]:
             if known and label not in known:  # without any, the rows are what is wrong
                 raise ValueError(
@@ -161,6 +165,21 @@ def unify_row(
 
 def _renamed(label: Any, task: dict) -> Any:
     return kind_of(task).renamed(label, lambda name: task["label_map"].get(name, name))
+
+
+def renamed_labels(labels: list[str], task: dict) -> list[str | None]:
+    """What a model's labels are called by the task's `label_map`, in the same order: None for a
+    class that it drops, and `O` for the tags of a dropped type.
+
+    Args:
+        labels (`list[str]`): as in a model's config.
+        task (`dict`): its `type` and, if set, `problem_type` and `label_map`.
+    """
+    if not task.get("label_map"):
+        return list(labels)
+    if kind_of(task).by_token:
+        return _renamed(labels, task)
+    return [task["label_map"].get(label, label) for label in labels]
 
 
 def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str, list[str] | None]:

@@ -92,6 +92,10 @@ class SingleLabel:
         """Whether a task's labels include a name."""
         return name in labels
 
+    def names_in(self, labels: Iterable[str]) -> list[str]:
+        """The names in a task's labels; entities by type."""
+        return list(labels)
+
     def encode(self, label, task, text, words, tokenized, units, unseen=()) -> Any:
         """The preprocessed label of a row, without the names in `unseen`: the loss ignores them."""
         if label is not None and unseen:
@@ -205,6 +209,9 @@ class TokenLabels(SingleLabel):
 
     def knows(self, name, labels):
         return f"B-{name}" in labels
+
+    def names_in(self, labels):
+        return list(dict.fromkeys(label[2:] for label in labels if label != "O"))
 
     def encode(self, label, task, text, words, tokenized, units, unseen=()):
         return encode_token_labels(label, task, text, words, tokenized, units, unseen)

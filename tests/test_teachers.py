@@ -2,12 +2,14 @@
 
 import json
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from bad_input import CLASSES, TAGS, TEXTS
 from conftest import results
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, Value, load_from_disk
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -17,8 +19,14 @@ from transformers import (
 from multitask_encoder.arguments.parsing import resolve
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.training.taught_rows import (
+    Lesson,
+    ask_own_share,
+    taught_by,
+    teach,
+    teach_rows,
+)
 from multitask_encoder.training.taught_rows import label as label_rows
-from multitask_encoder.training.taught_rows import taught_by, teach
 from multitask_encoder.training.teachers import Teacher, load_teacher
 
 TOPIC = {
@@ -135,6 +143,79 @@ def test_several_teachers_are_averaged_label_by_label(plain):
             assert both[0][label] == pytest.approx(expected, abs=2e-3)
 
 
+def test_each_process_asks_about_its_share(saved, tmp_path, monkeypatch):
+    folder, texts = saved(slots=SLOTS), [f"{n} {SENTENCES[n % 3]}" for n in range(450)]
+    loaded(texts).save_to_disk(tmp_path / "rows")
+    rows = load_from_disk(tmp_path / "rows")
+    teachers = [load_teacher(folder, "slots", SLOTS)]
+    lessons = [Lesson("slots", SLOTS, teachers, False, taught_by(teachers, SLOTS))]
+    asked: list[str] = []
+    answers = Teacher.answers
+
+    def counted(teacher: Teacher, texts: list[str]):
+        asked.extend(texts)
+        return answers(teacher, texts)
+
+    monkeypatch.setattr(Teacher, "answers", counted)
+    waited = SimpleNamespace(wait_for_everyone=lambda: None)
+    for rank in range(3):
+        training = SimpleNamespace(process_index=rank, world_size=3, device=torch.device("cpu"),
+                                   distributed_state=waited)  # fmt: skip
+        run: Any = SimpleNamespace(training=training)
+        ask_own_share(run, {"rows": rows}, lessons)
+    assert asked == texts  # two shares of at least 200 rows
+    found = teach_rows(run, {"rows": rows}, lessons)["rows"]
+    assert asked == texts  # the rest is in the cache
+    training.world_size = 1
+    alone = teach_rows(run, {"rows": rows}, lessons)["rows"]
+    assert found["text"][:] == alone["text"][:] == texts
+    assert found["slots.soft_starts"][:] == alone["slots.soft_starts"][:]
+    for one, other in zip(found["slots.soft"], alone["slots.soft"], strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_a_label_map_renames_merges_and_drops_what_a_teacher_says(plain):
+    folder = plain(AutoModelForSequenceClassification, ["x", "q", "r"])
+    task = {**TOPIC, "labels": ["r", "x"]}
+    of_all = {**TOPIC, "labels": ["x", "q", "r"]}
+    alone = said([load_teacher(folder, "topic", of_all)], of_all, SENTENCES)
+    merging = {**task, "label_map": {"q": "x"}}
+    for merged, one in zip(
+        said([load_teacher(folder, "topic", merging)], merging, SENTENCES), alone, strict=True
+    ):
+        assert merged[0]["x"] == pytest.approx(one[0]["x"] + one[0]["q"], abs=2e-3)
+    dropping = {**task, "label_map": {"q": None}}
+    for dropped, one in zip(
+        said([load_teacher(folder, "topic", dropping)], dropping, SENTENCES), alone, strict=True
+    ):
+        rest = one[0]["x"] + one[0]["r"]
+        assert bool(dropped) == (rest > 0.5)
+        if dropped:
+            assert dropped[0]["x"] == pytest.approx(one[0]["x"] / rest, abs=3e-3)
+
+
+def test_a_dropped_type_is_no_entity(plain):
+    tags = ["O", "B-PER", "I-PER", "B-ORG"]
+    folder = plain(AutoModelForTokenClassification, tags)
+    of_all = {**SLOTS, "labels": tags}
+    mapped = {**SLOTS, "label_map": {"ORG": None, "PER": "LOC"}}
+    alone, found = (
+        said([load_teacher(folder, "slots", task)], task, SENTENCES) for task in (of_all, mapped)
+    )
+    for of_text, expected in zip(found, alone, strict=True):
+        for start, unit in of_text.items():
+            none = expected[start]["O"] + expected[start]["B-ORG"]
+            assert unit["O"] == pytest.approx(none, abs=2e-3)
+            assert unit["B-LOC"] == pytest.approx(expected[start]["B-PER"], abs=2e-3)
+
+
+def test_tags_that_are_no_iob2_are_refused(plain):
+    for tags, found in ((["O", "PER"], "PER"), (["O", "I-PER"], "I-PER")):
+        folder = plain(AutoModelForTokenClassification, tags, name=found)
+        with pytest.raises(ValueError, match=rf"labels O, B-... and I-... of .* Found '{found}'"):
+            load_teacher(folder, "slots", SLOTS)
+
+
 def test_rows_with_a_label_can_be_left_out(saved):
     teacher = load_teacher(saved(topic=TOPIC), "topic", TOPIC)
     found = said([teacher], TOPIC, SENTENCES, [None, "x", None])
@@ -215,6 +296,42 @@ def test_new_labels_begin_beside_the_old_ones(task, run, tmp_path, caplog):
         answer = set(model(row["text"])["labels"]["kinds"]["label"])
         asked = {"new"} if row in later else {"x", "y"}
         assert answer & asked == set(row["kinds"])
+
+
+@pytest.mark.parametrize(
+    ("label_map", "labels"),
+    [
+        ({"x": "new"}, ["z", "new", "y"]),
+        ({"x": "both", "y": "both"}, ["z", "both"]),
+        ({"x": None}, ["z", "y"]),
+    ],
+)
+def test_a_finished_models_labels_are_renamed(label_map, labels, run, tmp_path):
+    more = [{**row, "text": f"food {row['text']}", "topic": "z"} for row in ROWS[::2]]
+    rows = [{key: row[key] for key in ("text", "topic")} for row in [*ROWS, *more]]
+    keys = {"num_train_epochs": 20, "learning_rate": 1e-3, "do_eval": False}
+    topic = {**CLASSES["topic"], "labels": ["z", "x", "y"], "class_weights": "balanced"}
+    old = run(train_file=rows, tasks={"topic": topic}, **keys)
+    before, new = load_pipeline(str(old)), tmp_path / "new"
+    tasks = {"topic": {**CLASSES["topic"], "label_map": label_map}}
+    texts = [{"text": row["text"]} for row in rows]
+    run(model=str(old), encoder=None, output_dir=str(new), tasks=tasks, train_file=texts,
+        **keys)  # fmt: skip
+    after = load_pipeline(str(new))
+    assert list(after.model.config.tasks["topic"]["labels"]) == labels
+    for text in texts:
+        was, is_now = (model(text["text"])["labels"]["topic"]["label"] for model in (before, after))
+        assert is_now == label_map.get(was, was) or (was == "x" and label_map["x"] is None)
+
+
+def test_labels_that_are_swapped_are_refused(run, capsys):
+    old = run(train_file=ROWS, tasks=CLASSES)
+    tasks = {"topic": {**CLASSES["topic"], "label_map": {"x": "y", "y": "x"}}}
+    with pytest.raises(SystemExit):
+        run(model=str(old), encoder=None, tasks=tasks, output_dir=f"{old}-new")
+    assert "label_map of task 'topic' should not rename to a label that it renames" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_model_whose_rows_have_all_labels_is_not_its_own_teacher(run, tmp_path, caplog):

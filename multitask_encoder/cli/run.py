@@ -66,11 +66,13 @@ from multitask_encoder.training.prepare_data import (
     inspect,
     label_measured,
     labelled_tasks,
+    plan_teaching,
     prepare_data,
     row_counts,
     tokenize_data,
     write_bad_rows,
 )
+from multitask_encoder.training.taught_rows import ask_own_share
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 
 from .compare import compare
@@ -137,7 +139,10 @@ def run_once(run: RunArguments) -> None:
             fill_defaults(run, data.rows, model, checkpoint)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
-            tokenize_data(run, data, tokenizer, model)
+            lessons = plan_teaching(run, data, tokenizer, model)
+        ask_own_share(run, data.rows.get("train", {}), lessons)
+        with run.training.main_process_first(desc="tokenizing"):
+            tokenize_data(run, data, tokenizer, model, lessons)
         write_bad_rows(run, data.bad)
     if run.training.do_inspect:
         show_inspection(run, data, tokenizer, model)

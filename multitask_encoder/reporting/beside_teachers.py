@@ -20,7 +20,7 @@ from multitask_encoder.training.embedding_teacher import load_embedding_teacher
 from multitask_encoder.training.metrics import metric_of
 from multitask_encoder.training.passes import first_windows
 from multitask_encoder.training.retention import embed
-from multitask_encoder.training.taught_rows import label
+from multitask_encoder.training.taught_rows import label, with_label_map
 from multitask_encoder.training.teachers import as_teacher, load_teacher
 
 STUDENT = "this model"
@@ -65,7 +65,7 @@ def beside_teachers(
         )
 
     for name in [name for name in run.teachers if name in model.heads]:
-        task, labelled = model.config.tasks[name], name not in taught
+        task, labelled = with_label_map(run, name, model), name not in taught
         student = as_teacher(STUDENT, model, tokenizer, name)
         own = [label(part, name, task, [student], STUDENT) for part in parts]
         for folder in run.teachers[name]:

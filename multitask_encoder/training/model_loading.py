@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.tasks import BALANCED, MODEL_KEYS, TaskArguments
-from multitask_encoder.data.labels import collect_labels, names_of
+from multitask_encoder.data.labels import collect_labels, names_of, renamed_labels
 from multitask_encoder.data.task_kinds import kind_of, tags_of
 from multitask_encoder.data.word_marks import word_marks
 from multitask_encoder.inference.loading import (
@@ -61,9 +61,10 @@ def load_model(
         training_rows = _training_rows(run, rows)
         for name in finished.tasks if finished and run.training.do_train else ():
             if name in tasks and run.tasks[name].labels is None:
+                _rename_labels(tasks[name], name, run.tasks[name].label_map)
                 _add_new_labels(tasks[name], name, training_rows)
         for name, folders in run.teachers.items():
-            _add_labels(tasks[name], name, training_rows, folders)
+            _add_labels(tasks[name], name, training_rows, folders, run.tasks[name].label_map)
         labels = collect_labels(training_rows, tasks)
         new = [name for name in tasks if finished is None or name not in finished.tasks]
         for name, task in tasks.items():
@@ -131,6 +132,28 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     return {**{key: value for key, value in given.items() if value}, **weights}
 
 
+def _rename_labels(task: dict, name: str, label_map: dict[str, str | None] | None) -> None:
+    """Call the labels of a finished model's task as its `label_map` says.
+
+    Raises:
+        ValueError: a new name is one that is renamed, too: the labels may have been renamed before.
+    """
+    if kind_of(task).numeric or not label_map:
+        return
+    renamed = renamed_labels(task["labels"], {**task, "label_map": label_map})
+    for old, new in label_map.items():
+        if new is not None and label_map.get(new, new) != new and old != new:
+            raise ValueError(
+                f"label_map of task {name!r} should not rename to a label that it renames, as a "
+                f"finished model may have either. Found {old!r}, {new!r} and {label_map[new]!r}."
+            )
+    if weights := task.get("class_weights"):
+        named = dict(zip(task["labels"], renamed, strict=True))
+        task["class_weights"] = {named[label]: value for label, value in weights.items()}
+        task["class_weights"].pop(None, None)
+    task["labels"] = list(dict.fromkeys(label for label in renamed if label is not None))
+
+
 def _add_new_labels(task: dict, name: str, rows: list[Dataset]) -> None:
     """Give a task of a finished model the labels that it lacks, after those that it has."""
     kind = kind_of(task)
@@ -143,15 +166,20 @@ def _add_new_labels(task: dict, name: str, rows: list[Dataset]) -> None:
         logger.info("New labels of %s beside those it has: %s.", name, ", ".join(new))
 
 
-def _add_labels(task: dict, name: str, rows: list[Dataset], teachers: list[str]) -> None:
+def _add_labels(
+    task: dict,
+    name: str,
+    rows: list[Dataset],
+    teachers: list[str],
+    label_map: dict[str, str | None] | None,
+) -> None:
     """Give a task the labels of its rows and those that its teachers know, unless it has some."""
     kind = kind_of(task)
     if task.get("labels") or kind.numeric:
         return
-    known = set(chain.from_iterable(labels_of_teacher(one, name, task) for one in teachers))
-    if kind.by_token:
-        known = {label[2:] for label in known - {"O"}}
-    task["labels"] = kind.collected(name, known | names_of(rows, name, task))
+    mapped = {**task, "label_map": label_map}
+    known = chain.from_iterable(labels_of_teacher(one, name, mapped) for one in teachers)
+    task["labels"] = kind.collected(name, {*kind.names_in(known), *names_of(rows, name, task)})
 
 
 def _units(task: dict, name: str, rows: list[Dataset], teachers: list[str]) -> dict[str, str]:
@@ -191,34 +219,45 @@ def _load_finished(
     config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
     if run.model.encoder_dropout is not None:
         config.set_encoder_dropout(run.model.encoder_dropout)
-    grown = {
-        name: task["labels"]
-        for name, task in config.tasks.items()
-        if name in known.tasks
-        and set(task.get("labels", ())) > set(known.tasks[name].get("labels", ()))
-    }
-    for name in grown:
-        config.tasks[name]["labels"] = known.tasks[name]["labels"]
+    changed, sources = {}, {}
+    for name, task in config.tasks.items():
+        old = known.tasks.get(name, {}).get("labels")
+        if not old or task["labels"] == old:
+            continue
+        label_map = run.tasks[name].label_map if run.training.do_train else None
+        renamed = renamed_labels(old, {**task, "label_map": label_map})
+        if set(task["labels"]) >= set(renamed) - {None}:
+            weights = task.pop("class_weights", None)
+            changed[name], sources[name] = (task["labels"], weights), renamed
+            task["labels"] = old
     model = load_finished_model(
         run.model.model,
         new_tasks=[name for name in tasks if name not in known.tasks],
         config=config,
         attn_implementation=run.model.attn_implementation,
     )
-    for name, labels in grown.items():
-        _grow_head(model, name, labels)
+    for name, (labels, weights) in changed.items():
+        _change_head(model, name, labels, sources[name])
+        if weights:
+            model.set_class_weights({name: weights})
     return _load_tokenizer(run.model.model, None, model, run), model
 
 
-def _grow_head(model: MultiTaskModel, name: str, labels: list[str]) -> None:
-    """Give a head further labels: those that it has keep their weights."""
-    head, old = model.heads[name], model.config.tasks[name]["labels"]
-    grown = nn.Linear(head.classifier.in_features, len(labels))
-    model._init_weights(grown)
-    rows = [labels.index(label) for label in old]
+def _change_head(
+    model: MultiTaskModel, name: str, labels: list[str], renamed: list[str | None]
+) -> None:
+    """Give a head other labels: those that it has, by their names in `renamed`, keep their weights,
+    and those that become one their mean."""
+    head = model.heads[name]
+    changed = nn.Linear(head.classifier.in_features, len(labels))
+    model._init_weights(changed)
     with torch.no_grad():
-        grown.weight[rows], grown.bias[rows] = head.classifier.weight, head.classifier.bias
-    head.classifier = grown
+        for row, label in enumerate(labels):
+            old = [index for index, known in enumerate(renamed) if known == label]
+            if old:
+                changed.weight[row] = head.classifier.weight[old].mean(0)
+                changed.bias[row] = head.classifier.bias[old].mean()
+    head.classifier = changed
     model.config.tasks[name]["labels"] = labels
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -52,7 +52,8 @@ from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .model_loading import finished_config
 from .retention import add_targets
-from .taught_rows import label_unlabelled, teach_rows
+from .taught_rows import Lesson, label_unlabelled, plan_lessons, teach_rows
+from .teachers import own_labels
 
 logger = logging.getLogger("multitask_encoder.data")
 
@@ -110,18 +111,32 @@ def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> N
         ]
 
 
-def tokenize_data(
+def plan_teaching(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> list[Lesson]:
+    """What is taught in the run's training rows. Raises as `plan_lessons`."""
+    if not run.training.do_train or run.training.do_inspect or "train" not in data.rows:
+        return []
+    finished = finished_config(run)
+    tasks = finished.tasks if finished else {}
+    old = {name: tasks[name] for name in run.tasks if name in tasks}
+    lessons = plan_lessons(run, data.rows["train"], model, tokenizer, old)
+    data.taught = {lesson.name: lesson.taught for lesson in lessons}
+    return lessons
+
+
+def tokenize_data(
+    run: RunArguments,
+    data: RunData,
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
+    lessons: Sequence[Lesson] = (),
 ) -> None:
-    """Add model inputs to the data, and give the model its `balanced` class weights. Raises as
-    `preprocess_rows` and `epoch_draws`."""
+    """Add model inputs to the data, with the soft labels of `lessons`, and give the model its
+    `balanced` class weights. Raises as `preprocess_rows` and `epoch_draws`."""
     rows = data.rows
-    if run.training.do_train and not run.training.do_inspect and "train" in rows:
-        finished = finished_config(run)
-        tasks = finished.tasks if finished else {}
-        old = {name: tasks[name] for name in run.tasks if name in tasks}
-        train, data.taught = teach_rows(run, rows["train"], model, tokenizer, old)
-        rows = {**rows, "train": train}
+    if lessons:
+        rows = {**rows, "train": teach_rows(run, rows["train"], lessons)}
     data.windows, bad = preprocess_rows(run, rows, tokenizer, model, data.taught)
     data.bad = data.bad + bad
     data.splits = join_datasets(run, data.windows, tokenizer, model, data.rows)
@@ -168,7 +183,8 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
     }
     if not streaming:  # else the labels of most rows are not known yet
         parts = [rows for splits in read.values() for rows in splits.values()]
-        check_label_maps(parts, {name: vars(task) for name, task in run.tasks.items()})
+        tasks = {name: vars(task) for name, task in run.tasks.items()}
+        check_label_maps(parts, tasks, _labels_of_models(run))
         run = _with_same_values(run, parts)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], _tasks_of(run, source))
@@ -189,6 +205,19 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
             rows[split][name] = kept
     _name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
     return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
+    """The labels that teachers and the finished model have of tasks with a `label_map`."""
+    mapped = {name: vars(task) for name, task in run.tasks.items() if task.label_map}
+    finished = finished_config(run) if mapped else None
+    return {
+        name: [
+            *(finished.tasks.get(name, {}).get("labels", ()) if finished else ()),
+            *chain.from_iterable(own_labels(one, name, task) for one in run.teachers.get(name, ())),
+        ]
+        for name, task in mapped.items()
+    }
 
 
 def _with_same_values(run: RunArguments, parts: list[Dataset]) -> RunArguments:

@@ -6,14 +6,14 @@ teacher has none is left out.
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, Features
+from datasets import Dataset, Features, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
@@ -30,19 +30,38 @@ from .teachers import Teacher, as_teacher, load_teacher
 
 logger = logging.getLogger("multitask_encoder.training")
 
+LEAST_KNOWN = 0.5  # of a class's probabilities, without those that label_map drops
 ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
 
 
-def teach_rows(
+@dataclass(frozen=True)
+class Lesson:
+    """A task, and who teaches it.
+
+    Args:
+        name (`str`), task (`dict`): the task, as in the model's config, with its `label_map`.
+        teachers (`list[Teacher]`): at least one.
+        unlabelled_only (`bool`): whether they leave out the rows with a label.
+        taught (`Taught`): what they know of it.
+    """
+
+    name: str
+    task: dict
+    teachers: list[Teacher]
+    unlabelled_only: bool
+    taught: Taught
+
+
+def plan_lessons(
     run: RunArguments,
     rows: dict[str, Dataset],
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
     old_tasks: dict[str, dict],
-) -> tuple[dict[str, Dataset], dict[str, Taught]]:
-    """The training rows with soft labels, and the tasks that have some: those with `teachers`, and
-    those of the finished model that the run starts from. It teaches the rows that have no label of
-    a task, and all rows of a task that has got new labels, of which it says nothing.
+) -> list[Lesson]:
+    """What is taught in the training rows: the tasks with `teachers`, and those of the finished
+    model that the run starts from. It teaches the rows that have no label of a task, and all rows
+    of a task whose labels have changed.
 
     Args:
         run (`RunArguments`): its `teachers`.
@@ -54,36 +73,79 @@ def teach_rows(
         OSError, ValueError: as `load_teacher`.
     """
     own = [name for name in old_tasks if name in model.heads and name not in run.teachers]
-    sizes = {name: len(model.config.tasks[name]["labels"]) for name in own}
-    grown = [name for name in own if sizes[name] > len(old_tasks[name]["labels"])]
+    labels = {name: model.config.tasks[name]["labels"] for name in own}
+    grown = [name for name in own if labels[name] != old_tasks[name]["labels"]]
     unlabelled = [name for name in own if any(map(partial(_lacks_labels, name), rows.values()))]
     own = [name for name in own if name in grown or name in unlabelled]
-    taught = {}
-    home, device = model.device, run.training.device
+    lessons = []
     for name in [*(name for name in run.teachers if name in model.heads), *own]:
-        task = model.config.tasks[name]
-        folders = run.teachers.get(name) or [run.model.model]
-        if name in own and name not in grown:
-            teachers = [as_teacher(folders[0], model, tokenizer, name)]
+        task = with_label_map(run, name, model)
+        itself = name in own and name not in grown
+        if itself:
+            teachers = [as_teacher(str(run.model.model), model, tokenizer, name)]
         else:
+            folders = run.teachers.get(name) or [str(run.model.model)]
             teachers = [load_teacher(folder, name, task) for folder in folders]
-        for teacher in teachers:
-            teacher.model.eval().to(device)
-        rows = {
-            title: teach(part, name, task, teachers, name in own and name not in grown, title)
-            for title, part in rows.items()
-        }
-        taught[name] = taught_by(teachers, task)
-        if name in grown and _has_new_labels_only(name, task, rows, old_tasks[name]["labels"]):
-            taught[name] = replace(taught[name], new_only=True)
-        asked = sum(sum(map(bool, part[f"{name}.soft"])) for part in rows.values())
-        logger.info("%s is taught by %s in %s rows.", name, " and ".join(folders), f"{asked:,}")
-    model.to(home)
-    return rows, taught
+        taught = taught_by(teachers, task)
+        if name in grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
+            taught = replace(taught, new_only=True)
+        lessons.append(Lesson(name, task, teachers, itself, taught))
+    return lessons
+
+
+def ask_own_share(run: RunArguments, rows: dict[str, Dataset], lessons: Sequence[Lesson]) -> None:
+    """Let this process ask the teachers about its share of the rows, for `teach_rows` to find the
+    answers in the cache; of one process, nothing."""
+    rank, processes = run.training.process_index, run.training.world_size
+    if processes == 1 or not lessons:
+        return
+    for title, part in rows.items():
+        if rank < (number := _number_of_shares(part, processes)):
+            _teach_share(run, part.shard(number, rank, contiguous=True), lessons, title)
+    run.training.distributed_state.wait_for_everyone()
+
+
+def teach_rows(
+    run: RunArguments, rows: dict[str, Dataset], lessons: Sequence[Lesson]
+) -> dict[str, Dataset]:
+    """The training rows, by data set, with the soft labels of all lessons."""
+    processes = run.training.world_size
+    rows = {
+        title: concatenate_datasets(
+            [
+                _teach_share(run, part.shard(number, index, contiguous=True), lessons, title)
+                for number in [_number_of_shares(part, processes)]
+                for index in range(number)
+            ]
+        )
+        for title, part in rows.items()
+    }
+    for lesson in lessons:
+        asked = sum(sum(map(bool, part[f"{lesson.name}.soft"])) for part in rows.values())
+        names = " and ".join(teacher.name for teacher in lesson.teachers)
+        logger.info("%s is taught by %s in %s rows.", lesson.name, names, f"{asked:,}")
+    return rows
+
+
+def _number_of_shares(rows: Dataset, processes: int) -> int:
+    return max(1, min(processes, len(rows) // ROWS_AT_ONCE))
+
+
+def _teach_share(
+    run: RunArguments, rows: Dataset, lessons: Sequence[Lesson], title: str
+) -> Dataset:
+    for lesson in lessons:
+        homes = [next(teacher.model.parameters()).device for teacher in lesson.teachers]
+        for teacher in lesson.teachers:
+            teacher.model.eval().to(run.training.device)
+        rows = teach(rows, lesson.name, lesson.task, lesson.teachers, lesson.unlabelled_only, title)
+        for teacher, home in zip(lesson.teachers, homes, strict=True):
+            teacher.model.to(home)
+    return rows
 
 
 def _has_new_labels_only(
-    name: str, task: dict, rows: dict[str, Dataset], old_labels: list[str]
+    name: str, task: dict, rows: dict[str, Dataset], old_labels: list[str | None]
 ) -> bool:
     """Whether the rows have no label that the teacher knows: then they say nothing of these."""
     kind = kind_of(task)
@@ -96,7 +158,7 @@ def _lacks_labels(name: str, rows: Dataset) -> bool:
 
 def taught_by(teachers: list[Teacher], task: dict) -> Taught:
     """A task as these teachers know it: the labels of all of them."""
-    labels = {label for teacher in teachers for label in teacher.settings["labels"]}
+    labels = {label for teacher in teachers for label in teacher.labels}
     numeric = task["problem_type"] == "regression"
     return Taught(
         known=[i for i, label in enumerate(task["labels"]) if numeric or label in labels],
@@ -167,33 +229,57 @@ def _mean_answers(
     """Per text the ranges of its units and what its teachers say of each, one column per known
     label: the mean over the teachers that have the unit and know the label. Where they
     cut a text differently, units end where the next begins."""
-    column_of = {index: column for column, index in enumerate(taught.known)}
-    numeric = task["problem_type"] == "regression"
-    columns = [
-        list(range(len(taught.known)))
-        if numeric
-        else [column_of[task["labels"].index(label)] for label in teacher.settings["labels"]]
-        for teacher in teachers
-    ]
+    carried = [_carrying(teacher, task, taught) for teacher in teachers]
     for of_teachers in zip(*(teacher.answers(texts) for teacher in teachers), strict=True):
         ends: dict[int, int] = {}
         sums: dict[int, np.ndarray] = {}
         counts: dict[int, np.ndarray] = {}
-        for (ranges, values), places in zip(of_teachers, columns, strict=True):
-            for (start, end), value in zip(ranges, values, strict=True):
+        for (ranges, values), (carry, known) in zip(of_teachers, carried, strict=True):
+            for (start, end), value in zip(ranges, carry(values), strict=True):
+                if np.isnan(value[known]).any():
+                    continue
                 ends.setdefault(start, end)
-                sums.setdefault(start, np.zeros(len(taught.known)))[places] += value
-                counts.setdefault(start, np.zeros(len(taught.known)))[places] += 1
+                sums.setdefault(start, np.zeros(len(taught.known)))[known] += value[known]
+                counts.setdefault(start, np.zeros(len(taught.known)))[known] += 1
         starts = sorted(sums)
         means = np.array([sums[start] / counts[start].clip(min=1) for start in starts])
         means = means.reshape(-1, len(taught.known))
         if taught.of_classes:
             means = means / means.sum(1, keepdims=True).clip(min=1e-9)
-        following = [*starts[1:], math.inf]
-        ranges = [
-            (one, min(ends[one], after)) for one, after in zip(starts, following, strict=True)
-        ]
+        nexts = [*starts[1:], math.inf]
+        ranges = [(one, int(min(ends[one], nexts[i]))) for i, one in enumerate(starts)]
         yield ranges, means
+
+
+def _carrying(
+    teacher: Teacher, task: dict, taught: Taught
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """A function from a teacher's answers, of shape `(num_units, its_labels)`, to the task's, of
+    shape `(num_units, known)`, and which of these the teacher knows. Labels of one new name are
+    added up (of several labels, the largest counts); where a dropped class is the likeliest by far,
+    the teacher says nothing: NaN."""
+    size, numeric = len(taught.known), task["problem_type"] == "regression"
+    column_of = {task["labels"][index]: column for column, index in enumerate(taught.known)}
+    columns = list(range(size)) if numeric else [column_of.get(one, -1) for one in teacher.labels]
+    places = np.array(columns)
+    kept = np.flatnonzero(places >= 0)
+    known = np.bincount(places[kept], minlength=size) > 0
+
+    def carry(values: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(values), size))
+        if taught.of_classes:
+            np.add.at(found.T, places[kept], values[:, kept].T)
+            rest = found.sum(1, keepdims=True)
+            return np.where(rest < LEAST_KNOWN, np.nan, found / rest.clip(min=LEAST_KNOWN))
+        np.maximum.at(found.T, places[kept], values[:, kept].T)
+        return values if numeric else found
+
+    return carry, known
+
+
+def with_label_map(run: RunArguments, name: str, model: MultiTaskModel) -> dict:
+    """A task as in the model's config, with the run's `label_map`."""
+    return {**model.config.tasks[name], "label_map": run.tasks[name].label_map}
 
 
 def label_unlabelled(
@@ -214,7 +300,7 @@ def label_unlabelled(
             parts, folders = rows[split], run.teachers[name]
             if any(map(partial(_has_labels, name), parts.values())):
                 continue
-            task = model.config.tasks[name]
+            task = with_label_map(run, name, model)
             teachers = [load_teacher(folder, name, task) for folder in folders]
             for teacher in teachers:
                 teacher.model.to(run.training.device)
@@ -275,6 +361,8 @@ def _label(
 ) -> Any:
     """The loaded label of one text."""
     labels = [task["labels"][index] for index in taught.known]
+    if not taught.by_token and not len(values):  # they say nothing
+        return None
     if task["problem_type"] == "regression":
         return values[0].tolist()
     if task["problem_type"] == "multi_label_classification":

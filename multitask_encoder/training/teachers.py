@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from multitask_encoder.data.label_alignment import first_tokens, word_ranges
+from multitask_encoder.data.labels import renamed_labels
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.inference.loading import (
     check_folder,
@@ -71,6 +72,8 @@ class Teacher:
         tokenizer (`PreTrainedTokenizerBase`): the model's.
         task (`str`): the task's name in the model.
         settings (`dict`): of the task, as in a model's config.
+        labels (`list[str]`): what the run's task calls each of the model's labels; None for those
+            that its `label_map` drops.
         prompt (`str`), stride (`int`, *optional*), all_windows (`bool`): how the model reads texts.
     """
 
@@ -79,6 +82,7 @@ class Teacher:
     tokenizer: PreTrainedTokenizerBase
     task: str
     settings: dict
+    labels: list[str | None]
     prompt: str = ""
     stride: int | None = None
     all_windows: bool = False
@@ -89,7 +93,7 @@ class Teacher:
         hasher = Hasher()
         hasher.update(hash_of_weights(self.model))
         hasher.update(self.tokenizer.backend_tokenizer.to_str())
-        hasher.update([self.tokenizer.model_max_length, self.task, self.settings])
+        hasher.update([self.tokenizer.model_max_length, self.task, self.settings, self.labels])
         hasher.update([self.prompt, self.stride, self.all_windows])
         return hasher.hexdigest()
 
@@ -147,7 +151,8 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
 
     Args:
         name (`str`): a folder or Hub id.
-        task_name (`str`), task (`dict`): the run's task, as in its model's config.
+        task_name (`str`), task (`dict`): the run's task, as in its model's config; its `label_map`
+            says what the teacher's labels are called.
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
@@ -160,12 +165,14 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
     else:
         teacher = _of_plain(name, config, task, where)
     labels = teacher.settings["labels"]
+    teacher.labels = _renamed(labels, task, where)
+    known = {*task["labels"], None}
     if task["problem_type"] == "regression":
         if len(labels) != len(task["labels"]):
             raise ValueError(
                 f"{where} should give {len(task['labels'])} numbers. Found {len(labels)}."
             )
-    elif missing := [label for label in labels if label not in task["labels"]]:
+    elif missing := [label for label in teacher.labels if label not in known]:
         shown = ", ".join(task["labels"][:20]) + (", ..." if len(task["labels"]) > 20 else "")
         raise ValueError(f"{where} should have labels of the task: {shown}. Found {missing[0]!r}.")
     teacher.model.eval()
@@ -173,12 +180,30 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
 
 
 def labels_of_teacher(name: str, task_name: str, task: dict) -> list[str]:
-    """The labels that a teacher knows of a task, by its config alone. Raises as `load_teacher`."""
+    """The labels of a task that a teacher knows, by its config alone and under their new names.
+    Raises as `load_teacher`."""
+    labels = own_labels(name, task_name, task)
+    renamed = _renamed(labels, task, f"The teacher {name!r} of task {task_name!r}")
+    return [label for label in dict.fromkeys(renamed) if label is not None]
+
+
+def own_labels(name: str, task_name: str, task: dict) -> list[str]:
+    """The labels of a task that a teacher knows, as it calls them. Raises as `load_teacher`."""
     where = f"The teacher {name!r} of task {task_name!r}"
     config = config_of(name, where)
     if config.model_type == MultiTaskConfig.model_type:
         return config.tasks[_task_in(config, task_name, task, where)]["labels"]
     return _labels_in(config)
+
+
+def _renamed(labels: list[str], task: dict, where: str) -> list[str | None]:
+    """A teacher's labels under their new names. Raises a ValueError for tags that are no IOB2."""
+    for label in labels if kind_of(task).by_token else ():
+        if label != "O" and (label[:2] not in ("B-", "I-") or f"B-{label[2:]}" not in labels):
+            raise ValueError(
+                f"{where} should have the labels O, B-... and I-... of each type. Found {label!r}."
+            )
+    return renamed_labels(labels, task)
 
 
 def units_of_teacher(name: str, task_name: str, task: dict) -> dict[str, str]:
@@ -309,7 +334,7 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
     tokenizer.model_max_length = min(
         tokenizer.model_max_length, most_tokens(model.base_model, config) or math.inf
     )
-    return Teacher(name, _Plain(model, "task"), tokenizer, "task", settings)
+    return Teacher(name, _Plain(model, "task"), tokenizer, "task", settings, settings["labels"])
 
 
 def as_teacher(
@@ -323,6 +348,7 @@ def as_teacher(
         tokenizer,
         task,
         config.tasks[task],
+        list(config.tasks[task]["labels"]),
         (config.prompts or {}).get("default", ""),
         config.stride,
         config.sentence_windows == "mean",
