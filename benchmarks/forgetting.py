@@ -8,21 +8,16 @@ are in seeds.jsonl of the output folder, and are skipped.
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import yaml
 
-from benchmarks.measuring import ROOT
 from benchmarks.quality.data import DATA_SETS, read, write_rows
 from benchmarks.reporting import Table, write
+from benchmarks.runs import measured_seeds, run
 from benchmarks.workload import start
 
 STEPS = (
@@ -35,7 +30,6 @@ STEPS = (
 MAIN = {"sequence_classification": "accuracy", "token_classification": "f1"}
 TYPES = {task: DATA_SETS[data].tasks[task] for data, task in STEPS}
 TOGETHER = "all at once"
-SEEDS = "seeds.jsonl"
 
 
 def rows_of(folder: Path, rows: int, seed: int) -> dict[str, dict[str, list[dict]]]:
@@ -53,26 +47,6 @@ def rows_of(folder: Path, rows: int, seed: int) -> dict[str, dict[str, list[dict
             for split, of in splits.items()
         }
     return found
-
-
-def run(folder: Path, keys: dict[str, Any]) -> dict[str, float]:
-    """The results of a run."""
-    path = folder / "keys.yaml"
-    path.write_text(yaml.safe_dump({"report": False, "report_to": "none", **keys}))
-    start_run(path)
-    return json.loads(Path(keys["output_dir"], "all_results.json").read_text(encoding="utf-8"))
-
-
-def start_run(path: Path) -> None:
-    """Run a config in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_multitask.py"), str(path)],
-        env={**os.environ, "HF_DATASETS_CACHE": str(path.parent / "cache")},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"A run failed: {done.stderr[-2000:]}")
 
 
 def sources(folder: Path, names: list[str], splits: list[str]) -> dict[str, dict]:
@@ -177,20 +151,7 @@ def options_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     options = start(options_parser(), argv)
-    path = Path(options.output, SEEDS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    settings = {key: getattr(options, key) for key in ("encoder", "rows", "epochs")}
-    done: dict[int, dict[str, dict[str, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        record = json.loads(line)
-        if settings.items() <= record.items():
-            done[record["seed"]] = record["percent"]
-    for seed in options.seeds:
-        if seed not in done:
-            done[seed] = measure(options, seed)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**settings, "seed": seed, "percent": done[seed]}) + "\n")
-    report(options, done)
+    report(options, measured_seeds(options, ("encoder", "rows", "epochs"), measure))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     forgetting,
+    fusing,
     growth,
     inference,
     latency,
@@ -18,6 +19,7 @@ from benchmarks import (
     memory,
     parity,
     recipes,
+    runs,
     training,
 )
 from benchmarks.measuring import (
@@ -352,7 +354,7 @@ def test_what_is_forgotten_is_measured_on_every_step(backbone, tmp_path, monkeyp
     monkeypatch.setattr(forgetting, "STEPS", forgetting.STEPS[:2])
     types = dict(list(forgetting.TYPES.items())[:2])
     monkeypatch.setattr(forgetting, "TYPES", types)
-    monkeypatch.setattr(forgetting, "start_run", lambda path: run_multitask.main([str(path)]))
+    monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
     options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "8"]
     options += ["--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]
     forgetting.main(options)
@@ -363,7 +365,36 @@ def test_what_is_forgotten_is_measured_on_every_step(backbone, tmp_path, monkeyp
         "all at once": ["intent", "slots"],
     }
     assert 0 <= found["slots"]["intent"] <= 100
-    monkeypatch.setattr(forgetting, "start_run", None)
+    monkeypatch.setattr(runs, "start_run", None)
     forgetting.main(options)  # which finds the seed
     table = (tmp_path / "out" / "results.md").read_text()
     assert f"| mean | {found['intent']['intent'] - found['slots']['intent']:.4g} |" in table
+
+
+def test_a_fused_model_is_beside_its_teachers(backbone, tmp_path, monkeypatch):
+    tags = ["O", "B-genre"]
+    words = [
+        {"tokens": [f"play{n}", word], "intent": word, "slots": tags}
+        for n in range(16)
+        for word in "ab"
+    ]
+    texts = [
+        {"text": f"{word} is {n}", "topic": word, "sentiment": word}
+        for n in range(16)
+        for word in "ab"
+    ]
+    pairs = [{"sentence1": "a", "sentence2": text, "score": len(text)} for text in ("b", "a b")]
+    for name, rows in (("snips", words), ("uci_sentences", texts), ("sts", pairs)):
+        (tmp_path / name).mkdir()
+        for split in ("train", "validation", "test"):
+            content = "".join(f"{json.dumps(row)}\n" for row in rows)
+            (tmp_path / name / f"{split}.jsonl").write_text(content)
+    monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
+    options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "8"]
+    options += ["--pile", "20", "--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]
+    fusing.main(options)
+    (found,) = json.loads((tmp_path / "out" / "results.json").read_text())["seeds"].values()
+    assert list(found) == ["intent", "slots", "sentiment", "STS"]
+    assert all(0 <= of["teacher"] <= 100 for name, of in found.items() if name != "STS")
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert "| task | teacher | fused | difference | agreement |" in table

@@ -1,0 +1,57 @@
+"""Runs of a config, each in a process of its own, for each seed once."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.measuring import ROOT
+
+SEEDS = "seeds.jsonl"
+
+
+def run(folder: Path, keys: dict[str, Any]) -> dict[str, Any]:
+    """The results of a run."""
+    path = folder / "keys.yaml"
+    path.write_text(yaml.safe_dump({"report": False, "report_to": "none", **keys}))
+    start_run(path)
+    return json.loads(Path(keys["output_dir"], "all_results.json").read_text(encoding="utf-8"))
+
+
+def start_run(path: Path) -> None:
+    """Run a config in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_multitask.py"), str(path)],
+        env={**os.environ, "HF_DATASETS_CACHE": str(path.parent / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"A run failed: {done.stderr[-2000:]}")
+
+
+def measured_seeds(
+    options: argparse.Namespace, keys: Sequence[str], measure: Callable
+) -> dict[int, Any]:
+    """By seed what `measure(options, seed)` finds, or found before with the same values of `keys`:
+    seeds.jsonl of the output folder keeps it."""
+    path = Path(options.output, SEEDS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {key: getattr(options, key) for key in keys}
+    done: dict[int, Any] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        record = json.loads(line)
+        if settings.items() <= record.items() and record["seed"] in options.seeds:
+            done[record["seed"]] = record["percent"]
+    for seed in options.seeds:
+        if seed not in done:
+            done[seed] = measure(options, seed)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**settings, "seed": seed, "percent": done[seed]}) + "\n")
+    return done
