@@ -20,11 +20,11 @@ from multitask_encoder.training.embedding_teacher import load_embedding_teacher
 from multitask_encoder.training.metrics import metric_of
 from multitask_encoder.training.passes import first_windows
 from multitask_encoder.training.retention import embed
-from multitask_encoder.training.taught_rows import label, with_label_map
+from multitask_encoder.training.taught_rows import has_labels, label, with_label_map
 from multitask_encoder.training.teachers import as_teacher, load_teacher
 
 STUDENT = "this model"
-TIMED = 512  # texts
+TIMED = 128  # texts
 
 
 def beside_teachers(
@@ -67,15 +67,16 @@ def beside_teachers(
     for name in [name for name in run.teachers if name in model.heads]:
         task, labelled = with_label_map(run, name, model), name not in taught
         student = as_teacher(STUDENT, model, tokenizer, name)
-        own = [label(part, name, task, [student], STUDENT) for part in parts]
+        asked = [part for part in parts if has_labels(name, part)] or parts
+        own = [label(part, name, task, [student], STUDENT) for part in asked]
         for folder in run.teachers[name]:
             teacher = load_teacher(folder, name, task)
             teacher.model.to(model.device)
-            says = [label(part, name, task, [teacher], folder) for part in parts]
-            metric = _score(name, task, says, parts) if labelled else None
+            says = [label(part, name, task, [teacher], folder) for part in asked]
+            metric = _score(name, task, says, asked) if labelled else None
             agreement = _score(name, task, own, says)
             add(name, folder, metric, agreement, _size(teacher.model), teacher.answers)
-        metric = _score(name, task, own, parts) if labelled else None
+        metric = _score(name, task, own, asked) if labelled else None
         add(name, STUDENT, metric, None, _size(model), student.answers)
     first = first_windows(windows)
     for name in [name for name in run.teachers if name not in model.heads]:

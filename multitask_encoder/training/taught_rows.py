@@ -298,7 +298,7 @@ def label_unlabelled(
     for split in measured if not run.training.do_inspect else ():
         for name in [name for name in run.teachers if name in model.heads]:
             parts, folders = rows[split], run.teachers[name]
-            if any(map(partial(_has_labels, name), parts.values())):
+            if any(map(partial(has_labels, name), parts.values())):
                 continue
             task = with_label_map(run, name, model)
             teachers = [load_teacher(folder, name, task) for folder in folders]
@@ -311,7 +311,8 @@ def label_unlabelled(
     return rows, filled
 
 
-def _has_labels(name: str, rows: Dataset) -> bool:
+def has_labels(name: str, rows: Dataset) -> bool:
+    """Whether some of these loaded rows have a label of a task."""
     return name in rows.column_names and any(label is not None for label in rows[name])
 
 
