@@ -56,6 +56,29 @@ def test_known_system_trains_end_to_end(
     assert "exact_match" in shown
 
 
+def test_a_large_model_teaches_a_small_one(backbone, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"tokens": ["play", f"{word}{n}"], "slots": ["O", "B-genre"], "intent": word}
+        for n in range(8)
+        for word in ("jazz", "rock")
+    ]
+    texts = [{"text": f"text {n}"} for n in range(4)]
+    for folder, content in (("snips", rows), ("crossner", texts), ("uci_sentences", texts)):
+        Path(folder).mkdir()
+        for split in ("train", "validation", "test"):
+            lines = "".join(f"{json.dumps(row)}\n" for row in content)
+            Path(folder, f"{split}.jsonl").write_text(lines)
+    encoder = ["--encoder", str(backbone("bert"))]
+    for config, data_dir in (("snips_teacher", "snips"), ("snips_distilled", ".")):
+        path = str(ROOT / "configs" / f"{config}.yaml")
+        run_multitask.main([path, *encoder, "--data_dir", data_dir, *SMALL[3:]])
+    results = json.loads(Path("runs/snips_distilled/all_results.json").read_text())
+    found = [(row["task"], row["model"]) for row in results["teachers"]]
+    names = ("runs/snips_teacher", "this model")
+    assert found == [(task, name) for task in ("intent", "slots") for name in names]
+
+
 def test_labels_of_the_second_system_are_the_named_ones():
     run = yaml.safe_load((ROOT / "configs" / "distilbert_mean_topic_sentiment.yaml").read_text())
     assert run["encoder"] == "distilbert-base-uncased"
