@@ -44,6 +44,7 @@ def test_three_models_become_one(saved, backbone, tmp_path, capsys):
     assert "Beside its teachers." in printed
     assert '<h2 id="teachers-title">' in (output / "report.html").read_text()
     config = yaml.safe_load((output / "config.yaml").read_text())
+    assert config["tasks"]["embedding"] == {"type": "sentence_embedding", "weight": 3}
     assert config["teachers"] == {"intent": [topic], "slots": [slots], "embedding": [topic]}
     assert len((output / "bad_rows.jsonl").read_text().splitlines()) == 1  # the blank line
 

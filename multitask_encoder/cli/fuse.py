@@ -26,6 +26,7 @@ from .errors import fail, refusing
 
 TEXTS = "--texts"
 VALIDATION = 0.1  # of the texts
+WEIGHT = 3  # of the embedding, against the sum over a row's tokens
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,8 +71,11 @@ def keys_of(models: list[str], texts: list[str]) -> dict[str, Any]:
     if not teachers:
         raise ValueError("There should be a NAME=MODEL for each task. Found none.")
     tasks = {name: task_of_teacher(folders[0], name) for name, folders in teachers.items()}
-    if all(task["type"] == EMBEDDING for task in tasks.values()):
+    embeddings = [task for task in tasks.values() if task["type"] == EMBEDDING]
+    if len(embeddings) == len(tasks):
         raise ValueError("One of the tasks should have labels. Found only embeddings.")
+    for task in embeddings:
+        task["weight"] = WEIGHT
     lines = [name.lower().endswith(".txt") for name in texts]
     if any(lines) and not all(lines):
         raise ValueError(f"{TEXTS} should be .txt files or tables. Found both.")
