@@ -3,8 +3,9 @@
     python -m benchmarks.hostile_clients [--data_dir DIR] [--rows 400] [--replicas 1] [--clients 8]
 
 Clients ask for one text each, over and over, `--rows` requests in all: alone, beside an attack from
-another address that goes on all the while, and alone again. What is alone is measured around each
-attack, so that a machine that slows down by itself is seen, and isn't taken for the attack's work.
+another address that goes on all the while, and alone again. The quiet service is measured before
+and after each attack, so that a machine that slows down by itself is not taken for the attack's
+work.
 Everything runs on the same cores; the attacker, who would have its own, gives way to the others.
 """
 

@@ -118,16 +118,19 @@ def check_label_maps(
         if not task.get("label_map"):
             continue
         known: set[str] = set()
-        for rows in parts:
+        for rows in [rows for rows in parts if name in rows.column_names]:
             labels = distinct_labels(rows, name)
             if kind_of(task).by_token and "tokens" in rows.column_names:
                 style, scheme = tag_reading(name, task, labels, partial(_tag_rows, [rows], name))
                 tags = {style.common(label, name) for label in labels} - {"O"}
                 labels = {tag if scheme == "io" else tag[2:] for tag in tags}
             known |= labels
-        known |= set(kind_of(task).names_in(of_models.get(name, ())))
-        for label in task["label_map"]:
-            if known and label not in known:  # without any, the rows are what is wrong
+        models = set(kind_of(task).names_in(of_models.get(name, ())))
+        known |= models
+        for label, new in task["label_map"].items():
+            renamed_before = models and (new is None or new in models)
+            # Without any, the rows are what is wrong.
+            if known and label not in known and not renamed_before:
                 raise ValueError(
                     f"label_map of task {name!r} should name labels that rows have: "
                     f"{', '.join(sorted(known))}. Found {label!r}."

@@ -50,8 +50,8 @@ def load_splits(
 
     Args:
         tasks (`dict[str, dict]`): the tasks that it labels: name to `type` and, if set,
-            `problem_type`, `column` (default: the name), `tag_scheme`, `on_broken_tags`, `overlap`
-            and `label_map`.
+            `problem_type`, `column` (default: the name), `tag_scheme`, `on_broken_tags`, `overlap`,
+            `label_map`, and `optional_in`, the splits of which no row need have the column.
         source (`DatasetArguments`): the location of the data set.
         seed (`int`): of `synthetic`.
         streaming (`bool`): leave the training split to `stream_rows`.
@@ -256,6 +256,10 @@ def _form(raw: RawRows, source: DatasetArguments, tasks: dict[str, dict]) -> tup
 def _load(raw: RawRows, split: str, tasks: dict[str, dict], source: DatasetArguments) -> Dataset:
     columns, form = _form(raw, source, tasks)
     size = source.size(split)
+    tasks = {
+        name: {**task, "optional": split in task.get("optional_in", ())}
+        for name, task in tasks.items()
+    }
 
     def generate() -> Iterator[dict]:
         yield from normalized_rows(islice(raw.rows(), size), raw.name, tasks, columns, form)

@@ -5,10 +5,12 @@ import json
 import pytest
 import yaml
 from conftest import results
+from datasets import Dataset, Features, List, Value
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from multitask_encoder.cli import fuse
 from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.reporting.beside_teachers import _score
 from multitask_encoder.training.teachers import task_of_teacher
 
 TOPIC = {"type": "sequence_classification", "labels": ["x", "y"]}
@@ -139,3 +141,33 @@ def test_a_pile_may_be_a_table(saved, backbone, tmp_path):
     assert [row["model"] for row in results(output)["teachers"]] == [
         str(tmp_path / "a"), str(tmp_path / "b"), "this model"
     ]  # fmt: skip
+
+
+def test_who_says_nothing_is_wrong():
+    def score(given: list, wanted: list, problem_type: str) -> float | None:
+        several = problem_type == "multi_label_classification"
+        features = Features({"topic": List(Value("string")) if several else Value("string")})
+        sides = [[Dataset.from_dict({"topic": one}, features)] for one in (given, wanted)]
+        return _score("topic", {**TOPIC, "problem_type": problem_type}, *sides)
+
+    single, several = "single_label_classification", "multi_label_classification"
+    found = score(["x", None, "q", "y"], ["x", "y", "q", None], single)
+    assert found == pytest.approx(2 / 3)
+    assert score([None], [None], single) is None
+    assert score([["x"], []], [["x"], ["y"]], several) == 0.5
+    assert score([[], []], [[], []], several) == 1.0
+
+
+def test_pairs_alone_may_be_measured(saved, backbone, tmp_path):
+    (tmp_path / "pile.txt").write_text("\n".join(TEXTS))
+    pairs = [{"sentence1": "the sun", "sentence2": text, "score": len(text)} for text in TEXTS[:4]]
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
+    output = tmp_path / "fused"
+    fuse.main(
+        [f"topic={saved('a', topic=TOPIC)}", f"embedding={backbone()}", "--texts",
+         str(tmp_path / "pile.txt"), "--encoder", str(backbone()), "--output_dir", str(output),
+         "--datasets.sts.test_file", str(tmp_path / "pairs.jsonl"), "--datasets.sts.text_column",
+         "sentence1", "sentence2", "--datasets.sts.columns.embedding", "score", "--report",
+         "false", *QUICK]
+    )  # fmt: skip
+    assert "teachers" in results(output)

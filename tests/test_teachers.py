@@ -323,6 +323,47 @@ def test_a_finished_models_labels_are_renamed_merged_and_dropped(run, tmp_path):
     assert met == set(topics)
 
 
+def test_a_dropped_type_leaves_no_entity_as_it_was(run, tmp_path):
+    old = run(train_file=ROWS, validation_file=ROWS, tasks=TAGS)
+    rows = [{**row, "slots": [{"start": 0, "end": 3, "label": "NEW"}]} for row in ROWS]
+    tasks = {"slots": {**TAGS["slots"], "label_map": {"LOC": None}, "class_weights": {"B-NEW": 2}}}
+    run(model=str(old), encoder=None, output_dir=str(tmp_path / "new"), tasks=tasks,
+        train_file=rows, do_eval=False, learning_rate=1e-12)  # fmt: skip
+    before, after = (load_pipeline(str(one)).model for one in (old, tmp_path / "new"))
+    assert after.config.tasks["slots"]["labels"] == ["O", "B-NEW", "I-NEW"]
+    weights = [one.heads["slots"].classifier.weight[0] for one in (before, after)]
+    assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_a_config_that_renamed_is_evaluated_and_trained_again(run, tmp_path):
+    old = run(train_file=ROWS, tasks=CLASSES)
+    keys = {
+        "tasks": {"topic": {**CLASSES["topic"], "label_map": {"x": "new"}}, **TAGS},
+        "train_file": [{key: row[key] for key in ("text", "slots")} for row in ROWS],
+        "validation_file": [{"text": "ulm is", "topic": "new", "slots": []}],
+        "encoder": None,
+    }
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    run(model=str(old), output_dir=first, **keys)
+    run(model=first, output_dir=second, **keys)
+    run(model=second, output_dir=second, do_train=False, **keys)
+    assert "eval_topic_accuracy" in results(tmp_path / "second")
+
+
+def test_a_task_that_only_a_teacher_has_can_be_trained_alone(run, saved, tmp_path):
+    lines = [{"tokens": str(row["text"]).split(), "topic": row["topic"]} for row in ROWS]
+    (tmp_path / "words.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in lines))
+    slots = {**TAGS["slots"], "label_map": {"PER": None}}
+    rows = {"train_file": str(tmp_path / "words.jsonl"), "columns": {"topic": "topic"}}
+    folder = run(
+        "--only_task", "slots", train_file=None, validation_file=None, do_eval=False,
+        tasks={**CLASSES, "slots": slots}, teachers={"slots": saved(slots=SLOTS)},
+        datasets={"rows": rows},
+    )  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    assert config["tasks"]["slots"]["labels"] == ["O", "B-LOC", "I-LOC"]
+
+
 def test_labels_that_are_swapped_are_refused(run, capsys):
     old = run(train_file=ROWS, tasks=CLASSES)
     tasks = {"topic": {**CLASSES["topic"], "label_map": {"x": "y", "y": "x"}}}

@@ -125,7 +125,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
         _check_choice("only_task", model.only_task, tuple(tasks))
     teachers = _parse_teachers(given.get("teachers"), tasks)
     # A finished model teaches the tasks that it has, and new ones need labels.
-    taught = tasks if model.model is not None and training.do_train else teachers
+    taught = tasks if model.model is not None else teachers
     datasets = _parse_datasets(given.get("datasets"), data, tasks, taught)
     scored = any(
         task.default_column(name) is not None and task.loss != "in_batch_negatives"

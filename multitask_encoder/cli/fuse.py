@@ -8,7 +8,8 @@ that name, or its only one), or one that AutoModelForSequenceClassification or
 AutoModelForTokenClassification loads. A NAME that is given several times has several teachers,
 which are averaged. Of a task named `embedding`, the teacher may be any sentence encoder.
 
---texts takes files, folders or globs: .txt with one text per line, or tables with a column `text`.
+--texts takes files or globs: .txt with one text per line, or tables with a column `text`, where a
+column with a task's name has labels. Rows that can't be read are left out, and written to a file.
 A tenth is kept apart, to measure how often the new model agrees with its teachers. All keys of
 `train` may follow, such as --encoder, --num_train_epochs, or --datasets.mine.test_file with rows
 that have labels. The run folder gets config.yaml, which `train` runs again.

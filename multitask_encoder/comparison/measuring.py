@@ -23,6 +23,7 @@ from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.training.metrics import RowAnswers, metrics_of
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import Rows, load_rows, preprocess_rows
+from multitask_encoder.training.taught_rows import label_unlabelled
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .differences import difference_intervals
@@ -41,6 +42,8 @@ def measure(comparison: Comparison) -> dict[str, Any]:
         multi = comparison.multi(seed)
         with multi.training.main_process_first(desc="loading"):
             rows, _ = load_rows(multi)
+            if multi.teachers:
+                rows, _ = label_unlabelled(multi, rows, load_finished(multi)[1])
         split = compared_split(multi, rows)
         ours, theirs = paired_answers(comparison, seed, rows, split)
         multi_answers.append(ours)

@@ -97,7 +97,9 @@ def _size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _speed(answer: Callable, texts: list[str]) -> float:
+def _speed(answer: Callable, texts: list[str]) -> float | None:
+    if not texts:  # the split has pairs alone
+        return None
     list(answer(texts[:32]))  # warm
     begin = time.perf_counter()
     list(answer(texts))
@@ -119,7 +121,8 @@ def _score(name: str, task: dict, answered: list[Dataset], expected: list[Datase
     if kind.by_token:
         sides = [_tags(*side) for side in sides]
     elif not kind.numeric:
-        names = sorted({name for side in sides for label in side for name in kind.names(label)})
+        met = {name for side in sides for label in side if label for name in kind.names(label)}
+        names = [*task["labels"], *sorted(met.difference(task["labels"]))]
         several = task["problem_type"] == "multi_label_classification"
         encode = partial(_marks if several else _id, names)
         sides = [(encode(given), encode(wanted)) for given, wanted in sides]
@@ -128,8 +131,8 @@ def _score(name: str, task: dict, answered: list[Dataset], expected: list[Datase
     return float(values[metric.main])
 
 
-def _id(names: list[str], given: str) -> int:
-    return names.index(given)
+def _id(names: list[str], given: str | None) -> int:
+    return -1 if given is None else names.index(given)  # who says nothing is wrong
 
 
 def _marks(names: list[str], given: list[str]) -> list[int]:

@@ -72,7 +72,7 @@ def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
             shown(row["metric"]),
             shown(row["agreement"]),
             f"{row['parameters'] / 1e6:.1f} M",
-            f"{row['sentences_per_second']:.0f}",
+            f"{row['sentences_per_second']:.0f}" if row["sentences_per_second"] else "",
         ]
         for row in found
     ]

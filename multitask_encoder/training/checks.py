@@ -32,7 +32,8 @@ def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> N
             f"Tasks and data sets should give each metric its own name. Found {twice[0]} twice."
         )
     metric = run.training.metric_for_best_model
-    if not run.training.do_train or run.training.do_inspect or "validation" not in rows:
+    chooses = run.training.do_train and run.training.do_eval and not run.training.do_inspect
+    if not chooses or "validation" not in rows:
         return
     known = evaluated_metrics(model.config.tasks, labelled_tasks(run), rows["validation"])
     if metric is not None and metric.removeprefix("eval_") not in known:

@@ -59,9 +59,10 @@ def load_model(
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
         training_rows = _training_rows(run, rows)
-        for name in finished.tasks if finished and run.training.do_train else ():
-            if name in tasks and run.tasks[name].labels is None:
-                _rename_labels(tasks[name], name, run.tasks[name].label_map)
+        old = finished.tasks if finished and run.training.do_train else {}
+        for name in [name for name in old if name in tasks and "labels" in old[name]]:
+            _rename_labels(tasks[name], name, run.tasks[name], old[name]["labels"])
+            if run.tasks[name].labels is None:
                 _add_new_labels(tasks[name], name, training_rows)
         for name, folders in run.teachers.items():
             _add_labels(tasks[name], name, training_rows, folders, run.tasks[name].label_map)
@@ -132,26 +133,29 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     return {**{key: value for key, value in given.items() if value}, **weights}
 
 
-def _rename_labels(task: dict, name: str, label_map: dict[str, str | None] | None) -> None:
-    """Call the labels of a finished model's task as its `label_map` says.
+def _rename_labels(task: dict, name: str, arguments: TaskArguments, old: list[str]) -> None:
+    """Call the labels of a finished model's task, `old`, as its `label_map` says, and those in its
+    class weights.
 
     Raises:
         ValueError: a new name is one that is renamed, too: the labels may have been renamed before.
     """
-    if kind_of(task).numeric or not label_map:
+    label_map = arguments.label_map
+    if not label_map:
         return
-    renamed = renamed_labels(task["labels"], {**task, "label_map": label_map})
-    for old, new in label_map.items():
-        if new is not None and label_map.get(new, new) != new and old != new:
+    for label, new in label_map.items():
+        if new is not None and label_map.get(new, new) != new and label != new:
             raise ValueError(
                 f"label_map of task {name!r} should not rename to a label that it renames, as a "
-                f"finished model may have either. Found {old!r}, {new!r} and {label_map[new]!r}."
+                f"finished model may have either. Found {label!r}, {new!r} and {label_map[new]!r}."
             )
+    renamed = renamed_labels(old, {**task, "label_map": label_map})
     if weights := task.get("class_weights"):
-        named = dict(zip(task["labels"], renamed, strict=True))
-        task["class_weights"] = {named[label]: value for label, value in weights.items()}
-        task["class_weights"].pop(None, None)
-    task["labels"] = list(dict.fromkeys(label for label in renamed if label is not None))
+        named = dict(zip(old, renamed, strict=True))
+        weights = {named.get(label, label): value for label, value in weights.items()}
+        task["class_weights"] = {label: value for label, value in weights.items() if label}
+    if arguments.labels is None:
+        task["labels"] = list(dict.fromkeys(label for label in renamed if label is not None))
 
 
 def _add_new_labels(task: dict, name: str, rows: list[Dataset]) -> None:
@@ -251,9 +255,12 @@ def _change_head(
     head = model.heads[name]
     changed = nn.Linear(head.classifier.in_features, len(labels))
     model._init_weights(changed)
+    known = model.config.tasks[name]["labels"]
     with torch.no_grad():
         for row, label in enumerate(labels):
-            old = [index for index, known in enumerate(renamed) if known == label]
+            old = [index for index, new in enumerate(renamed) if new == label]
+            if label == "O" and head.reads_tokens:  # not the mean with dropped types
+                old = [known.index(label)]
             if old:
                 changed.weight[row] = head.classifier.weight[old].mean(0)
                 changed.bias[row] = head.classifier.bias[old].mean()

@@ -283,9 +283,11 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
     if task is None:
         return run, rows
     datasets = {
-        name: replace(source, columns={task: source.columns[task]})
+        name: replace(
+            source, columns={key: of for key, of in source.columns.items() if key == task}
+        )
         for name, source in run.datasets.items()
-        if task in source.columns
+        if task in source.columns or task in run.teachers
     }
     # Weights say how much a task counts beside others.
     alone = replace(run.tasks[task], weight=1.0, score_weight=1.0)
@@ -300,15 +302,19 @@ def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
 
 def _tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
     """The tasks that a data set labels, with their columns."""
-    finished = finished_config(run) if run.training.do_train else None
-    taught = {*run.teachers, *(finished.tasks if finished else ())}
+    finished = finished_config(run)
+    # Teachers label what the rows don't, but no stream. What is only measured needs labels.
+    held = finished.tasks if finished else ()
+    optional = dict.fromkeys(held, SPLITS if run.training.do_train else SPLITS[:1])
+    optional |= dict.fromkeys(run.teachers, SPLITS)
     return {
         task: {
             **vars(run.tasks[task]),
             "column": column,
-            # Teachers label what the rows don't, but no stream; a column that is named should be
-            # there.
-            "optional": task in taught and column == task and not run.data.streaming,
+            # A column that is named should be there.
+            "optional_in": optional.get(task, ())
+            if column == task and not run.data.streaming
+            else (),
         }
         for task, column in source.columns.items()
     }

@@ -256,8 +256,8 @@ def _carrying(
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """A function from a teacher's answers, of shape `(num_units, its_labels)`, to the task's, of
     shape `(num_units, known)`, and which of these the teacher knows. Labels of one new name are
-    added up (of several labels, the largest counts); where a dropped class is the likeliest by far,
-    the teacher says nothing: NaN."""
+    added up (of several labels, the largest counts); where the dropped classes together are
+    likelier than the rest, the teacher says nothing: NaN."""
     size, numeric = len(taught.known), task["problem_type"] == "regression"
     column_of = {task["labels"][index]: column for column, index in enumerate(taught.known)}
     columns = list(range(size)) if numeric else [column_of.get(one, -1) for one in teacher.labels]
@@ -298,7 +298,10 @@ def label_unlabelled(
     for split in measured if not run.training.do_inspect else ():
         for name in [name for name in run.teachers if name in model.heads]:
             parts, folders = rows[split], run.teachers[name]
-            if any(map(partial(has_labels, name), parts.values())):
+            forms = [part.column_names for part in parts.values()]
+            if any(map(partial(has_labels, name), parts.values())) or all(
+                "texts" in columns for columns in forms
+            ):
                 continue
             task = with_label_map(run, name, model)
             teachers = [load_teacher(folder, name, task) for folder in folders]
