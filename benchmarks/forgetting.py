@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.data import DATA_SETS, read, write_rows
+from benchmarks.quality.data import DATA_SETS, METRICS, read, write_rows
 from benchmarks.reporting import Table, write
-from benchmarks.runs import measured_seeds, run
+from benchmarks.runs import measured_seeds, run, seeds_parser
 from benchmarks.workload import start
 
 STEPS = (
@@ -27,7 +27,6 @@ STEPS = (
     ("crossner", "ner_tags"),
     ("uci_sentences", "sentiment"),
 )
-MAIN = {"sequence_classification": "accuracy", "token_classification": "f1"}
 TYPES = {task: DATA_SETS[data].tasks[task] for data, task in STEPS}
 TOGETHER = "all at once"
 
@@ -73,9 +72,7 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float
             model = None if step == TOGETHER else model
             known = list(TYPES) if step == TOGETHER else list(TYPES)[: len(found) + 1]
             new = known if step == TOGETHER else [step]
-            begin = (
-                {"encoder": options.encoder} if step == TOGETHER or not model else {"model": model}
-            )
+            begin = {"model": model} if model else {"encoder": options.encoder}
             tasks = {task: {"type": TYPES[task]} for task in known}
             output = str(folder / f"model-{len(found)}")
             run(
@@ -102,7 +99,7 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float
                 },
             )
             found[step] = {
-                task: 100 * results[f"test_{task}_{MAIN[TYPES[task]]}"] for task in known
+                task: 100 * results[f"test_{task}_{METRICS[TYPES[task]].main}"] for task in known
             }
             print(f"seed {seed}, {step}: {found[step]}", flush=True)
     return found
@@ -134,23 +131,10 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, flo
     write(options, {"seeds": seeds}, tables, [note])
 
 
-def options_parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data_dir", required=True, help="folder of the data sets' folders")
-    parser.add_argument("--encoder", default="backbones/minilm", help="Hub id or folder")
-    parser.add_argument("--rows", type=int, default=600, help="of each step; default: 600")
-    parser.add_argument("--epochs", type=int, default=8, help="of each step; default: 8")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument(
-        "--output", default="runs/forgetting", help="folder; default: runs/forgetting"
-    )
-    parser.set_defaults(title="forgetting", threads=None)
-    return parser
-
-
 def main(argv: list[str] | None = None) -> None:
-    options = start(options_parser(), argv)
+    parser = seeds_parser("forgetting", __doc__, epochs=8)
+    parser.add_argument("--rows", type=int, default=600, help="of each step; default: 600")
+    options = start(parser, argv)
     report(options, measured_seeds(options, ("encoder", "rows", "epochs"), measure))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.quality.data import DATA_SETS, read, text_of, write_rows
 from benchmarks.reporting import Table, write
-from benchmarks.runs import measured_seeds, run
+from benchmarks.runs import measured_seeds, run, seeds_parser
 from benchmarks.workload import start
 from multitask_encoder.cli.fuse import keys_of
 
@@ -123,22 +123,11 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, flo
     write(options, {"seeds": seeds}, [Table("One model beside its teachers", header, rows)], [note])
 
 
-def options_parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data_dir", required=True, help="folder of the data sets' folders")
-    parser.add_argument("--encoder", default="backbones/minilm", help="folder or Hub id")
+def main(argv: list[str] | None = None) -> None:
+    parser = seeds_parser("fusing", __doc__, epochs=6)
     parser.add_argument("--rows", type=int, default=2000, help="of each teacher; default: 2000")
     parser.add_argument("--pile", type=int, default=5000, help="texts; default: 5000")
-    parser.add_argument("--epochs", type=int, default=6, help="of each model; default: 6")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--output", default="runs/fusing", help="default: runs/fusing")
-    parser.set_defaults(title="fusing", threads=None)
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    options = start(options_parser(), argv)
+    options = start(parser, argv)
     report(options, measured_seeds(options, ("encoder", "rows", "pile", "epochs"), measure))
 
 

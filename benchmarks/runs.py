@@ -36,6 +36,18 @@ def start_run(path: Path) -> None:
         raise RuntimeError(f"A run failed: {done.stderr[-2000:]}")
 
 
+def seeds_parser(title: str, doc: str | None, epochs: int) -> argparse.ArgumentParser:
+    """The options of a benchmark of seeds: `doc` is its module's, `epochs` are those of a run."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--data_dir", required=True, help="folder of the data sets' folders")
+    parser.add_argument("--encoder", default="backbones/minilm", help="Hub id or folder")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"of a run; default: {epochs}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", default=f"runs/{title}", help=f"default: runs/{title}")
+    parser.set_defaults(title=title, threads=None)
+    return parser
+
+
 def measured_seeds(
     options: argparse.Namespace, keys: Sequence[str], measure: Callable
 ) -> dict[int, Any]:

@@ -185,6 +185,11 @@ def renamed_labels(labels: list[str], task: dict) -> list[str | None]:
     return [task["label_map"].get(label, label) for label in labels]
 
 
+def has_labels(name: str, rows: Dataset) -> bool:
+    """Whether some of these loaded rows have a label of a task."""
+    return name in rows.column_names and any(label is not None for label in rows[name])
+
+
 def collect_labels(parts: Iterable[Dataset], tasks: dict[str, dict]) -> dict[str, list[str] | None]:
     """Collect the sorted labels of each task; for a token task `O`, then `B-`, `I-` of each type.
 

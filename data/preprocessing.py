@@ -26,7 +26,7 @@ Unseen labels, which training lacks, count as wrong: losses ignore them, and met
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -213,6 +213,17 @@ def text_and_words(row: dict) -> tuple[str, list[tuple[int, int]] | None]:
     if "tokens" in row:
         return join_words(row["tokens"])
     return row["text"] if "text" in row else row["texts"][0], None
+
+
+def texts_of(parts: Iterable[Dataset]) -> list[str]:
+    """The texts of loaded rows, words joined by spaces; without pairs, which have no labels."""
+    texts: list[str] = []
+    for rows in parts:
+        if "tokens" in rows.column_names:
+            texts += [" ".join(tokens) for tokens in rows["tokens"]]
+        elif "text" in rows.column_names:
+            texts += rows["text"]
+    return texts
 
 
 def _labels(row, text, words, tokenized, units, tasks, open_tasks) -> tuple[dict, dict]:

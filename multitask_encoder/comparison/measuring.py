@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.data.preprocessing import texts_of
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.training.metrics import RowAnswers, metrics_of
@@ -49,7 +50,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
         multi_answers.append(ours)
         single_answers.append(theirs)
         if multi.training.process_index == 0:
-            texts = _texts(rows[split])
+            texts = texts_of(rows[split].values())
             similarity.append(similarity_to_start(multi, rows, texts))
         gc.collect()  # trainers and their models hold each other in memory
     tasks = load_finished(first)[1].config.tasks
@@ -77,17 +78,6 @@ def load_finished(run: RunArguments) -> tuple[PreTrainedTokenizerBase, MultiTask
 
 def _read(run: RunArguments, name: str = "all_results.json") -> dict[str, Any]:
     return json.loads(Path(run.training.output_dir, name).read_text(encoding="utf-8"))
-
-
-def _texts(parts: dict[str, Dataset]) -> list[str]:
-    """The texts of loaded rows, words joined by spaces; without pairs, which have no labels."""
-    texts: list[str] = []
-    for rows in parts.values():
-        if "tokens" in rows.column_names:
-            texts += [" ".join(tokens) for tokens in rows["tokens"]]
-        elif "text" in rows.column_names:
-            texts += rows["text"]
-    return texts
 
 
 # Rows

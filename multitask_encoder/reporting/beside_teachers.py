@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.label_alignment import spans_to_tags
-from multitask_encoder.data.preprocessing import text_and_words
+from multitask_encoder.data.labels import has_labels
+from multitask_encoder.data.preprocessing import texts_of
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.embedding_teacher import load_embedding_teacher
 from multitask_encoder.training.metrics import metric_of
-from multitask_encoder.training.passes import first_windows
+from multitask_encoder.training.passes import first_windows, number_of_parameters
 from multitask_encoder.training.retention import embed
-from multitask_encoder.training.taught_rows import has_labels, label, with_label_map
+from multitask_encoder.training.taught_rows import label, with_label_map
 from multitask_encoder.training.teachers import as_teacher, load_teacher
 
 STUDENT = "this model"
@@ -47,8 +47,7 @@ def beside_teachers(
         model (`MultiTaskModel`), tokenizer (`PreTrainedTokenizerBase`): after training.
     """
     parts = [part for part in rows.values() if "texts" not in part.column_names]
-    texts = [text_and_words(row)[0] for part in parts for row in part.select_columns(_form(part))]
-    texts = texts[:TIMED]
+    texts = texts_of(parts)[:TIMED]
     model.eval()
     found: list[dict[str, Any]] = []
 
@@ -75,9 +74,16 @@ def beside_teachers(
             says = [label(part, name, task, [teacher], folder) for part in asked]
             metric = _score(name, task, says, asked) if labelled else None
             agreement = _score(name, task, own, says)
-            add(name, folder, metric, agreement, _size(teacher.model), teacher.answers)
+            add(
+                name,
+                folder,
+                metric,
+                agreement,
+                number_of_parameters(teacher.model),
+                teacher.answers,
+            )
         metric = _score(name, task, own, asked) if labelled else None
-        add(name, STUDENT, metric, None, _size(model), student.answers)
+        add(name, STUDENT, metric, None, number_of_parameters(model), student.answers)
     first = first_windows(windows)
     for name in [name for name in run.teachers if name not in model.heads]:
         (folder,) = run.teachers[name]
@@ -87,14 +93,6 @@ def beside_teachers(
         agreement = float(np.nanmean(cosines))
         add(name, folder, None, agreement, of_embedding.parameters, of_embedding.vectors)
     return found
-
-
-def _form(rows: Dataset) -> list[str]:
-    return ["tokens" if "tokens" in rows.column_names else "text"]
-
-
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _speed(answer: Callable, texts: list[str]) -> float | None:

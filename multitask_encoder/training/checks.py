@@ -3,6 +3,7 @@
 from datasets import Dataset
 
 from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.data.labels import has_labels
 from multitask_encoder.modeling import MultiTaskModel
 
 from .freezing import check_freezing
@@ -53,11 +54,7 @@ def evaluated_metrics(
 ) -> list[str]:
     """The metrics that an evaluation of these rows gives, without the prefix of the split."""
     seen = {
-        name: [
-            task
-            for task in labelled[name]
-            if task in rows.column_names and any(label is not None for label in rows[task])
-        ]
+        name: [task for task in labelled[name] if has_labels(task, rows)]
         for name, rows in validation.items()
     }
     known = {task for names in seen.values() for task in names}

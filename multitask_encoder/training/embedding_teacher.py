@@ -19,7 +19,7 @@ from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.inference.loading import check_folder, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
-from .passes import first_windows, hash_of_weights
+from .passes import first_windows, hash_of_weights, number_of_parameters
 from .retention import embed
 from .teachers import config_of
 
@@ -91,8 +91,7 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
         found = vectors(texts)
         return found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
 
-    size = sum(parameter.numel() for parameter in model.parameters())
-    return EmbeddingTeacher(name, unit_vectors, hasher.hexdigest(), size)
+    return EmbeddingTeacher(name, unit_vectors, hasher.hexdigest(), number_of_parameters(model))
 
 
 def add_teachers_targets(

@@ -55,6 +55,11 @@ def first_windows(rows: Dataset) -> Dataset:
     return rows.select(np.flatnonzero(np.asarray(rows["window"][:]) == 0))
 
 
+def number_of_parameters(model: nn.Module) -> int:
+    """The size of a model, frozen parts included."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def hash_of_weights(model: nn.Module) -> str:
     """A hash of a model's weights and buffers, by name."""
     hasher = Hasher()

@@ -6,7 +6,7 @@ teacher has none is left out.
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.caching import fingerprint
-from multitask_encoder.data.labels import names_of
+from multitask_encoder.data.labels import has_labels, names_of
 from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.data.soft_labels import Taught, likeliest, soft_features
 from multitask_encoder.data.task_kinds import kind_of
@@ -100,8 +100,8 @@ def ask_own_share(run: RunArguments, rows: dict[str, Dataset], lessons: Sequence
     if processes == 1 or not lessons:
         return
     for title, part in rows.items():
-        if rank < (number := _number_of_shares(part, processes)):
-            _teach_share(run, part.shard(number, rank, contiguous=True), lessons, title)
+        for share in _shares(part, processes)[rank : rank + 1]:
+            _teach_share(run, share, lessons, title)
     run.training.distributed_state.wait_for_everyone()
 
 
@@ -109,13 +109,11 @@ def teach_rows(
     run: RunArguments, rows: dict[str, Dataset], lessons: Sequence[Lesson]
 ) -> dict[str, Dataset]:
     """The training rows, by data set, with the soft labels of all lessons."""
-    processes = run.training.world_size
     rows = {
         title: concatenate_datasets(
             [
-                _teach_share(run, part.shard(number, index, contiguous=True), lessons, title)
-                for number in [_number_of_shares(part, processes)]
-                for index in range(number)
+                _teach_share(run, share, lessons, title)
+                for share in _shares(part, run.training.world_size)
             ]
         )
         for title, part in rows.items()
@@ -127,8 +125,10 @@ def teach_rows(
     return rows
 
 
-def _number_of_shares(rows: Dataset, processes: int) -> int:
-    return max(1, min(processes, len(rows) // ROWS_AT_ONCE))
+def _shares(rows: Dataset, processes: int) -> list[Dataset]:
+    """The rows in order, cut for as many processes as they are worth."""
+    number = max(1, min(processes, len(rows) // ROWS_AT_ONCE))
+    return [rows.shard(number, index, contiguous=True) for index in range(number)]
 
 
 def _teach_share(
@@ -293,37 +293,38 @@ def label_unlabelled(
     """
     asked = {"validation": run.training.do_eval, "test": run.training.do_test}
     measured = [split for split, wanted in asked.items() if wanted and split in rows]
+    if run.training.do_inspect:
+        measured = []
     rows = {split: dict(parts) for split, parts in rows.items()}
     filled: dict[str, list[str]] = {}
-    for split in measured if not run.training.do_inspect else ():
-        for name in [name for name in run.teachers if name in model.heads]:
-            parts, folders = rows[split], run.teachers[name]
-            forms = [part.column_names for part in parts.values()]
-            if any(map(partial(has_labels, name), parts.values())) or all(
-                "texts" in columns for columns in forms
-            ):
-                continue
-            task = with_label_map(run, name, model)
-            teachers = [load_teacher(folder, name, task) for folder in folders]
-            for teacher in teachers:
-                teacher.model.to(run.training.device)
-            for title, part in parts.items():
+    for name in [name for name in run.teachers if name in model.heads]:
+        unlabelled = [split for split in measured if _is_for_teachers(name, rows[split].values())]
+        if not unlabelled:
+            continue
+        task, folders = with_label_map(run, name, model), run.teachers[name]
+        teachers = [load_teacher(folder, name, task) for folder in folders]
+        for teacher in teachers:
+            teacher.model.to(run.training.device)
+        for split in unlabelled:
+            for title, part in rows[split].items():
                 if "texts" not in part.column_names:
-                    parts[title] = label(part, name, task, teachers, f"{title} {split}")
+                    rows[split][title] = label(part, name, task, teachers, f"{title} {split}")
             filled.setdefault(split, []).append(name)
     return rows, filled
 
 
-def has_labels(name: str, rows: Dataset) -> bool:
-    """Whether some of these loaded rows have a label of a task."""
-    return name in rows.column_names and any(label is not None for label in rows[name])
+def _is_for_teachers(name: str, parts: Collection[Dataset]) -> bool:
+    """Whether no row of a split has a label of a task, and some could."""
+    could = any("texts" not in part.column_names for part in parts)
+    return could and not any(has_labels(name, part) for part in parts)
 
 
 def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: str) -> Dataset:
-    """Loaded rows with the labels that the teachers of a task give them. The result is cached.
+    """Loaded rows with the labels that the teachers of a task give them, in place of any that they
+    have. The result is cached.
 
     Args:
-        rows (`Dataset`): loaded rows of one data set, without labels of the task.
+        rows (`Dataset`): loaded rows of one data set, of text or words.
         name (`str`), task (`dict`): the task, as in the model's config.
         teachers (`list[Teacher]`): at least one.
         title (`str`): of the rows, for the progress bar.

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,9 @@ class Teacher:
     stride: int | None = None
     all_windows: bool = False
 
-    @property
+    @cached_property
     def state(self) -> str:
-        """A hash of all that its answers depend on."""
+        """A hash of all that its answers depend on, as they are when it is first asked for."""
         hasher = Hasher()
         hasher.update(hash_of_weights(self.model))
         hasher.update(self.tokenizer.backend_tokenizer.to_str())
@@ -189,11 +190,7 @@ def labels_of_teacher(name: str, task_name: str, task: dict) -> list[str]:
 
 def own_labels(name: str, task_name: str, task: dict) -> list[str]:
     """The labels of a task that a teacher knows, as it calls them. Raises as `load_teacher`."""
-    where = f"The teacher {name!r} of task {task_name!r}"
-    config = config_of(name, where)
-    if config.model_type == MultiTaskConfig.model_type:
-        return config.tasks[_task_in(config, task_name, task, where)]["labels"]
-    return _labels_in(config)
+    return _settings_in(name, task_name, task)["labels"]
 
 
 def _renamed(labels: list[str], task: dict, where: str) -> list[str | None]:
@@ -209,12 +206,17 @@ def _renamed(labels: list[str], task: dict, where: str) -> list[str | None]:
 def units_of_teacher(name: str, task_name: str, task: dict) -> dict[str, str]:
     """How a finished model of this package cuts texts into units; of others, nothing. Raises as
     `load_teacher`."""
+    settings = _settings_in(name, task_name, task)
+    return {key: settings[key] for key in UNIT_KEYS if key in settings}
+
+
+def _settings_in(name: str, task_name: str, task: dict) -> dict[str, Any]:
+    """The task of a teacher as its config has it; of a stock model the labels alone."""
     where = f"The teacher {name!r} of task {task_name!r}"
     config = config_of(name, where)
     if config.model_type != MultiTaskConfig.model_type:
-        return {}
-    known = config.tasks[_task_in(config, task_name, task, where)]
-    return {key: known[key] for key in UNIT_KEYS if key in known}
+        return {"labels": _labels_in(config)}
+    return config.tasks[_task_in(config, task_name, task, where)]
 
 
 def task_of_teacher(name: str, task_name: str) -> dict[str, Any]:
