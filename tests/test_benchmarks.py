@@ -17,6 +17,7 @@ from benchmarks import (
     machine,
     measuring,
     memory,
+    new_labels,
     parity,
     recipes,
     runs,
@@ -398,3 +399,43 @@ def test_a_fused_model_is_beside_its_teachers(backbone, tmp_path, monkeypatch):
     assert all(0 <= of["teacher"] <= 100 for name, of in found.items() if name != "STS")
     table = (tmp_path / "out" / "results.md").read_text()
     assert "| task | teacher | fused | difference | agreement |" in table
+
+
+def test_new_labels_are_measured_beside_the_old_ones(backbone, tmp_path, monkeypatch):
+    rows = [
+        {
+            "text": f"{word} {other}",
+            "scenario": "a",
+            "intent": word,
+            "slots": [{"start": 2, "end": 3, "label": other}],
+        }
+        for word in "abcd"
+        for other in "wxyz"
+    ]
+    (tmp_path / "hwu64").mkdir()
+    for split in ("train", "validation", "test"):
+        content = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (tmp_path / "hwu64" / f"{split}.jsonl").write_text(content)
+    monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
+    options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "6"]
+    options += ["--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]
+    new_labels.main(options)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["seeds"]["0"]
+    assert list(found) == ["intent", "slots"]
+    for models in found.values():
+        assert [list(of) for of in models.values()] == [["old"], ["old", "new"], ["old", "new"]]
+        assert all(0 <= value <= 100 for of in models.values() for value in of.values())
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert "| slots, new half |  |" in table  # which the first model doesn't know
+
+
+def test_halves_of_labels_share_no_row():
+    rows = [{"intent": label, "slots": [f"B-{label}", "B-a"]} for label in "abab"]
+    splits, halves = {"train": rows, "validation": rows}, [{"a"}, {"b"}]
+    of_tags = new_labels.splits_of(splits, "slots", "token_classification", halves, 1)
+    assert of_tags["before"]["train"] == [{"intent": "a", "slots": ["B-a", "B-a"]}]
+    assert of_tags["grown"]["train"] == [{"intent": "b", "slots": ["B-b", "O"]}]
+    assert of_tags["at once"]["train"] == rows[:2]
+    of_classes = new_labels.splits_of(splits, "intent", "sequence_classification", halves, 2)
+    assert of_classes["grown"]["train"] == rows[1::2]
+    assert of_classes["at once"]["train"] == [*rows[::2], *rows[1::2]]

@@ -1,0 +1,157 @@
+"""What a head forgets when it gets new labels: half of a task's labels are added to the other half.
+
+    python -m benchmarks.new_labels --data_dir DIR [--seeds 0 1 2] [--rows 4000] [--epochs 5]
+
+Intents and entity types of hwu64, each in two halves drawn by seed. A first model learns the old
+half, and another starts from it and learns the new half from other rows, on which the old half is
+not marked: rows of the new intents alone, and rows whose entities of old types are left out. A
+model trained on the rows of both halves, with all labels, is the reference. DIR is as for
+benchmarks.quality. Finished seeds are in seeds.jsonl of the output folder, and are skipped.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.data import METRICS, TOKENS, Rows, draw, read, text_of, write_rows
+from benchmarks.reporting import Table, write
+from benchmarks.runs import measured_seeds, run, seeds_parser
+from benchmarks.workload import start
+from multitask_encoder.data.label_alignment import join_words, spans_to_tags
+from multitask_encoder.inference.loading import load_pipeline
+
+DATA = "hwu64"
+TASKS = ("intent", "slots")
+HALVES = ("old", "new")
+MODELS = ("before", "grown", "at once")
+Splits = dict[str, Rows]  # by model
+
+
+def only(tags: list[str], types: set[str]) -> list[str]:
+    """Tags without those of other types."""
+    return [tag if tag[2:] in types else "O" for tag in tags]
+
+
+def of_half(rows: list[dict], task: str, kind: str, labels: set[str]) -> list[dict]:
+    """Rows of these classes; of tags all rows, without other types."""
+    if kind == TOKENS:
+        return [{**row, task: only(row[task], labels)} for row in rows]
+    return [row for row in rows if row[task] in labels]
+
+
+def splits_of(splits: Rows, task: str, kind: str, halves: list[set[str]], most: int) -> Splits:
+    """By model the rows to learn from and to choose by: at most `most` of each half."""
+    parts: Splits = {model: {} for model in MODELS}
+    for split in ("train", "validation"):
+        both: list[dict] = []
+        for index, (model, labels) in enumerate(zip(MODELS, halves, strict=False)):
+            rows = splits[split]
+            # No row is in both halves.
+            rows = (
+                rows[index :: len(halves)] if kind == TOKENS else of_half(rows, task, kind, labels)
+            )
+            parts[model][split] = of_half(rows[:most], task, kind, labels)
+            both += rows[:most]
+        parts["at once"][split] = both
+    return parts
+
+
+def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+    """By task and model the accuracy, or F1, of each half of the labels on the test split, in
+    percent."""
+    sample = draw(DATA, read(Path(options.data_dir), DATA), "all", seed)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for task in TASKS:
+        kind = sample.tasks[task]
+        names = sample.labels[task]
+        if kind == TOKENS:
+            names = sorted({label[2:] for label in names} - {""})
+        order = np.random.default_rng(seed).permutation(len(names))
+        halves = [{names[index] for index in part} for part in np.array_split(order, len(HALVES))]
+        models = splits_of(sample.splits, task, kind, halves, options.rows)
+        found[task] = {}
+        with TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for model, splits in models.items():
+                files = {split: folder / f"{model}-{split}.jsonl" for split in splits}
+                for split, rows in splits.items():
+                    write_rows(files[split], rows)
+                grows = model == "grown"
+                run(
+                    folder,
+                    {
+                        **({"model": str(folder / "before")} if grows else {}),
+                        **({} if grows else {"encoder": options.encoder}),
+                        "tasks": {task: {"type": kind}},
+                        **{f"{split}_file": str(path) for split, path in files.items()},
+                        "do_test": False,
+                        "num_train_epochs": options.epochs,
+                        "seed": seed,
+                        "output_dir": str(folder / model),
+                    },
+                )
+                known = halves[:1] if model == "before" else halves
+                found[task][model] = {
+                    half: _scored(str(folder / model), sample.splits["test"], task, kind, labels)
+                    for half, labels in zip(HALVES, known, strict=False)
+                }
+                print(f"seed {seed}, {task}, {model}: {found[task][model]}", flush=True)
+    return found
+
+
+def _scored(model: str, rows: list[dict], task: str, kind: str, labels: set[str]) -> float:
+    """The main metric over the test rows of a half; entities of other types are left out of the
+    answers, too."""
+    rows = of_half(rows, task, kind, labels)
+    answers = load_pipeline(model)([text_of(row) for row in rows], batch_size=32)
+    expected: list[Any] = [row[task] for row in rows]
+    predicted: list[Any]
+    if kind == TOKENS:
+        words = [join_words(row["tokens"])[1] for row in rows]
+        predicted = [
+            only(spans_to_tags(answer["entities"][task], ranges)[0], labels)
+            for answer, ranges in zip(answers, words, strict=True)
+        ]
+    else:
+        ids = {label: index for index, label in enumerate(sorted(labels))}
+        predicted = [ids.get(answer["labels"][task]["label"], len(ids)) for answer in answers]
+        expected = [ids[label] for label in expected]
+    metric = METRICS[kind]
+    values = metric().compute(predictions=predicted, references=expected)
+    return 100 * values[metric.main]
+
+
+def report(options: argparse.Namespace, seeds: dict[int, Any]) -> None:
+    """Write the means over the seeds."""
+    rows: list[list[Any]] = []
+    for task in TASKS:
+        for half in HALVES:
+            values = [
+                [of[task][model][half] for of in seeds.values() if half in of[task][model]]
+                for model in MODELS
+            ]
+            before, grown, _ = means = [statistics.fmean(one) if one else None for one in values]
+            lost = None if before is None or grown is None else before - grown
+            rows.append([f"{task}, {half} half", *means, lost])
+    note = (
+        f"Test split of {DATA}, in percent (accuracy of intents, F1 of entities): means over "
+        f"{len(seeds)} seeds; up to {options.rows} rows of each half, {options.epochs} epochs. "
+        f"Encoder: {options.encoder}."
+    )
+    table = Table("A task gets new labels", ["labels", *MODELS, "lost"], rows)
+    write(options, {"seeds": seeds}, [table], [note])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = seeds_parser("new_labels", __doc__, epochs=5)
+    parser.add_argument("--rows", type=int, default=4000, help="of each half; default: 4000")
+    options = start(parser, argv)
+    report(options, measured_seeds(options, ("encoder", "rows", "epochs"), measure))
+
+
+if __name__ == "__main__":
+    main()
