@@ -34,6 +34,20 @@ def test_the_pull_is_the_strength_times_the_learning_rate():
     assert [step()[0] for _ in range(3)][-1] == 5.0  # no further than the start
 
 
+def test_weights_are_pulled_by_what_they_matter():
+    encoder = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+    start = encoder.weight.detach().clone()
+    matters = {encoder.weight: torch.tensor([[0.0, 1.0, 2.0, 100.0]])}
+    pull = PullToStart(encoder, 1.0, matters)
+    encoder.weight.detach().add_(1)
+    encoder.bias.detach().add_(1)
+    pull.on_optimizer_step(None, TrainerState(global_step=3), None, optimizer=optimizer)
+    moved = (encoder.weight - start).flatten()
+    # 4 x 10 % of the way back for a weight of 1, and no further than the start.
+    assert moved.tolist() == pytest.approx([1, 0.6, 0.2, 0], abs=1e-6)
+
+
 def test_weights_that_are_frozen_are_not_copied():
     encoder = nn.Linear(2, 3)
     encoder.bias.requires_grad_(False)

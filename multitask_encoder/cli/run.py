@@ -63,6 +63,7 @@ from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
+    find_held,
     inspect,
     label_measured,
     labelled_tasks,
@@ -134,9 +135,10 @@ def run_once(run: RunArguments) -> None:
         with run.training.main_process_first(desc="loading"):
             run, data = prepare_data(run)
             tokenizer, model = _load_model(run, data)
+            find_held(run, data, model)
             label_measured(run, data, model)
             choose_precision(run, model)
-            fill_defaults(run, data.rows, model, checkpoint)
+            fill_defaults(run, data.rows, model, checkpoint, held=bool(data.held))
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             lessons = plan_teaching(run, data, tokenizer, model)
@@ -152,7 +154,7 @@ def run_once(run: RunArguments) -> None:
     trainer.add_callback(report := make_report(run, trainer, data))
     results: dict[str, Any] = {}
     if run.training.do_train:
-        results |= train(run, trainer, checkpoint)
+        results |= train(run, trainer, data, checkpoint)
     print_no_more(trainer)
     for split, prefix in measured_splits(run, data).items():
         results |= evaluate(trainer, data.splits[split], prefix)
@@ -231,6 +233,7 @@ def make_trainer(
         callbacks=callbacks,
         datasets=labelled_tasks(run),
         draws=data.draws,
+        held=list(data.held),
     )
 
 
@@ -259,7 +262,9 @@ def wants_report(run: RunArguments) -> bool:
     return run.training.report and can_plot()
 
 
-def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) -> dict[str, float]:
+def train(
+    run: RunArguments, trainer: MultiTaskTrainer, data: RunData, checkpoint: str | None
+) -> dict[str, float]:
     """Train, save the best model to the run folder, and return the metrics of training."""
     output_dir = Path(run.training.output_dir)
     if trainer.is_world_process_zero():
@@ -285,14 +290,15 @@ def train(run: RunArguments, trainer: MultiTaskTrainer, checkpoint: str | None) 
         "bfloat16" if run.training.bf16 else "float32",
     )
     logger.info("%s of %s parameters are trained.", f"{trained:,}", f"{parameters:,}")
-    if run.model.model is None and isinstance(trainer.train_dataset, Dataset):
+    if isinstance(trainer.train_dataset, Dataset):
         start = (trainer.model, trainer.train_dataset, trainer.processing_class.pad_token_id)
+        autocast = trainer.accelerator.autocast
         # Where l2_sp pulls a resumed run back to.
-        if (checkpoint is None or run.training.l2_sp) and not in_shards(run.training):
-            begin_contrastively(*start, run.training, trainer.accelerator.autocast)
+        again = checkpoint is None or run.training.l2_sp
+        if run.model.model is None and again and not in_shards(run.training):
+            begin_contrastively(*start, run.training, autocast)
         if checkpoint is None:
-            taught = trainer.data_collator.taught
-            begin_as_probes(*start, run.training.seed, trainer.accelerator.autocast, taught)
+            begin_as_probes(*start, run.training.seed, autocast, data.taught, data.old_tasks)
     if checkpoint is not None:
         trainer.add_callback(BestBeside(Path(checkpoint)))
     with refusing((BadRows, Diverged)):  # bad rows are met in streamed data

@@ -7,7 +7,7 @@ arXiv 2202.10054).
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -38,6 +38,7 @@ def begin_as_probes(
     seed: int,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     taught: Mapping[str, Taught] | None = None,
+    trained: Collection[str] = (),
 ) -> None:
     """Fit the sentence heads to training rows: to 10,000 of them, drawn by `seed`, where there are
     more. Dropout has no part in it.
@@ -49,8 +50,10 @@ def begin_as_probes(
         seed (`int`): decides which rows are used.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
         taught (`Mapping[str, Taught]`, *optional*): tasks that a teacher labels where rows don't.
+        trained (`Collection[str]`, *optional*): tasks whose heads have learned already, and stay.
     """
-    names = [name for name, head in model.heads.items() if not head.reads_tokens]
+    heads = {name: head for name, head in model.heads.items() if name not in trained}
+    names = [name for name, head in heads.items() if not head.reads_tokens]
     if not names:
         return
     rows = first_windows(rows)

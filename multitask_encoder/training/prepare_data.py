@@ -39,6 +39,7 @@ from multitask_encoder.data.labels import (
 )
 from multitask_encoder.data.loading import read_splits, stream_rows
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
+from multitask_encoder.data.random_texts import vocabulary_words, with_random_texts
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.splitting import cut_splits
@@ -52,7 +53,7 @@ from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .model_loading import finished_config
 from .retention import add_targets
-from .taught_rows import Lesson, label_unlabelled, plan_lessons, teach_rows
+from .taught_rows import Lesson, held_tasks, label_unlabelled, plan_lessons, teach_rows
 from .teachers import own_labels
 
 logger = logging.getLogger("multitask_encoder.data")
@@ -75,6 +76,9 @@ class RunData:
         notes (`dict[str, list[str]]`): by split, lines on its labels: those that training lacks, or
             that teachers gave.
         labelled_by_teachers (`dict[str, list[str]]`): by split, tasks whose labels are teachers'.
+        old_tasks (`dict[str, dict]`): those of the run's tasks that the finished model which it
+            starts from has, as they are there.
+        held (`dict[str, dict]`): those of them that the model is held to (see `held_tasks`).
         taught (`dict[str, Taught]`): tasks of which training rows have soft labels.
     """
 
@@ -85,6 +89,8 @@ class RunData:
     draws: list[int] | None = None
     notes: dict[str, list[str]] = field(default_factory=dict)
     labelled_by_teachers: dict[str, list[str]] = field(default_factory=dict)
+    old_tasks: dict[str, dict] = field(default_factory=dict)
+    held: dict[str, dict] = field(default_factory=dict)
     taught: dict[str, Taught] = field(default_factory=dict)
 
 
@@ -97,6 +103,16 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
         for line in leak_lines(find_leaks(rows)):
             logger.warning("%s: what a split measures should be new to the model.", line)
     return run, RunData(rows, bad)
+
+
+def find_held(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
+    """Which tasks a finished model has learned, and is held to while it is trained further."""
+    finished = finished_config(run)
+    if not finished or not run.training.do_train:
+        return
+    data.old_tasks = {name: finished.tasks[name] for name in run.tasks if name in finished.tasks}
+    if "train" in data.rows:
+        data.held = held_tasks(run, data.rows["train"], model, data.old_tasks)
 
 
 def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
@@ -114,13 +130,17 @@ def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> N
 def plan_teaching(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> list[Lesson]:
-    """What is taught in the run's training rows. Raises as `plan_lessons`."""
+    """What is taught in the run's training rows; where a model is held to what it says, they get
+    random texts. Raises as `plan_lessons`."""
     if not run.training.do_train or run.training.do_inspect or "train" not in data.rows:
         return []
-    finished = finished_config(run)
-    tasks = finished.tasks if finished else {}
-    old = {name: tasks[name] for name in run.tasks if name in tasks}
-    lessons = plan_lessons(run, data.rows["train"], model, tokenizer, old)
+    if data.held:
+        words, seed = vocabulary_words(tokenizer), run.training.seed
+        data.rows["train"] = {
+            title: with_random_texts(rows, words, seed)
+            for title, rows in data.rows["train"].items()
+        }
+    lessons = plan_lessons(run, data.rows["train"], model, tokenizer, data.held)
     data.taught = {lesson.name: lesson.taught for lesson in lessons}
     return lessons
 

@@ -57,40 +57,64 @@ def plan_lessons(
     rows: dict[str, Dataset],
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
-    old_tasks: dict[str, dict],
+    held: dict[str, dict],
 ) -> list[Lesson]:
-    """What is taught in the training rows: the tasks with `teachers`, and those of the finished
-    model that the run starts from. It teaches the rows that have no label of a task, and all rows
-    of a task whose labels have changed.
+    """What is taught in the training rows: the tasks with `teachers`, and those that the finished
+    model which the run starts from is held to. It teaches the rows that have no label of a task,
+    and all rows of a task whose labels have changed.
 
     Args:
         run (`RunArguments`): its `teachers`.
         rows (`dict[str, Dataset]`): loaded training rows by data set.
         model (`MultiTaskModel`), tokenizer (`PreTrainedTokenizerBase`): before training.
-        old_tasks (`dict[str, dict]`): tasks that the model was trained for, as they were.
+        held (`dict[str, dict]`): from `held_tasks`.
 
     Raises:
         OSError, ValueError: as `load_teacher`.
     """
-    own = [name for name in old_tasks if name in model.heads and name not in run.teachers]
-    labels = {name: model.config.tasks[name]["labels"] for name in own}
-    grown = [name for name in own if labels[name] != old_tasks[name]["labels"]]
-    unlabelled = [name for name in own if any(map(partial(_lacks_labels, name), rows.values()))]
-    own = [name for name in own if name in grown or name in unlabelled]
     lessons = []
-    for name in [*(name for name in run.teachers if name in model.heads), *own]:
+    for name in [*(name for name in run.teachers if name in model.heads), *held]:
         task = with_label_map(run, name, model)
-        itself = name in own and name not in grown
+        grown = name in held and _has_grown(name, model, held)
+        itself = name in held and not grown
         if itself:
             teachers = [as_teacher(str(run.model.model), model, tokenizer, name)]
         else:
             folders = run.teachers.get(name) or [str(run.model.model)]
             teachers = [load_teacher(folder, name, task) for folder in folders]
         taught = taught_by(teachers, task)
-        if name in grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
+        if grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
             taught = replace(taught, new_only=True)
         lessons.append(Lesson(name, task, teachers, itself, taught))
     return lessons
+
+
+def held_tasks(
+    run: RunArguments,
+    rows: dict[str, Dataset],
+    model: MultiTaskModel,
+    old_tasks: dict[str, dict],
+) -> dict[str, dict]:
+    """The tasks that a finished model is held to while it learns: those without other teachers
+    that not all rows label, or whose labels have changed.
+
+    Args:
+        run (`RunArguments`): its `teachers`.
+        rows (`dict[str, Dataset]`): loaded training rows by data set.
+        model (`MultiTaskModel`): before training.
+        old_tasks (`dict[str, dict]`): tasks that the model was trained for, as they were.
+    """
+    return {
+        name: task
+        for name, task in old_tasks.items()
+        if name in model.heads and name not in run.teachers
+        if _has_grown(name, model, old_tasks)
+        or any(map(partial(_lacks_labels, name), rows.values()))
+    }
+
+
+def _has_grown(name: str, model: MultiTaskModel, old_tasks: dict[str, dict]) -> bool:
+    return model.config.tasks[name]["labels"] != old_tasks[name]["labels"]
 
 
 def ask_own_share(run: RunArguments, rows: dict[str, Dataset], lessons: Sequence[Lesson]) -> None:

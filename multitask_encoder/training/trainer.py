@@ -1,7 +1,7 @@
 """A Trainer whose combined loss does not depend on how a step is split."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
@@ -42,6 +42,7 @@ from .freezing import (
     frozen_layers,
     frozen_parameters,
 )
+from .importance import importance
 from .layer_cache import cached_layers
 from .learning_rates import split_by_learning_rate
 from .log_lines import print_readably
@@ -75,6 +76,8 @@ class MultiTaskTrainer(Trainer):
             own metrics.
         draws (`list[int]`, *optional*): training rows per data set in an epoch. By default, every
             row once.
+        held (`Sequence[str]`, *optional*): tasks that the model has learned before: `l2_sp` pulls
+            each weight by what it matters to them.
 
     Attributes:
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
@@ -90,6 +93,7 @@ class MultiTaskTrainer(Trainer):
         *args,
         datasets: dict[str, list[str]] | None = None,
         draws: list[int] | None = None,
+        held: Sequence[str] = (),
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -98,7 +102,7 @@ class MultiTaskTrainer(Trainer):
             # would be a separate run. The time keeps two starts apart.
             started = time.strftime("%Y%m%d-%H%M%S")
             self.args.run_name = f"{Path(self.args.output_dir).name}-{started}"
-        self.datasets, self.draws = datasets, draws
+        self.datasets, self.draws, self.held = datasets, draws, held
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
@@ -173,7 +177,11 @@ class MultiTaskTrainer(Trainer):
         if not self.args.l2_sp:
             return super().train(*args, **kwargs)
         # Made before a checkpoint is loaded: a resumed run has the same start.
-        pull = PullToStart(self.model.encoder, self.args.l2_sp)
+        matters = None
+        if self.held and isinstance(self.train_dataset, Dataset):
+            padding_id, seed = self.data_collator.tokenizer.pad_token_id, self.args.seed
+            matters = importance(self.model, self.train_dataset, padding_id, self.held, seed)
+        pull = PullToStart(self.model.encoder, self.args.l2_sp, matters)
         self.add_callback(pull)
         try:
             return super().train(*args, **kwargs)

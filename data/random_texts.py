@@ -1,0 +1,62 @@
+"""Texts of random words, on which a model is held to what it says while it learns something else.
+
+Pseudorehearsal (Robins 1995, "Catastrophic Forgetting, Rehearsal and Pseudorehearsal", Connection
+Science 7(2)): new rows may have nothing to do with what the model knows, as reviews have no
+entities. The same rows with words from all of the tokenizer's vocabulary bring it up.
+"""
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from .caching import fingerprint
+
+SHARE = 0.5  # of the words that are exchanged
+MOST_WORDS = 32  # of a text
+MOST_TEXTS = 10_000  # of a data set
+FEWEST = 100  # words to choose from
+CONTINUES, BEGINS = "##", ("▁", "Ġ")  # marks of a token that is part of a word, and of a first one
+
+
+def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokens that are whole words, or begin one, of two or more letters; in order."""
+    tokens = tokenizer.get_vocab()
+    marked = [token[1:] for token in tokens if token.startswith(BEGINS)]
+    words = marked or [token for token in tokens if not token.startswith(CONTINUES)]
+    return sorted({word for word in words if len(word) > 1 and word.isalpha()})
+
+
+def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
+    """The rows, and after them as many without labels, at most 10,000: theirs, with each word
+    exchanged for a random one at odds of one to two, and cut to 32 words. Rows of several texts get
+    none, nor do any where there are fewer than 100 words. The result is cached.
+
+    Args:
+        rows (`Dataset`): loaded rows of one data set.
+        words (`list[str]`): from `vocabulary_words`.
+        seed (`int`): decides the words.
+    """
+    form = next((one for one in ("tokens", "text") if one in rows.column_names), None)
+    if form is None or len(words) < FEWEST:
+        return rows
+    others = [name for name in rows.column_names if name != form]
+
+    def exchanged(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
+        made = []
+        for one, index in zip(batch[form], indices, strict=True):
+            own = (one.split() if form == "text" else one)[:MOST_WORDS]
+            generator = np.random.default_rng((seed, index))
+            chosen = generator.choice(words, len(own))
+            keep = generator.random(len(own)) >= SHARE
+            mixed = np.where(keep, own, chosen).tolist()
+            made.append(" ".join(mixed) if form == "text" else mixed)
+        return {form: made, **{name: [None] * len(made) for name in others}}
+
+    random_rows = rows.select(range(min(len(rows), MOST_TEXTS))).map(
+        exchanged,
+        batched=True,
+        with_indices=True,
+        features=rows.features,
+        new_fingerprint=fingerprint(rows._fingerprint, words, seed, "random texts"),
+    )
+    return concatenate_datasets([rows, random_rows])

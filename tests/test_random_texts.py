@@ -1,0 +1,67 @@
+"""Texts of random words, on which a model is held to what it knows."""
+
+import pytest
+from datasets import Dataset, Features, List, Value
+
+from multitask_encoder.data.random_texts import vocabulary_words, with_random_texts
+
+WORDS = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
+
+
+class Vocabulary:
+    def __init__(self, *tokens: str):
+        self.tokens = tokens
+
+    def get_vocab(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens)}
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["[CLS]", "play", "##ing", "a", "Öl", "2024", "ball"],  # WordPiece
+        ["<s>", "▁play", "ing", "▁a", "▁Öl", "▁2024", "▁ball", "▁"],  # SentencePiece
+        ["<s>", "Ġplay", "ing", "Ġa", "ĠÖl", "Ġ2024", "Ġball", "Ġ"],  # byte-level BPE
+    ],
+)
+def test_words_are_the_tokens_that_begin_one(tokens):
+    assert vocabulary_words(Vocabulary(*tokens)) == ["ball", "play", "Öl"]
+
+
+def test_half_of_the_words_are_exchanged_and_labels_are_gone():
+    features = Features({"text": Value("string"), "topic": Value("string")})
+    texts = [" ".join(f"own{i}x{j}" for j in range(20)) for i in range(50)]
+    rows = Dataset.from_dict({"text": texts, "topic": ["a"] * 50}, features=features)
+    found = with_random_texts(rows, WORDS, seed=0)
+    assert found.features == features
+    assert found[:50] == rows[:]
+    assert found["topic"][50:] == [None] * 50
+    words = [(word, i) for i, text in enumerate(found["text"][50:]) for word in text.split()]
+    assert len(words) == 50 * 20
+    kept = [(word, i) for word, i in words if word not in WORDS]
+    assert all(word.startswith(f"own{i}x") for word, i in kept)
+    assert 400 < len(kept) < 600
+    assert with_random_texts(rows, WORDS, seed=0)[:] == found[:]
+    assert with_random_texts(rows, WORDS, seed=1)[:] != found[:]
+
+
+def test_words_stay_a_list_and_long_rows_are_cut():
+    features = Features({"tokens": List(Value("string")), "tags": List(Value("string"))})
+    rows = Dataset.from_dict({"tokens": [["own"] * 100], "tags": [["O"] * 100]}, features=features)
+    made = with_random_texts(rows, WORDS, seed=0)[1]
+    assert made["tags"] is None
+    assert len(made["tokens"]) == 32
+    assert set(made["tokens"]) <= {"own", *WORDS}
+
+
+def test_no_more_than_so_many_are_added(monkeypatch):
+    monkeypatch.setattr("multitask_encoder.data.random_texts.MOST_TEXTS", 3)
+    rows = Dataset.from_dict({"text": ["a b"] * 5})
+    assert len(with_random_texts(rows, WORDS, seed=0)) == 8
+
+
+def test_rows_of_pairs_and_tokenizers_without_words_get_none():
+    pairs = Dataset.from_dict({"texts": [["a", "b"]]})
+    assert with_random_texts(pairs, WORDS, seed=0) is pairs
+    rows = Dataset.from_dict({"text": ["a b"]})
+    assert with_random_texts(rows, WORDS[:99], seed=0) is rows
