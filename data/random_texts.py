@@ -15,6 +15,7 @@ SHARE = 0.5  # of the words that are exchanged
 MOST_WORDS = 32  # of a text
 MOST_TEXTS = 10_000  # of a data set
 FEWEST = 100  # words to choose from
+KEPT = ("source", "repairs")  # columns that are no labels
 CONTINUES, BEGINS = "##", ("▁", "Ġ")  # marks of a token that is part of a word, and of a first one
 
 
@@ -39,7 +40,7 @@ def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
     form = next((one for one in ("tokens", "text") if one in rows.column_names), None)
     if form is None or len(words) < FEWEST:
         return rows
-    others = [name for name in rows.column_names if name != form]
+    labels = [name for name in rows.column_names if name not in (form, *KEPT)]
 
     def exchanged(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
         made = []
@@ -50,7 +51,8 @@ def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
             keep = generator.random(len(own)) >= SHARE
             mixed = np.where(keep, own, chosen).tolist()
             made.append(" ".join(mixed) if form == "text" else mixed)
-        return {form: made, **{name: [None] * len(made) for name in others}}
+        none = {name: [None] * len(made) for name in labels}
+        return {form: made, **none, "repairs": [0] * len(made)}
 
     random_rows = rows.select(range(min(len(rows), MOST_TEXTS))).map(
         exchanged,

@@ -1,11 +1,18 @@
 """Texts of random words, on which a model is held to what it knows."""
 
 import pytest
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
 from multitask_encoder.data.random_texts import vocabulary_words, with_random_texts
 
 WORDS = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
+
+
+def loaded(**columns) -> Dataset:
+    """Rows as they are loaded."""
+    count = len(next(iter(columns.values())))
+    marks = {"source": [f"row {i}" for i in range(count)], "repairs": [2] * count}
+    return Dataset.from_dict({**columns, **marks})
 
 
 class Vocabulary:
@@ -29,13 +36,14 @@ def test_words_are_the_tokens_that_begin_one(tokens):
 
 
 def test_half_of_the_words_are_exchanged_and_labels_are_gone():
-    features = Features({"text": Value("string"), "topic": Value("string")})
     texts = [" ".join(f"own{i}x{j}" for j in range(20)) for i in range(50)]
-    rows = Dataset.from_dict({"text": texts, "topic": ["a"] * 50}, features=features)
+    rows = loaded(text=texts, topic=["a"] * 50)
     found = with_random_texts(rows, WORDS, seed=0)
-    assert found.features == features
+    assert found.features == rows.features
     assert found[:50] == rows[:]
     assert found["topic"][50:] == [None] * 50
+    assert found["repairs"][50:] == [0] * 50
+    assert found["source"][50:] == rows["source"][:]
     words = [(word, i) for i, text in enumerate(found["text"][50:]) for word in text.split()]
     assert len(words) == 50 * 20
     kept = [(word, i) for word, i in words if word not in WORDS]
@@ -46,8 +54,7 @@ def test_half_of_the_words_are_exchanged_and_labels_are_gone():
 
 
 def test_words_stay_a_list_and_long_rows_are_cut():
-    features = Features({"tokens": List(Value("string")), "tags": List(Value("string"))})
-    rows = Dataset.from_dict({"tokens": [["own"] * 100], "tags": [["O"] * 100]}, features=features)
+    rows = loaded(tokens=[["own"] * 100], tags=[["O"] * 100])
     made = with_random_texts(rows, WORDS, seed=0)[1]
     assert made["tags"] is None
     assert len(made["tokens"]) == 32
@@ -56,12 +63,12 @@ def test_words_stay_a_list_and_long_rows_are_cut():
 
 def test_no_more_than_so_many_are_added(monkeypatch):
     monkeypatch.setattr("multitask_encoder.data.random_texts.MOST_TEXTS", 3)
-    rows = Dataset.from_dict({"text": ["a b"] * 5})
+    rows = loaded(text=["a b"] * 5)
     assert len(with_random_texts(rows, WORDS, seed=0)) == 8
 
 
 def test_rows_of_pairs_and_tokenizers_without_words_get_none():
-    pairs = Dataset.from_dict({"texts": [["a", "b"]]})
+    pairs = loaded(texts=[["a", "b"]])
     assert with_random_texts(pairs, WORDS, seed=0) is pairs
-    rows = Dataset.from_dict({"text": ["a b"]})
+    rows = loaded(text=["a b"])
     assert with_random_texts(rows, WORDS[:99], seed=0) is rows

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from multitask_encoder.arguments.parsing import resolve
+from multitask_encoder.data import random_texts
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.training.taught_rows import (
@@ -241,17 +242,21 @@ def test_several_labels_and_numbers_are_taught_as_they_are(kind, saved):
 # Runs
 
 
-def test_a_finished_model_holds_its_tasks_while_another_is_added(run, tmp_path, caplog):
+def test_a_finished_model_holds_its_tasks_while_another_is_added(
+    run, tmp_path, caplog, monkeypatch
+):
     """Rows for the new task alone: without the old model's answers, the old head forgets."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(random_texts, "FEWEST", 1)
     keys = {"validation_file": ROWS, "learning_rate": 1e-3}
     old = run(train_file=ROWS, tasks=CLASSES, num_train_epochs=20, **keys)
     assert results(old)["eval_topic_accuracy"] == 1.0
     new_rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
-        num_train_epochs=20, **keys)  # fmt: skip
-    assert f"topic is taught by {old} in 16 rows." in caplog.text
+        num_train_epochs=40, **keys)  # fmt: skip
+    assert "16 random texts are added, which hold topic." in caplog.text
+    assert f"topic is taught by {old} in 32 rows." in caplog.text
     assert results(new)["eval_topic_accuracy"] == 1.0
     assert results(new)["eval_slots_f1"] == 1.0
     before, after = (load_pipeline(str(folder)) for folder in (old, new))

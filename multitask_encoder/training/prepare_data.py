@@ -135,11 +135,14 @@ def plan_teaching(
     if not run.training.do_train or run.training.do_inspect or "train" not in data.rows:
         return []
     if data.held:
-        words, seed = vocabulary_words(tokenizer), run.training.seed
+        words, seed, given = vocabulary_words(tokenizer), run.training.seed, data.rows["train"]
         data.rows["train"] = {
-            title: with_random_texts(rows, words, seed)
-            for title, rows in data.rows["train"].items()
+            title: with_random_texts(rows, words, seed) for title, rows in given.items()
         }
+        added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
+        if added:
+            held = ", ".join(data.held)
+            logger.info("%s random texts are added, which hold %s.", f"{added:,}", held)
     lessons = plan_lessons(run, data.rows["train"], model, tokenizer, data.held)
     data.taught = {lesson.name: lesson.taught for lesson in lessons}
     return lessons
