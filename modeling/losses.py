@@ -21,6 +21,8 @@ IGNORE_INDEX = -100
 # So that a weight of 1 holds the embedding and leaves the other tasks room (docs/recipes.md).
 RETENTION_SCALE = 2.0
 SIMILARITY_SCALE = 20.0  # of cosines before a softmax
+# The losses that take one label for each vector of logits; the others take one for each number.
+ONE_LABEL = ("single_label_classification", "cosent", "in_batch_negatives")
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:
@@ -133,13 +135,13 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     | columns | labels |
     |---|---|
-    | `text`, a number | `(batch_size, 1)` floats |
+    | `text`, a number | `(batch_size, 1)` floats, or `(batch_size,)` as stock models take them |
     | `text`, a number for each of the task's labels | `(batch_size, num_labels)` floats |
 
     Args:
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`): from a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where
-            absent.
+            absent; of shape `(batch_size,)` where there is one number a text.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_labels)`: at least 0.
@@ -155,6 +157,7 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     ```
     """
+    labels = labels.reshape(logits.shape)
     present = present_labels(labels)
     return (_wide(logits) - labels.nan_to_num()).square() * present
 
@@ -324,6 +327,28 @@ def begins_group(groups: torch.Tensor) -> torch.Tensor:
     begins = torch.ones_like(groups, dtype=torch.bool)
     begins[1:] = groups[1:] != groups[:-1]
     return begins
+
+
+def check_labels(task: str, loss: str, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+    """Refuse labels of another shape than their loss takes: torch would stretch some over others.
+
+    Args:
+        task (`str`), loss (`str`): the task's name, and its loss's in `LOSSES` or
+            `EMBEDDING_LOSSES`.
+        outputs (`torch.Tensor`): the logits or vectors that the loss takes.
+        labels (`torch.Tensor`): to check.
+
+    Raises:
+        ValueError: with the shape expected.
+    """
+    vectors, numbers = tuple(outputs.shape[:-1]), tuple(outputs.shape)
+    expected = vectors if loss in ONE_LABEL else numbers
+    found = tuple(labels.shape) if isinstance(labels, torch.Tensor) else type(labels).__name__
+    one_number = loss == "regression" and numbers[-1] == 1
+    if found != expected and not (one_number and found == vectors):
+        raise ValueError(
+            f"Labels of task {task!r} should be a tensor of shape {expected}. Found {found}."
+        )
 
 
 def present_labels(labels: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_multitask import MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
-from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, count_labels
+from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels
 from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
@@ -215,7 +215,8 @@ class MultiTaskModel(PreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
                 instead of `input_ids`.
             labels (`dict[str, torch.Tensor]`): by task, in the shape that its loss takes (see
-                losses.py); -100 (class ids) or NaN (floats) where absent.
+                losses.py); -100 (class ids) or NaN (floats) where absent. One number a text may
+                also be of shape `(batch_size,)`.
             tasks (`list[str]`, *optional*): the heads to run; by default all. For inference.
             groups (`torch.LongTensor` of shape `(batch_size,)`, *optional*): a number for each pair
                 or triplet, whose texts are adjacent; by default each text is alone.
@@ -223,7 +224,8 @@ class MultiTaskModel(PreTrainedModel):
                 summed loss, as `count_labels` gives them; by default those of this batch.
 
         Raises:
-            ValueError: labels or a task that the model has no head for.
+            ValueError: labels or a task that the model has no head for, or labels of another shape
+                than their loss takes.
         """
         heads = self._chosen_heads(labels, tasks)
         if attention_mask is None:
@@ -281,6 +283,7 @@ class MultiTaskModel(PreTrainedModel):
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
         losses = loss = None
         if labels is not None:
+            self._check_labels(labels, logits, embedding)
             held = self._held_embedding(embedding, tokens, attention_mask, labels)
             losses = self._summed_losses(logits, embedding, held, labels, groups)
             counts = num_items or {name: count_labels(labels[name]) for name in losses}
@@ -296,6 +299,20 @@ class MultiTaskModel(PreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+    def _check_labels(
+        self,
+        labels: dict[str, torch.Tensor],
+        logits: dict[str, torch.Tensor],
+        embedding: torch.Tensor,
+    ) -> None:
+        """Raise a ValueError for labels of another shape than their loss takes."""
+        for name, given in labels.items():
+            task = self.config.tasks[name]
+            if name in logits:
+                check_labels(name, task["problem_type"], logits[name], given)
+            elif task.get("loss") in EMBEDDING_LOSSES:
+                check_labels(name, task["loss"], embedding, given)
 
     def _held_embedding(
         self,

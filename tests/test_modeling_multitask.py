@@ -241,6 +241,50 @@ def test_problem_types_follow_transformers(make_model, batch):
     )
 
 
+STARS = {"type": "sequence_classification", "problem_type": "regression", "labels": ["stars"]}
+
+
+def test_one_number_a_text_is_a_label_with_or_without_an_axis_of_its_own(make_model, batch):
+    tasks = {"stars": STARS, "topic": TASKS["topic"]}
+    model = make_model(tasks=tasks).eval()
+    stars = torch.tensor([4.0, math.nan, 2.5, 1.0])
+    flat, column = (
+        model(**batch, labels={"stars": labels, "topic": LABELS["topic"]})
+        for labels in (stars, stars.unsqueeze(1))
+    )
+    expected = (flat.logits["stars"][[0, 2, 3], 0] - stars[[0, 2, 3]]).square().mean()
+    torch.testing.assert_close(flat.losses["stars"], expected)
+    assert flat.losses["stars"] == column.losses["stars"] and flat.loss == column.loss
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "expected"),
+    [
+        ("topic", torch.zeros(4, 1, dtype=torch.long), r"\(4,\)\. Found \(4, 1\)"),
+        ("entities", torch.zeros(4, 8, dtype=torch.long), r"\(4, 9\)\. Found \(4, 8\)"),
+        ("entities", torch.zeros(4, dtype=torch.long), r"\(4, 9\)\. Found \(4,\)"),
+        ("stars", torch.zeros(1), r"\(4, 1\)\. Found \(1,\)"),
+        ("stars", torch.zeros(4, 4), r"\(4, 1\)\. Found \(4, 4\)"),
+        ("ratings", torch.zeros(4), r"\(4, 2\)\. Found \(4,\)"),
+        ("tags", torch.zeros(4, 1), r"\(4, 2\)\. Found \(4, 1\)"),
+        ("embedding", torch.zeros(4, 1), r"\(4, 16\)\. Found \(4, 1\)"),
+        ("similarity", torch.zeros(4, 1), r"\(4,\)\. Found \(4, 1\)"),
+        ("stars", [1.0, 2.0], r"\(4, 1\)\. Found list"),
+    ],
+)
+def test_labels_of_another_shape_are_refused(task, labels, expected, make_model, batch):
+    tasks = {
+        **TASKS,
+        "stars": STARS,
+        "ratings": {**STARS, "labels": ["food", "service"]},
+        "tags": {**STARS, "labels": ["a", "b"], "problem_type": "multi_label_classification"},
+        "similarity": {"type": "sentence_embedding", "loss": "cosent"},
+    }
+    message = rf"^Labels of task '{task}' should be a tensor of shape {expected}\.$"
+    with pytest.raises(ValueError, match=message):
+        make_model(tasks=tasks)(**batch, labels={task: labels})
+
+
 def test_one_task_views_share_all_weights(make_model, batch, tmp_path):
     model = make_model().eval()
     model.save_pretrained(tmp_path)
