@@ -159,12 +159,15 @@ class MultiTaskConfig(PreTrainedConfig):
             )
         known = {*ALSO_READ, *(field.name for field in fields(cls))}
         read = {key: value for key, value in config_dict.items() if key in known}
-        return super().from_dict(read, **kwargs)
+        loaded = super().from_dict(read, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        config.check()  # again, as the arguments are set after construction
+        return loaded
 
     def check(self) -> None:
         """Fill in the tasks' defaults, and raise a ValueError for a value that is not allowed.
 
-        Models call it too, as `from_pretrained(..., tasks=...)` sets fields after construction.
+        Models call it too, as fields may be set after construction.
         """
         for key in ("tasks", "prompts"):
             if not isinstance(getattr(self, key), dict | None):

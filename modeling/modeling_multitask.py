@@ -437,6 +437,25 @@ class _OneTaskModel(MultiTaskModel):
         config.label2id = {label: index for index, label in enumerate(task["labels"])}
         config.problem_type = task["problem_type"]
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """As in `MultiTaskModel`. A ValueError names the tasks that fit, if `task_name` does not;
+        that of the folder may be for another class."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        asked = model.config.task_name
+        if asked in (None, model.task_name) or pretrained_model_name_or_path is None:
+            return loaded
+        places = {key: kwargs[key] for key in PLACES if key in kwargs}
+        stored = cls.config_class.from_pretrained(pretrained_model_name_or_path, **places)
+        if asked != stored.task_name:
+            names = ", ".join(model.config.tasks_of_type(cls.task_type))
+            raise ValueError(
+                f"`task_name` of a {cls.__name__} should be one of {names}. Found {asked!r}, which "
+                f"is {model.config.tasks[asked]['type']}."
+            )
+        return loaded
+
     def forward(  # type: ignore[override]  # the pipelines know one task's labels as a tensor
         self,
         input_ids: torch.LongTensor | None = None,

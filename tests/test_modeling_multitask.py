@@ -11,8 +11,10 @@ from conftest import ENCODERS, TASKS, encoder_config
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
     BertForTokenClassification,
     DistilBertForTokenClassification,
+    pipeline,
 )
 
 from multitask_encoder.modeling import (
@@ -310,6 +312,37 @@ def test_one_task_view_answers_the_named_task(make_model, tmp_path):
         ValueError, match="`task_name` should be one of topic, entities, embedding, mood"
     ):
         MultiTaskForSequenceClassification.from_pretrained(tmp_path, task_name="moods")
+    for one in (MultiTaskForSequenceClassification, AutoModelForSequenceClassification):
+        with pytest.raises(
+            ValueError,
+            match=r"^`task_name` of a MultiTaskForSequenceClassification should be one of topic, "
+            r"mood\. Found 'entities', which is token_classification\.$",
+        ):
+            one.from_pretrained(tmp_path, task_name="entities")
+    view.save_pretrained(tmp_path / "mood")  # whose config names the task of this view
+    other = MultiTaskForTokenClassification.from_pretrained(tmp_path / "mood")
+    assert other.task_name == "entities"
+
+
+def test_stock_pipeline_answers_the_task_that_its_model_kwargs_name(
+    make_model, tokenizer, tmp_path
+):
+    tasks = {**TASKS, "mood": {"type": "sequence_classification", "labels": ["good", "bad"]}}
+    make_model(tasks=tasks).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    def answer(task_name: str) -> str:
+        classify = pipeline(
+            "text-classification", model=str(tmp_path), model_kwargs={"task_name": task_name}
+        )
+        return classify("Paris")[0]["label"]
+
+    assert answer("mood") in ("good", "bad")
+    assert answer("topic") in TASKS["topic"]["labels"]
+    with pytest.raises(ValueError, match=r"^`task_name` should be one of topic, .*'moods'\.$"):
+        answer("moods")
+    with pytest.raises(ValueError, match=r"should be one of topic, mood\. Found 'entities'"):
+        answer("entities")
 
 
 @pytest.mark.parametrize("cls", [MultiTaskModel, MultiTaskForSequenceClassification])
