@@ -261,7 +261,9 @@ def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
 
     splits, tasks = synthetic_splits
 
-    def make(model=None, train=None, output_dir="run", tasks=tasks, **kwargs) -> MultiTaskTrainer:
+    def make(
+        model=None, train=None, output_dir="run", tasks=tasks, compute_metrics=None, **kwargs
+    ) -> MultiTaskTrainer:
         kwargs = {
             "output_dir": str(tmp_path / output_dir),
             "use_cpu": True,
@@ -281,6 +283,7 @@ def make_trainer(make_model, synthetic_splits, tokenizer, tmp_path):
             train_dataset=splits["train"] if train is None else train,
             eval_dataset=splits["validation"],
             processing_class=tokenizer,
+            compute_metrics=compute_metrics,
         )
 
     return make

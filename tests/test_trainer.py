@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback
 
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
@@ -190,6 +190,34 @@ def test_evaluation_loss_is_the_mean_over_all_labels(make_trainer, make_model, s
     assert metrics["test_loss"] == pytest.approx(output.loss.item(), rel=1e-5)
     for name in tasks:
         assert metrics[f"test_loss_{name}"] == pytest.approx(output.losses[name].item(), rel=1e-5)
+
+
+def test_compute_metrics_adds_metrics_to_ours(make_trainer, synthetic_splits):
+    splits, tasks = synthetic_splits
+    rows = partly_labelled(splits["test"])
+    seen = []
+
+    def compute_metrics(output: EvalPrediction) -> dict[str, float]:
+        seen.append(output)
+        predictions, labels = output
+        known = labels["topic"] >= 0
+        right = predictions["topic"].argmax(-1) == labels["topic"]
+        return {"topic_share": right[known].mean(), "score": 0.5}
+
+    trainer = make_trainer(compute_metrics=compute_metrics, per_device_eval_batch_size=4)
+    metrics = trainer.evaluate(rows, metric_key_prefix="held")
+    assert metrics["held_topic_share"] == pytest.approx(metrics["held_topic_accuracy"])
+    assert metrics["held_score"] == 0.5  # in place of ours
+    assert "held_entities_f1" in metrics
+    (output,) = seen
+    order = sorted(range(len(rows)), key=lambda row: -rows["length"][row])  # as they are evaluated
+    for name in ("topic", "sentiment"):
+        assert output.predictions[name].shape == (len(rows), len(tasks[name]["labels"]))
+        assert output.label_ids[name].tolist() == [rows[name][row] for row in order]
+    assert output.predictions["entities"].shape == output.label_ids["entities"].shape
+    for row, labels in zip(order, output.label_ids["entities"].tolist(), strict=True):
+        own = rows["entities"][row]
+        assert labels == own + [-100] * (len(labels) - len(own))
 
 
 def test_early_stopping_stops_on_score(make_trainer):

@@ -20,6 +20,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.files import replacing_files
 from multitask_encoder.modeling.decoding import likeliest_labels
 from multitask_encoder.modeling.losses import (
@@ -71,6 +72,14 @@ class MultiTaskTrainer(Trainer):
 
     Args (besides those of `transformers.Trainer`; data sets come from
     `data.preprocessing.preprocess`, or are `data.streaming.StreamedWindows` for training):
+        compute_metrics (`Callable[[EvalPrediction], dict]`, *optional*): metrics beside the
+            package's; one of the same name replaces it. `predictions` and `label_ids` are dicts of
+            `np.ndarray` by task, with an entry for each preprocessed row (window) of the split. A
+            sentence task has logits `(num_windows, num_labels)` and labels as its loss takes them;
+            a token task decoded label ids and labels, both `(num_windows, longest)`, -100 where
+            `label_ids` have none; an embedding the cosines of pairs and their scores, both
+            `(num_windows,)`. `predictions` also holds each task's `"<task> loss"` and
+            `"<task> count"`, its sums over a window's labels.
         datasets (`dict[str, list[str]]`, *optional*): the data sets that the rows' column
             `dataset` numbers, in order, and the tasks that each labels. With several, each gets its
             own metrics.
@@ -87,6 +96,7 @@ class MultiTaskTrainer(Trainer):
     """
 
     data_collator: Any  # a MultiTaskCollator; wrapped while evaluation loaders are created
+    compute_metrics: Callable[[EvalPrediction], dict] | None
 
     def __init__(
         self,
@@ -109,7 +119,7 @@ class MultiTaskTrainer(Trainer):
                 "--num_processes N run_multitask.py ..., or CUDA_VISIBLE_DEVICES for one of them."
             )
         self.loss_is_scaled_for_ga = True
-        self.compute_metrics = self._metrics
+        self._own_metrics, self.compute_metrics = self.compute_metrics, self._metrics
         self.answers: RowAnswers | None = None
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
@@ -472,7 +482,22 @@ class MultiTaskTrainer(Trainer):
         self.answers = row_answers(
             output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
         )
-        return metrics_of(self.answers, config.tasks, self.datasets)
+        metrics = metrics_of(self.answers, config.tasks, self.datasets)
+        if self._own_metrics is not None:
+            labels = self._label_ids(output.predictions)
+            metrics |= self._own_metrics(
+                EvalPrediction(output.predictions, labels, output.inputs, output.losses)
+            )
+        return metrics
+
+    def _label_ids(self, predictions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The labels of the rows that were evaluated, by task."""
+        labels, rows = {}, self._evaluated_rows
+        for name, task in self.model.config.tasks.items():
+            if name in predictions and name in rows.column_names:
+                longest = predictions[name].shape[-1]  # of a token task
+                labels[name] = kind_of(task).batch(rows[name][:], longest).numpy()
+        return labels
 
     def _mean_losses(
         self, gathered: dict[str, np.ndarray]
