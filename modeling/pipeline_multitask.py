@@ -4,6 +4,7 @@
 `MultiTaskPipeline(model=model, tokenizer=tokenizer)` where this package is installed.
 """
 
+import difflib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
 # The default threshold of each problem type whose scores are probabilities; -1 lets all through.
 THRESHOLDS = {"single_label_classification": -1.0, "multi_label_classification": 0.5}
+# What may be asked about texts, in a call or for all calls.
+PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds")
 
 
 class Units(NamedTuple):
@@ -101,13 +104,15 @@ class MultiTaskPipeline(Pipeline):
         generator, a column of a data set) an iterator, which holds a few thousand texts at a time.
 
     Raises:
-        ValueError: an input that is not a text, an unknown task or prompt, a `top_k` or threshold
-            out of range, a `model_max_length` or `stride` that leaves windows no room for text; a
-            tokenizer that doesn't fit the model's encoder.
+        ValueError: an input that is not a text, an unknown task or prompt, a `top_k`, threshold or
+            `batch_size` out of range, a `model_max_length` or `stride` that leaves windows no room
+            for text; a tokenizer that doesn't fit the model's encoder.
+        TypeError: an unknown argument.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        _check_positive("batch_size", self._batch_size)
         if self.tokenizer.init_kwargs.get("fast_tokenizer_files"):  # files outside the folder
             raise ValueError("The tokenizer should be tokenizer.json. Found fast_tokenizer_files.")
         # Offsets and encoders count from the first token, so padding must not come before it.
@@ -118,7 +123,8 @@ class MultiTaskPipeline(Pipeline):
         self, inputs, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs
     ):
         question = self._question(**kwargs)
-        batch_size = batch_size or self._batch_size
+        batch_size = self._batch_size if batch_size is None else batch_size
+        _check_positive("batch_size", batch_size)
         several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
         if isinstance(inputs, str | bytes | dict) or not several:
             return next(self._answers([inputs], question, batch_size))
@@ -162,22 +168,21 @@ class MultiTaskPipeline(Pipeline):
             return TOKENS_PER_THREAD * torch.get_num_threads()
         return TOKENS_PER_GPU
 
-    def _sanitize_parameters(
-        self, tasks=None, prompt_name=None, top_k=None, thresholds=None, **kwargs
-    ):
-        asked = {
-            "tasks": tasks,
-            "prompt_name": prompt_name,
-            "top_k": top_k,
-            "thresholds": thresholds,
-        }
-        return {name: value for name, value in asked.items() if value is not None}, {}, {}
+    def _sanitize_parameters(self, **kwargs):
+        for name in kwargs:
+            if name not in PARAMETERS:
+                known = [*PARAMETERS, "batch_size"]
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f" Did you mean {nearest[0]}?" if nearest else ""
+                raise TypeError(f"Unknown argument {name}.{hint}")
+        return {name: value for name, value in kwargs.items() if value is not None}, {}, {}
 
     def _question(self, **kwargs) -> Question:
         asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
         tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
-        top_k, thresholds = _top_k(asked.get("top_k")), _thresholds(asked.get("thresholds"), tasks)
-        return Question(tasks, prompt, top_k, thresholds)
+        thresholds = _thresholds(asked.get("thresholds"), tasks)
+        _check_positive("top_k", asked.get("top_k"))
+        return Question(tasks, prompt, asked.get("top_k"), thresholds)
 
     def _tasks(self, asked: str | list[str] | None) -> dict[str, dict]:
         """The tasks to answer, by name."""
@@ -462,10 +467,9 @@ ANSWERS = {
 }
 
 
-def _top_k(asked: int | None) -> int | None:
+def _check_positive(name: str, asked: int | None) -> None:
     if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
-        raise ValueError(f"top_k should be a whole number of at least 1. Found {asked!r}.")
-    return asked
+        raise ValueError(f"{name} should be a whole number of at least 1. Found {asked!r}.")
 
 
 def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) -> dict[str, float]:

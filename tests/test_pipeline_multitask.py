@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 from itertools import accumulate
 
 import pytest
@@ -335,6 +336,8 @@ def test_what_is_below_its_threshold_is_no_answer(pipe):
     [
         ({"top_k": 0}, r"top_k should be a whole number of at least 1\. Found 0"),
         ({"top_k": 1.5}, r"top_k .* Found 1\.5"),
+        ({"batch_size": -1}, r"batch_size should be a whole number of at least 1\. Found -1"),
+        ({"batch_size": 0}, r"batch_size .* Found 0"),
         ({"thresholds": 2}, r"threshold should be from 0 to 1\. Found 2"),
         ({"thresholds": {"topic": "high"}}, r"from 0 to 1\. Found 'high' for 'topic'"),
         ({"thresholds": {"embedding": 0.5}}, r"some of topic, entities\. Found 'embedding'"),
@@ -344,6 +347,30 @@ def test_what_is_below_its_threshold_is_no_answer(pipe):
 def test_limits_out_of_range_are_refused(asked, message, pipe):
     with pytest.raises(ValueError, match=message):
         pipe("Paris", **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ({"threshold": 0.5}, " Did you mean thresholds?"),
+        ({"taks": "topic"}, " Did you mean tasks?"),
+        ({"batchsize": 2}, " Did you mean batch_size?"),
+        ({"zzz": 1}, ""),
+    ],
+)
+def test_unknown_arguments_are_refused_with_the_nearest(asked, hint, pipe, tokenizer):
+    message = f"^{re.escape(f'Unknown argument {next(iter(asked))}.{hint}')}$"
+    with pytest.raises(TypeError, match=message):
+        pipe("Paris", **asked)
+    with pytest.raises(TypeError, match=message):
+        pipe.read(["Paris"], **asked)
+    with pytest.raises(TypeError, match=message):
+        MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer, **asked)
+
+
+def test_a_batch_size_for_all_calls_is_checked_at_once(pipe, tokenizer):
+    with pytest.raises(ValueError, match=r"^batch_size should be .* at least 1\. Found -1\.$"):
+        MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer, batch_size=-1)
 
 
 @pytest.mark.parametrize(

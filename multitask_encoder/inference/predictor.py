@@ -204,7 +204,8 @@ class Predictor:
                 `MultiTaskPipeline`.
 
         Raises:
-            ValueError: an invalid text or argument.
+            ValueError: an invalid text or value.
+            TypeError: an unknown argument.
         """
         if isinstance(texts, str):
             return Answer.of(texts, self.pipeline(texts, **kwargs))
