@@ -241,7 +241,7 @@ class MultiTaskModel(PreTrainedModel):
             **self._token_types(token_type_ids),
         )
         output = self._answers(encoded, attention_mask, heads, labels, groups, num_items_in_batch)
-        return output if return_dict is not False else output.to_tuple()
+        return output if self._asked("return_dict", return_dict) else output.to_tuple()
 
     def _asked(self, key: str, given: bool | None) -> bool:
         """What a call gives, or else the config."""
@@ -477,6 +477,7 @@ class _OneTaskModel(MultiTaskModel):
             tasks=[self.task_name],
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         output = self.output_class(
             loss=None if labels is None else answers.losses[self.task_name],
@@ -484,7 +485,7 @@ class _OneTaskModel(MultiTaskModel):
             hidden_states=answers.hidden_states,
             attentions=answers.attentions,
         )
-        return output if return_dict is not False else output.to_tuple()
+        return output if self._asked("return_dict", return_dict) else output.to_tuple()
 
 
 class MultiTaskForSequenceClassification(_OneTaskModel):

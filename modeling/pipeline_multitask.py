@@ -277,6 +277,7 @@ class MultiTaskPipeline(Pipeline):
             input_ids=input_ids.to(self.device, non_blocking=True),
             attention_mask=mask.to(self.device, non_blocking=True),
             tasks=list(tasks),
+            return_dict=True,
         )
         encoded: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
         unit_masks = {

@@ -440,3 +440,13 @@ def test_the_config_asks_for_hidden_states_and_attentions(cls, make_model, batch
     model.save_pretrained(tmp_path)
     loaded = cls.from_pretrained(tmp_path)(**batch)
     assert loaded.hidden_states is not None and loaded.attentions is not None
+
+
+@pytest.mark.parametrize("cls", [MultiTaskModel, MultiTaskForTokenClassification])
+def test_the_config_asks_for_tuples(cls, make_model, batch, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    model = cls.from_pretrained(tmp_path, return_dict=False).eval()
+    output = model(**batch, return_dict=True)
+    assert torch.equal(model(**batch)[0], output[0]) and isinstance(model(**batch), tuple)
+    model.save_pretrained(tmp_path)
+    assert isinstance(cls.from_pretrained(tmp_path)(**batch), tuple)

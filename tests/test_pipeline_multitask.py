@@ -109,6 +109,12 @@ def test_answers_are_the_models_own(pipe, tokenizer):
     )
 
 
+def test_a_model_that_returns_tuples_is_answered(pipe):
+    expected = pipe("Paris")
+    pipe.model.config.return_dict = False
+    assert pipe("Paris") == expected
+
+
 def test_every_word_is_an_entity_when_the_model_says_so(finds_people, tokenizer):
     assert without_scores(finds_people(tokenizer)(" Anna's  café, 中文!")) == [
         (1, 5, "Anna", "PER"),

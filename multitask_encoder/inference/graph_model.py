@@ -68,10 +68,14 @@ class GraphModel:
         raise NotImplementedError
 
     def __call__(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tasks: list[str] | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        tasks: list[str] | None = None,
+        return_dict: bool = True,
     ) -> Any:
-        """As `MultiTaskModel.forward`: an object with `sentence_embedding` and `logits` by task, of
-        `tasks` only."""
+        """As `MultiTaskModel.forward`, never as a tuple: an object with `sentence_embedding` and
+        `logits` by task, of `tasks` only."""
         arrays = (input_ids.numpy(), attention_mask.numpy())
         outputs = self.run(dict(zip(INPUTS, arrays, strict=True)))
         return SimpleNamespace(

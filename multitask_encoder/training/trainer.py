@@ -286,7 +286,7 @@ class MultiTaskTrainer(Trainer):
         training averages gradients, and the loss is a sum. In evaluation, the batch's own mean."""
         targets = inputs.get("targets", {})
         inputs = {key: value for key, value in inputs.items() if key != "targets"}
-        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch, return_dict=True)
         loss = outputs.loss
         if targets:
             loss = loss + self._taught_loss(outputs, inputs["labels"], targets, num_items_in_batch)
