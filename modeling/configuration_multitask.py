@@ -123,6 +123,8 @@ class MultiTaskConfig(PreTrainedConfig):
     task_name: str | None = None
 
     def __post_init__(self, **kwargs):
+        # Labels beside those of the tasks are only there if someone asks for them.
+        asked = self.num_labels is not None or kwargs.get("num_labels") is not None
         if isinstance(self.encoder_config, dict):
             check_numbers(self.encoder_config, LARGEST_NUMBER)
             self.encoder_config = _trusted(self.encoder_config)
@@ -135,6 +137,8 @@ class MultiTaskConfig(PreTrainedConfig):
         except Exception as error:  # a wrong type; the libraries' own text has several lines
             reason = " ".join(str(error).split())
             raise ValueError(f"Invalid config value: {reason}") from error
+        if not asked:
+            self.id2label = self.label2id = None
         self.check()
 
     @classmethod
@@ -157,7 +161,8 @@ class MultiTaskConfig(PreTrainedConfig):
                 "`custom_pipelines` should map names to an `impl`, a module beside the config and "
                 f"a class. Found {pipelines!r}."
             )
-        known = {*ALSO_READ, *(field.name for field in fields(cls))}
+        # The labels are those of the tasks.
+        known = {*ALSO_READ, *(field.name for field in fields(cls))} - {"id2label", "label2id"}
         read = {key: value for key, value in config_dict.items() if key in known}
         loaded = super().from_dict(read, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -206,6 +211,8 @@ class MultiTaskConfig(PreTrainedConfig):
     def to_json_string(self, use_diff: bool = True) -> str:
         """As in `PreTrainedConfig`, which sorts all keys, but tasks keep their order."""
         content = json.loads(super().to_json_string(use_diff))
+        if self.id2label is None:
+            content = {key: content[key] for key in content if key not in ("id2label", "label2id")}
         return json.dumps({**content, "tasks": self.tasks}, indent=2, ensure_ascii=False) + "\n"
 
     def set_encoder_dropout(self, probability: float) -> None:

@@ -417,25 +417,45 @@ class MultiTaskModel(PreTrainedModel):
             shutil.copymode(Path(save_directory, "config.json"), weights)
 
 
+def _asked_labels(config: MultiTaskConfig, task_name: str) -> list[str]:
+    """The labels that `num_labels` or `id2label` ask for, or else the task's own."""
+    own = config.tasks[task_name]["labels"]
+    if config.id2label is None:
+        return own
+    asked = [config.id2label[index] for index in sorted(config.id2label)]
+    unnamed = asked == [f"LABEL_{index}" for index in range(len(own))]
+    of_a_task = any(asked == task.get("labels") for task in config.tasks.values())
+    return own if unnamed or of_a_task else asked
+
+
 class _OneTaskModel(MultiTaskModel):
-    """A `MultiTaskModel` that answers one task, in the stock pipelines' form."""
+    """A `MultiTaskModel` that answers one task, in the stock pipelines' form.
+
+    As in stock models, `num_labels=5` (or `id2label`) with `ignore_mismatched_sizes=True` begins a
+    new head for that many labels.
+    """
 
     task_type: str
     output_class: type[ModelOutput]
 
     def __init__(self, config: MultiTaskConfig):
-        super().__init__(config)
+        config.check()
         names = config.tasks_of_type(self.task_type)
         if not names:
             found = ", ".join(f"{name} ({task['type']})" for name, task in config.tasks.items())
             raise ValueError(
                 f"{type(self).__name__} needs a {self.task_type} task. This model has: {found}."
             )
-        self.task_name = config.task_name if config.task_name in names else names[0]
-        task = config.tasks[self.task_name]
-        config.id2label = dict(enumerate(task["labels"]))
-        config.label2id = {label: index for index, label in enumerate(task["labels"])}
-        config.problem_type = task["problem_type"]
+        name = config.task_name if config.task_name in names else names[0]
+        labels = _asked_labels(config, name)
+        if labels != config.tasks[name]["labels"]:
+            kept = {k: v for k, v in config.tasks[name].items() if k != "class_weights"}
+            config.tasks = {**config.tasks, name: {**kept, "labels": labels}}
+        super().__init__(config)
+        self.task_name, self.num_labels = name, len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+        config.problem_type = config.tasks[name]["problem_type"]
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):

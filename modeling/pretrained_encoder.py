@@ -34,8 +34,10 @@ def one_line_errors(what: str) -> Iterator[None]:
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
-        reason = "its config describes weights of other shapes than those in its files"
-        raise ValueError(f"Can't load {what}: {reason}.") from error
+        raise ValueError(
+            f"Can't load {what}: its config describes weights of other shapes than those in its "
+            "files. With ignore_mismatched_sizes=True these would begin anew."
+        ) from error
 
 
 def pretrained_encoder(

@@ -137,8 +137,8 @@ def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.Modu
     """
     for name in heads:
         before, labels = (side.get(name, {}).get("labels") for side in (stored, tasks))
-        if before is None or before == labels:
-            continue
+        if before is None or before == labels or len(before) != len(labels):
+            continue  # another number of labels is loaded only if a new head was asked for
         if sorted(before) != sorted(labels):
             raise ValueError(
                 f"The labels of task {name!r} should be those that it was trained with, in any "

@@ -368,6 +368,41 @@ def test_other_labels_than_those_of_a_head_are_refused(make_model, tmp_path):
         MultiTaskModel.from_pretrained(tmp_path, tasks=tasks)
 
 
+@pytest.mark.parametrize(
+    "cls", [MultiTaskForSequenceClassification, AutoModelForSequenceClassification]
+)
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_one_task_view_takes_another_number_of_labels(number, cls, make_model, batch, tmp_path):
+    tasks = {**TASKS, "topic": {**TASKS["topic"], "class_weights": {"sports": 2.0}}}
+    model = make_model(tasks=tasks).eval()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"^Can't load model .*ignore_mismatched_sizes=True"):
+        cls.from_pretrained(tmp_path, num_labels=number)
+    view = cls.from_pretrained(tmp_path, num_labels=number, ignore_mismatched_sizes=True)
+    labels = [f"LABEL_{index}" for index in range(number)]
+    assert view.num_labels == view.config.num_labels == number
+    assert view(**batch).logits.shape == (4, number)
+    assert view.config.tasks["topic"]["labels"] == list(view.config.id2label.values()) == labels
+    assert same_weights(view.encoder, model.encoder)
+    assert same_weights(view.heads["entities"], model.heads["entities"])
+    view.save_pretrained(tmp_path / "again")
+    again = MultiTaskModel.from_pretrained(tmp_path / "again")
+    assert again.config.tasks["topic"]["labels"] == labels
+
+
+def test_a_one_task_view_keeps_its_labels_where_their_number_is_given(make_model, tmp_path):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    view = MultiTaskForSequenceClassification.from_pretrained(tmp_path, num_labels=3)
+    assert view.num_labels == 3 and same_weights(view, model)
+    assert list(view.config.id2label.values()) == TASKS["topic"]["labels"]
+    tokens = MultiTaskForTokenClassification(view.config)
+    assert tokens.num_labels == 5 and tokens.config.label2id["I-PER"] == 4
+    named = {0: "x", 1: "y", 2: "z"}
+    with pytest.raises(ValueError, match=r"labels of task 'topic' should be .* Found x, y, z\."):
+        MultiTaskForSequenceClassification.from_pretrained(tmp_path, id2label=named)
+
+
 def test_labels_may_be_any_text(make_model, tmp_path):
     labels = ["R&D", "Café ☕", "a,b", "<b>", "1"]
     tasks = {"kind": {"type": "sequence_classification", "labels": labels}}
