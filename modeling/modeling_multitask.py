@@ -10,6 +10,7 @@ stock pipelines know. Nothing here tokenizes, trains, or decodes.
 
 import inspect
 import shutil
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ class MultiTaskOutput(ModelOutput):
     losses: dict[str, torch.FloatTensor] | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        # Stock pipelines take batches apart item by item: they know tensors in a ModelOutput, but
+        # neither those in a dict nor none at all.
+        if self.logits:
+            self.logits = ModelOutput(self.logits)
+        elif self.logits is not None:
+            OrderedDict.__delitem__(self, "logits")
 
 
 class MultiTaskModel(PreTrainedModel):

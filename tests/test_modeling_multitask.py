@@ -345,6 +345,21 @@ def test_stock_pipeline_answers_the_task_that_its_model_kwargs_name(
         answer("entities")
 
 
+@pytest.mark.parametrize("tasks", [TASKS, {"embedding": TASKS["embedding"]}])
+def test_stock_feature_extraction_takes_batches(tasks, make_model, tokenizer, tmp_path):
+    model = make_model(tasks=tasks).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["Paris", "the play is in Paris", "x", "in the play"]
+    extract = pipeline("feature-extraction", model=str(tmp_path))
+    found = extract(texts, batch_size=3)
+    assert len(found) == 4
+    for text, answer in zip(texts, found, strict=True):
+        expected = model(**tokenizer(text, return_tensors="pt")).last_hidden_state
+        given = torch.tensor(answer)[:, : expected.shape[1]]  # then padding, as of any model
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("cls", [MultiTaskModel, MultiTaskForSequenceClassification])
 def test_labels_in_another_order_are_the_same_labels(cls, make_model, batch, tmp_path):
     model = make_model().eval()
