@@ -11,6 +11,7 @@ stock pipelines know. Nothing here tokenizes, trains, or decodes.
 import inspect
 import shutil
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,7 @@ class MultiTaskModel(PreTrainedModel):
         Raises:
             ValueError: labels or a task that the model has no head for, or labels of another shape
                 than their loss takes.
+            TypeError: labels that are not by task.
         """
         heads = self._chosen_heads(labels, tasks)
         if attention_mask is None:
@@ -264,6 +266,11 @@ class MultiTaskModel(PreTrainedModel):
         return {"token_type_ids": token_type_ids}
 
     def _chosen_heads(self, labels: dict | None, tasks: list[str] | None) -> dict[str, nn.Module]:
+        if not isinstance(labels, Mapping | None):
+            raise TypeError(
+                "labels should map tasks to tensors; one-task classes take a tensor. Found "
+                f"{type(labels).__name__}."
+            )
         names = list(self.config.tasks) if tasks is None else tasks
         for name in [*names, *(labels or {})]:
             if name not in self.config.tasks:
@@ -413,7 +420,7 @@ class MultiTaskModel(PreTrainedModel):
             total = total + self.config.tasks[name]["weight"] * of_row
         return total
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory, *args, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
         `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` and
         `pipeline("multitask")` load the folder anywhere."""
@@ -421,7 +428,7 @@ class MultiTaskModel(PreTrainedModel):
 
         self.config.auto_map = dict(AUTO_MAP)
         save_pipeline_code(self.config, str(save_directory))
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(save_directory, *args, **kwargs)
         # safetensors writes for the owner alone; the other files follow the umask.
         for weights in Path(save_directory).glob("model*.safetensors"):
             shutil.copymode(Path(save_directory, "config.json"), weights)

@@ -287,6 +287,12 @@ def test_labels_of_another_shape_are_refused(task, labels, expected, make_model,
         make_model(tasks=tasks)(**batch, labels={task: labels})
 
 
+def test_labels_that_are_not_by_task_are_refused(make_model, batch):
+    for tasks in (TASKS, {"topic": TASKS["topic"]}):
+        with pytest.raises(TypeError, match=r"^labels should map tasks to .* Found Tensor\.$"):
+            make_model(tasks=tasks)(**batch, labels=LABELS["topic"])
+
+
 def test_one_task_views_share_all_weights(make_model, batch, tmp_path):
     model = make_model().eval()
     model.save_pretrained(tmp_path)
@@ -437,7 +443,7 @@ def test_weights_may_be_read_by_whom_the_other_files_may_be(make_model, tmp_path
 
 def test_saved_weights_are_the_models_own(make_model, tmp_path):
     model = make_model()
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, True)  # is_main_process, as in PreTrainedModel
     saved = load_file(tmp_path / "model.safetensors")
     assert saved.keys() == model.state_dict().keys()
 

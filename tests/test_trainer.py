@@ -220,6 +220,29 @@ def test_compute_metrics_adds_metrics_to_ours(make_trainer, synthetic_splits):
         assert labels == own + [-100] * (len(labels) - len(own))
 
 
+def test_rows_without_labels_are_predicted(make_trainer, synthetic_splits):
+    splits, tasks = synthetic_splits
+    rows = splits["test"]
+    trainer = make_trainer()
+    whole = trainer.predict(rows)
+    assert set(whole.label_ids) == set(tasks)
+
+    unlabelled = trainer.predict(
+        rows.remove_columns([name for name in rows.column_names if name.split(".")[0] in tasks])
+    )
+    assert unlabelled.label_ids is None
+    assert set(unlabelled.predictions) == set(tasks)
+    assert "test_score" not in unlabelled.metrics
+    torch.testing.assert_close(unlabelled.predictions["topic"], whole.predictions["topic"])
+    assert unlabelled.predictions["entities"].shape == whole.predictions["entities"].shape
+
+    partly = trainer.predict(rows.remove_columns(["topic", "topic.unseen"]))
+    assert set(partly.label_ids) == {"sentiment", "entities"}
+    assert "test_topic_accuracy" not in partly.metrics
+    for name in ("test_sentiment_accuracy", "test_loss_entities", "test_entities_f1"):
+        assert partly.metrics[name] == whole.metrics[name]
+
+
 def test_early_stopping_stops_on_score(make_trainer):
     trainer = make_trainer(
         num_train_epochs=8,

@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
-from transformers.trainer_utils import TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import PredictionOutput, TrainOutput, rotate_checkpoints
 
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
@@ -421,6 +421,12 @@ class MultiTaskTrainer(Trainer):
 
     # Evaluation
 
+    def predict(self, *args, **kwargs) -> PredictionOutput:
+        """Like `Trainer.predict`, also of rows without labels, whose token tasks have the likeliest
+        label of each token by itself. Predictions and labels are as for `compute_metrics`."""
+        output = super().predict(*args, **kwargs)
+        return output._replace(label_ids=self._label_ids(output.predictions) or None)
+
     def evaluation_loop(self, dataloader, *args, metric_key_prefix="eval", **kwargs):
         """Like `Trainer`, with our metrics, and losses averaged over all labels."""
         self._evaluated_rows = dataloader.dataset
@@ -451,7 +457,7 @@ class MultiTaskTrainer(Trainer):
     def _answers(
         self, outputs, inputs: dict, continues: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
-        labels, answers = inputs["labels"], {}
+        labels, answers = inputs.get("labels", {}), {}
         texts = len(inputs["input_ids"])
         groups = inputs.get("groups", torch.arange(texts, device=outputs.last_hidden_state.device))
         for name, task in self.model.config.tasks.items():
@@ -459,10 +465,13 @@ class MultiTaskTrainer(Trainer):
                 head, logits = self.model.heads[name], outputs.logits[name]
                 if head.reads_tokens:
                     # Each unit is represented by its labelled token, seen in training or not.
-                    units = labels[name] != IGNORE_INDEX
+                    none = torch.full(logits.shape[:2], IGNORE_INDEX, device=logits.device)
+                    units = labels.get(name, none) != IGNORE_INDEX
                     answers[name] = likeliest_labels(logits, units, task["labels"], continues)
                 else:
                     answers[name] = logits.float()
+                if name not in labels:
+                    continue
                 losses = head.loss(logits, labels[name])
             else:
                 answers[name] = pair_cosines(outputs.sentence_embedding, groups)
@@ -479,8 +488,10 @@ class MultiTaskTrainer(Trainer):
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
         config = self.model.config
+        columns = self._evaluated_rows.column_names
+        labelled = {name: task for name, task in config.tasks.items() if name in columns}
         self.answers = row_answers(
-            output.predictions, self._evaluated_rows, config.tasks, config.sentence_windows
+            output.predictions, self._evaluated_rows, labelled, config.sentence_windows
         )
         metrics = metrics_of(self.answers, config.tasks, self.datasets)
         if self._own_metrics is not None:
