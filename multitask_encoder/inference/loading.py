@@ -107,8 +107,9 @@ def load_finished_model(
     """
     check_folder(name_or_path)
     model, report = MultiTaskModel.from_pretrained(
-        name_or_path, dtype="float32", return_dict=True, output_loading_info=True, **kwargs
+        name_or_path, dtype="float32", output_loading_info=True, **kwargs
     )
+    model.config.return_dict = True  # its callers read outputs by name
     new = tuple(f"heads.{name}." for name in new_tasks)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(new))
     if missing:
