@@ -23,6 +23,7 @@ from benchmarks.runs import measured_seeds, run, seeds_parser
 from benchmarks.workload import start
 from multitask_encoder.data.label_alignment import join_words, spans_to_tags
 from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.modeling import MultiTaskPipeline
 
 DATA = "hwu64"
 TASKS = ("intent", "slots")
@@ -50,10 +51,10 @@ def splits_of(splits: Rows, task: str, kind: str, halves: list[set[str]], most: 
         both: list[dict] = []
         for index, (model, labels) in enumerate(zip(MODELS, halves, strict=False)):
             rows = splits[split]
-            # No row is in both halves.
-            rows = (
-                rows[index :: len(halves)] if kind == TOKENS else of_half(rows, task, kind, labels)
-            )
+            if kind == TOKENS:  # no row is in both halves
+                rows = rows[index :: len(halves)]
+            else:
+                rows = of_half(rows, task, kind, labels)
             parts[model][split] = of_half(rows[:most], task, kind, labels)
             both += rows[:most]
         parts["at once"][split] = both
@@ -95,19 +96,22 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, dict[
                     },
                 )
                 known = halves[:1] if model == "before" else halves
+                pipeline = load_pipeline(str(folder / model))
                 found[task][model] = {
-                    half: _scored(str(folder / model), sample.splits["test"], task, kind, labels)
+                    half: _scored(pipeline, sample.splits["test"], task, kind, labels)
                     for half, labels in zip(HALVES, known, strict=False)
                 }
                 print(f"seed {seed}, {task}, {model}: {found[task][model]}", flush=True)
     return found
 
 
-def _scored(model: str, rows: list[dict], task: str, kind: str, labels: set[str]) -> float:
+def _scored(
+    pipeline: MultiTaskPipeline, rows: list[dict], task: str, kind: str, labels: set[str]
+) -> float:
     """The main metric over the test rows of a half; entities of other types are left out of the
     answers, too."""
     rows = of_half(rows, task, kind, labels)
-    answers = load_pipeline(model)([text_of(row) for row in rows], batch_size=32)
+    answers = pipeline([text_of(row) for row in rows], batch_size=32)
     expected: list[Any] = [row[task] for row in rows]
     predicted: list[Any]
     if kind == TOKENS:

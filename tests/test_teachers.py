@@ -254,11 +254,11 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     new_rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
-        num_train_epochs=20, **keys)  # fmt: skip
+        num_train_epochs=20, l2_sp=10, **keys)  # fmt: skip
     assert "16 random texts are added, which hold topic." in caplog.text
     assert f"topic is taught by {old} in 32 rows." in caplog.text
     assert results(new)["eval_topic_accuracy"] == 1.0
-    assert results(new)["eval_slots_f1"] > 0.9
+    assert results(new)["eval_slots_f1"] == 1.0
     before, after = (load_pipeline(str(folder)) for folder in (old, new))
     for row in ROWS:
         was, is_now = (model(row["text"])["labels"]["topic"]["score"] for model in (before, after))
