@@ -176,6 +176,7 @@ def serve_locally(
             http_options = {"host": serve_at[0], "port": serve_at[1], "request_timeout_s": timeout}
             serve.start(http_options=http_options, logging_config=LOGGING)
             serve.run(application(options), name=NAME)
+        running.callback(delete)
         if haproxy:
             limits = reverse_proxy.Limits(timeout, max_connections)
             address = (host, port)
@@ -187,10 +188,17 @@ def serve_locally(
         print(f"Ready: http://{host}:{port}/predict; metrics: {metrics}", flush=True)
         ended.wait()
         print("Ending: running requests are answered first.", flush=True)
-        try:
-            serve.delete(NAME)  # while the proxies still pass answers
-        except TimeoutError:
-            print("Some requests are still unanswered after a minute.", flush=True)
+
+
+def delete() -> None:
+    """End the replicas. Behind HAProxy, which has ended, no request is left: one that is not yet
+    with a replica would wait for another in vain. Without it, Serve waits for those at replicas."""
+    from ray import serve
+
+    try:
+        serve.delete(NAME)  # while Serve's proxy still passes answers
+    except TimeoutError:
+        print("Some requests are still unanswered after a minute.", flush=True)
 
 
 @contextlib.contextmanager

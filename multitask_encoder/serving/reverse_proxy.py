@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONFIG = Path(__file__).with_name("haproxy.cfg")
-START_SECONDS, END_SECONDS = 10.0, 15.0
-# Longer than Serve takes for its own "too late".
+START_SECONDS = 10.0
+# Longer than Serve takes for its own "too late"; and than HAProxy takes for its own end.
 MARGIN_SECONDS = 10
 # Of bodies, for each connection that an address may have.
 BYTES_A_SECOND = 2**14
@@ -54,7 +54,8 @@ class Limits(NamedTuple):
 def running(
     haproxy: str, address: tuple[str, int], serve_port: int, limits: Limits
 ) -> Iterator[None]:
-    """HAProxy, while the caller is inside; at its end, answers on their way still arrive.
+    """HAProxy, while the caller is inside. At the end it takes no more connections, and this waits
+    until the requests that have come are answered or given up.
 
     Args:
         haproxy (`str`): the program; see `find`.
@@ -66,11 +67,12 @@ def running(
         OSError: it can't listen there.
     """
     host, port = address
+    seconds = math.ceil(limits.answer_seconds) + MARGIN_SECONDS
     settings = {
         "MULTITASK_HOST": host,
         "MULTITASK_PORT": str(port),
         "MULTITASK_SERVE_PORT": str(serve_port),
-        "MULTITASK_ANSWER_SECONDS": str(math.ceil(limits.answer_seconds) + MARGIN_SECONDS),
+        "MULTITASK_ANSWER_SECONDS": str(seconds),
         "MULTITASK_MAX_CONNECTIONS": str(limits.max_connections),
         "MULTITASK_MAX_BYTES_A_SECOND": str(limits.max_connections * BYTES_A_SECOND),
     }
@@ -85,7 +87,7 @@ def running(
         yield
         process.send_signal(signal.SIGUSR1)  # finish what has begun
         with suppress(subprocess.TimeoutExpired):
-            process.wait(END_SECONDS)
+            process.wait(seconds + MARGIN_SECONDS)
     finally:
         process.kill()
         process.wait()
