@@ -1,7 +1,8 @@
 """The model: an encoder with any number of heads, as one Hugging Face `PreTrainedModel`.
 
-Importing this package registers the classes, so that `AutoModel` and friends know them without
-remote code. Saved folders carry the other modules of this package, and do not need this one.
+Importing this package registers the classes, so that `AutoModel`, `pipeline` and friends know
+them without remote code. Saved folders carry the other modules of this package, and do not need
+this one.
 """
 
 from transformers import (
@@ -10,6 +11,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_multitask import MultiTaskConfig
 from .modeling_multitask import (
@@ -24,6 +26,9 @@ AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)
 AutoModel.register(MultiTaskConfig, MultiTaskModel)
 AutoModelForSequenceClassification.register(MultiTaskConfig, MultiTaskForSequenceClassification)
 AutoModelForTokenClassification.register(MultiTaskConfig, MultiTaskForTokenClassification)
+PIPELINE_REGISTRY.register_pipeline(
+    "multitask", pipeline_class=MultiTaskPipeline, pt_model=AutoModel, type="text"
+)
 
 __all__ = [
     "MultiTaskConfig",

@@ -9,6 +9,7 @@ stock pipelines know. Nothing here tokenizes, trains, or decodes.
 """
 
 import inspect
+import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -34,13 +35,16 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_multitask.MultiTaskForSequenceClassification",
     "AutoModelForTokenClassification": "modeling_multitask.MultiTaskForTokenClassification",
 }
+# A model's folder also holds one for sentence-transformers, 1_Pooling.
+PART = re.compile(r"\d_[A-Z]\w+")
 
 
 def models_beside(folder: Path) -> list[str]:
     """The names of models beside a folder that does not exist: the name may be mistyped."""
     if len(folder.parts) < 2 or folder.exists():
         return []
-    return sorted(config.parent.name for config in folder.parent.glob("*/config.json"))
+    names = [config.parent.name for config in folder.parent.glob("*/config.json")]
+    return sorted(name for name in names if not PART.fullmatch(name))
 
 
 @dataclass
@@ -191,7 +195,8 @@ class MultiTaskModel(PreTrainedModel):
                             f"{', '.join(beside)}."
                         ) from error
                     raise
-                shapes = stored_shapes(pretrained_model_name_or_path, **places)
+                variant = kwargs.get("variant")
+                shapes = stored_shapes(pretrained_model_name_or_path, variant, **places)
                 check_encoder(config.encoder_config, shapes)
                 check_heads(config.tasks, config.hidden_size, shapes)
                 stored = config.tasks
@@ -206,6 +211,7 @@ class MultiTaskModel(PreTrainedModel):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
+        position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         labels: dict[str, torch.Tensor] | None = None,
         tasks: list[str] | None = None,
@@ -222,7 +228,9 @@ class MultiTaskModel(PreTrainedModel):
             attention_mask (`torch.Tensor` of shape `(batch_size, seq_len)`): 1 for tokens, 0 for
                 padding; by default all 1.
             token_type_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`): for encoders that
-                take them.
+                take them; others are not given them.
+            position_ids (`torch.LongTensor` of shape `(batch_size, seq_len)`, *optional*): by
+                default the encoder's own.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, seq_len, hidden_size)`):
                 instead of `input_ids`.
             labels (`dict[str, torch.Tensor]`): by task, in the shape that its loss takes (see
@@ -250,7 +258,7 @@ class MultiTaskModel(PreTrainedModel):
             output_hidden_states=self._asked("output_hidden_states", output_hidden_states),
             output_attentions=self._asked("output_attentions", output_attentions),
             return_dict=True,
-            **self._token_types(token_type_ids),
+            **self._where_given(token_type_ids, position_ids),
         )
         output = self._answers(encoded, attention_mask, heads, labels, groups, num_items_in_batch)
         return output if self._asked("return_dict", return_dict) else output.to_tuple()
@@ -259,11 +267,16 @@ class MultiTaskModel(PreTrainedModel):
         """What a call gives, or else the config."""
         return getattr(self.config, key) if given is None else given
 
-    def _token_types(self, token_type_ids: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """The token types as an argument, for encoders that take them."""
-        if token_type_ids is None or not self._takes_token_types:
-            return {}
-        return {"token_type_ids": token_type_ids}
+    def _where_given(
+        self, token_type_ids: torch.Tensor | None, position_ids: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """The arguments that only some encoders take, where they are given. Tokenizers give token
+        types unasked: encoders without them don't hear of these."""
+        given = {
+            "token_type_ids": token_type_ids if self._takes_token_types else None,
+            "position_ids": position_ids,
+        }
+        return {name: tensor for name, tensor in given.items() if tensor is not None}
 
     def _chosen_heads(self, labels: dict | None, tasks: list[str] | None) -> dict[str, nn.Module]:
         if not isinstance(labels, Mapping | None):
@@ -423,7 +436,16 @@ class MultiTaskModel(PreTrainedModel):
     def save_pretrained(self, save_directory, *args, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
         `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` and
-        `pipeline("multitask")` load the folder anywhere."""
+        `pipeline("multitask")` load the folder anywhere.
+
+        Raises:
+            ValueError: the model was quantized as it was loaded.
+        """
+        if getattr(self, "hf_quantizer", None) is not None:
+            raise ValueError(
+                "A quantized model can't be saved: a config.json can't ask for quantized weights. "
+                "Save it as it is, and give quantization_config when you load it."
+            )
         from .pipeline_multitask import save_pipeline_code  # needed only here
 
         self.config.auto_map = dict(AUTO_MAP)
@@ -446,7 +468,8 @@ def _asked_labels(config: MultiTaskConfig, task_name: str) -> list[str]:
 
 
 class _OneTaskModel(MultiTaskModel):
-    """A `MultiTaskModel` that answers one task, in the stock pipelines' form.
+    """A `MultiTaskModel` that answers one task, in the stock pipelines' form. Other heads are kept,
+    and not trained.
 
     As in stock models, `num_labels=5` (or `id2label`) with `ignore_mismatched_sizes=True` begins a
     new head for that many labels.
@@ -470,6 +493,7 @@ class _OneTaskModel(MultiTaskModel):
             config.tasks = {**config.tasks, name: {**kept, "labels": labels}}
         super().__init__(config)
         self.task_name, self.num_labels = name, len(labels)
+        self._freeze_other_heads()
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: index for index, label in enumerate(labels)}
         config.problem_type = config.tasks[name]["problem_type"]
@@ -480,6 +504,7 @@ class _OneTaskModel(MultiTaskModel):
         that of the folder may be for another class."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._freeze_other_heads()  # loading makes new parameters
         asked = model.config.task_name
         if asked in (None, model.task_name) or pretrained_model_name_or_path is None:
             return loaded
@@ -493,11 +518,17 @@ class _OneTaskModel(MultiTaskModel):
             )
         return loaded
 
+    def _freeze_other_heads(self) -> None:
+        """Distributed training waits for the gradient of every parameter that is not frozen."""
+        for name, head in self.heads.items():
+            head.requires_grad_(name == self.task_name)
+
     def forward(  # type: ignore[override]  # the pipelines know one task's labels as a tensor
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
+        position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
@@ -509,6 +540,7 @@ class _OneTaskModel(MultiTaskModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
+            position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             labels=None if labels is None else {self.task_name: labels},
             tasks=[self.task_name],

@@ -82,8 +82,8 @@ class MultiTaskPipeline(Pipeline):
 
     Args (besides those of `transformers.Pipeline`; `num_workers` has no effect):
         tasks (`list[str]` or `str`, *optional*): the tasks to answer; by default all.
-        prompt_name (`str`, *optional*): the config's prompt that goes before the text; by default
-            the one named `default`, if there is one.
+        prompt_name (`str`, *optional*): the config's prompt that goes before the text, or "" for
+            none; by default the one named `default`, if there is one.
         top_k (`int`, *optional*): the number of `scores` to give, the highest first; by default
             those of all labels, in their own order. Regressions always give all.
         thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, for all tasks or by task.
@@ -91,6 +91,9 @@ class MultiTaskPipeline(Pipeline):
             default 0.5 for the labels of a multi-label task, and none for others.
         batch_size (`int`, *optional*): the most texts (or windows of long texts) encoded together.
             By default, enough to keep the device busy.
+
+    The first four hold for all calls where they are given to the pipeline; None in a call asks for
+    the default again.
 
     Returns, per text:
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
@@ -175,7 +178,7 @@ class MultiTaskPipeline(Pipeline):
                 nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
                 hint = f" Did you mean {nearest[0]}?" if nearest else ""
                 raise TypeError(f"Unknown argument {name}.{hint}")
-        return {name: value for name, value in kwargs.items() if value is not None}, {}, {}
+        return kwargs, {}, {}
 
     def _question(self, **kwargs) -> Question:
         asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
@@ -196,9 +199,9 @@ class MultiTaskPipeline(Pipeline):
     def _prompt(self, name: str | None) -> str:
         """The text that goes before each input."""
         prompts = self.model.config.prompts or {}
-        if name is not None and name not in prompts:
+        if name not in (None, "", *prompts):
             raise ValueError(f"Unknown prompt {name!r}. This model has: {list(prompts)}.")
-        return prompts.get(name or "default", "")
+        return prompts.get("default" if name is None else name, "")
 
     def _answers(
         self, texts: Iterable[str], question: Question, batch_size: int | None

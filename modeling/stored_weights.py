@@ -32,10 +32,13 @@ MORE_TENSORS, MORE_NUMBERS = 100, 2**20
 MOST_POSITIONS = 2**17
 
 
-def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
+def stored_shapes(
+    name_or_path: str, variant: str | None = None, **places: Any
+) -> dict[str, list[int]]:
     """The name and shape of every stored tensor. Only safetensors are opened.
 
     Args:
+        variant (`str`, *optional*): as in `from_pretrained`: "fp16" for `model.fp16.safetensors`.
         places: the arguments `PLACES`, as in `from_pretrained`.
 
     Raises:
@@ -53,14 +56,18 @@ def stored_shapes(name_or_path: str, **places: Any) -> dict[str, list[int]]:
     # With `peft`, transformers would load the adapter's model in place of this one.
     if is_peft_available() and find("adapter_config.json"):
         raise ValueError("It should hold no adapter. Found adapter_config.json.")
-    paths = [find(WEIGHTS)]
+    weights, listing = (
+        f"{stem}.{variant}.{ending}" if variant else f"{stem}.{ending}"
+        for stem, _, ending in (name.rpartition(".") for name in (WEIGHTS, INDEX))
+    )
+    paths = [find(weights)]
     if paths == [None]:
-        index = find(INDEX)
+        index = find(listing)
         if index is None:
-            raise OSError(f"There should be a {WEIGHTS}. Found none; no other format is read.")
+            raise OSError(f"There should be a {weights}. Found none; no other format is read.")
         paths = [find(name) for name in _shards(index)]
         if None in paths:
-            raise OSError(f"{INDEX} names files that do not exist.")
+            raise OSError(f"{listing} names files that do not exist.")
     shapes: dict[str, list[int]] = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:

@@ -16,6 +16,12 @@ from transformers import (
     DistilBertForTokenClassification,
     pipeline,
 )
+from transformers.quantizers import (
+    HfQuantizer,
+    register_quantization_config,
+    register_quantizer,
+)
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from multitask_encoder.modeling import (
     MultiTaskConfig,
@@ -35,6 +41,20 @@ LABELS = {
         ]
     ),
 }
+
+
+@register_quantization_config("unchanged")
+class Unchanged(QuantizationConfigMixin):
+    """Asks for a quantizer that leaves the weights as they are: others need packages."""
+
+
+@register_quantizer("unchanged")
+class UnchangedQuantizer(HfQuantizer):
+    requires_calibration = False
+    is_trainable = True
+
+    def is_serializable(self, **_) -> bool:
+        return True
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -409,6 +429,53 @@ def test_a_one_task_view_takes_another_number_of_labels(number, cls, make_model,
     view.save_pretrained(tmp_path / "again")
     again = MultiTaskModel.from_pretrained(tmp_path / "again")
     assert again.config.tasks["topic"]["labels"] == labels
+
+
+def test_a_one_task_view_trains_its_head_alone(make_model, batch, tmp_path):
+    """DistributedDataParallel waits for the gradient of each parameter that is trained."""
+    make_model().save_pretrained(tmp_path)
+    view = MultiTaskForSequenceClassification.from_pretrained(tmp_path)
+    view.train()(**batch, labels=LABELS["topic"]).loss.backward()
+    trained = {name for name, parameter in view.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, one in view.named_parameters() if one.grad is not None}
+    assert not any(name.startswith("heads.entities") for name in trained)
+    assert any(name.startswith("heads.topic") for name in trained)
+
+
+@pytest.mark.parametrize("max_shard_size", ["50GB", "20KB"])
+def test_a_variant_loads(max_shard_size, make_model, batch, tmp_path):
+    model = make_model().eval()
+    model.half().save_pretrained(tmp_path, variant="fp16", max_shard_size=max_shard_size)
+    assert not (tmp_path / "model.safetensors").exists()
+    loaded = MultiTaskModel.from_pretrained(tmp_path, variant="fp16", dtype="auto")
+    assert loaded.dtype == torch.float16
+    assert same_weights(loaded, model)
+    reason = r"There should be a model\.safetensors\. Found none"
+    with pytest.raises(OSError, match=reason):
+        MultiTaskModel.from_pretrained(tmp_path)
+
+
+def test_positions_reach_the_encoder(make_model, batch):
+    model = make_model().eval()
+    positions = torch.arange(batch["input_ids"].shape[1]).expand(batch["input_ids"].shape)
+    plain = model(**batch).sentence_embedding
+    assert torch.equal(model(**batch, position_ids=positions).sentence_embedding, plain)
+    moved = model(**batch, position_ids=positions + 3).sentence_embedding
+    assert not torch.allclose(moved, plain)
+    expected = model.encoder(**batch, position_ids=positions + 3).last_hidden_state
+    found = model(**batch, position_ids=positions + 3).last_hidden_state
+    assert torch.equal(found, expected)
+
+
+def test_a_quantized_model_is_not_saved(make_model, tmp_path):
+    """Its config could not say how to read the weights."""
+    make_model().save_pretrained(tmp_path / "model")
+    quantized = MultiTaskModel.from_pretrained(
+        tmp_path / "model", quantization_config=Unchanged(quant_method="unchanged")
+    )
+    with pytest.raises(ValueError, match=r"^A quantized model can't be saved"):
+        quantized.save_pretrained(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_one_task_view_keeps_its_labels_where_their_number_is_given(make_model, tmp_path):

@@ -5,6 +5,7 @@ import json
 import random
 import re
 from itertools import accumulate
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from conftest import TASKS, encoder_config
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from multitask_encoder.modeling import (
@@ -194,6 +196,23 @@ def test_prompt_leaves_offsets_in_the_texts_own_coordinates(name, finds_people, 
     for name, prompt in (("default", "query: "), ("passage", "the passage: ")):
         answer = prompted(text, prompt_name=name)
         assert answer["embedding"] == plain(prompt + text)["embedding"]
+
+
+def test_what_holds_for_all_calls_can_be_left_out_of_one(make_model, tokenizer, pipe):
+    model = make_model(prompts={"default": "query: "}).eval()
+    given: dict[str, Any] = {"tasks": "topic", "top_k": 1, "thresholds": 0.9}
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, **given)
+    plain = MultiTaskPipeline(model=model, tokenizer=tokenizer)
+    text = "Anna plays"
+    assert ours(text) == plain(text, **given) != plain(text)
+    assert ours(text, **dict.fromkeys(given)) == plain(text)
+    assert plain(text, prompt_name="") == pipe(text) != plain(text)
+
+
+def test_a_model_in_memory_has_the_stock_way_to_its_pipeline(make_model, tokenizer, pipe):
+    ours = pipeline("multitask", model=make_model().eval(), tokenizer=tokenizer)
+    assert type(ours) is MultiTaskPipeline
+    assert ours(TEXTS) == pipe(TEXTS)
 
 
 def test_unknown_prompt_is_refused(pipe):

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 from conftest import ROWS, TOPIC, results
+from sentence_transformers import SentenceTransformer
+from transformers import AutoTokenizer
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.inference.sample_texts import read_sample_texts
+from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -57,8 +61,6 @@ def test_a_regression_is_streamed_without_labels(run):
 
 
 def test_roberta_reads_as_many_tokens_as_it_has_positions_for(run, backbone, tmp_path):
-    from transformers import AutoTokenizer
-
     folder = tmp_path / "roberta"
     tokenizer = AutoTokenizer.from_pretrained(backbone("roberta"))
     tokenizer.model_max_length = 10**30
@@ -231,3 +233,13 @@ def test_a_run_leaves_a_sample_of_its_validation_texts(run):
     words = [{"tokens": ["so", "good"], "topic": "x"}, {"tokens": ["bad"], "topic": "y"}]
     folder = run(train_file=words * 4, validation_file=words)
     assert read_sample_texts(folder) == ["so good", "bad"]
+
+
+def test_sentence_transformers_loads_the_embedding_of_a_run(run):
+    folder = run(pooling="cls", normalize=True, prompt="query: ")
+    texts = [row["text"] for row in ROWS]
+    found = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True).encode(texts)
+    model, tokenizer = MultiTaskModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)(texts)
+    expected = torch.tensor([answer["embedding"] for answer in answers])
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)

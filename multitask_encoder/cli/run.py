@@ -34,6 +34,7 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
+from multitask_encoder.export.sentence_transformers import describe
 from multitask_encoder.files import write_json
 from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
@@ -280,7 +281,7 @@ def train(
     trained, parameters = parameter_counts(trainer.model, run.training)
     if trained == 0:
         logger.info("All of %s parameters are frozen: nothing is trained.", f"{parameters:,}")
-        trainer.save_model()
+        save_model(trainer)
         return {}
     logger.info(
         "Training on %s with %s; %d processes, %s.",
@@ -306,9 +307,17 @@ def train(
         trainer.check_weights()
     if checkpoint is not None:
         metrics["train_resumed"] = True  # train_runtime covers the last part only
-    trainer.save_model()
+    save_model(trainer)
     trainer.save_state()
     return metrics
+
+
+def save_model(trainer: MultiTaskTrainer) -> None:
+    """Save the model to the run folder; sentence-transformers loads the embedding from it."""
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        config, folder = trainer.model.config, Path(trainer.args.output_dir)
+        describe(config, trainer.processing_class, folder)
 
 
 def evaluate(trainer: MultiTaskTrainer, windows: Dataset, prefix: str) -> dict[str, Any]:
