@@ -23,6 +23,12 @@ TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 ENCODERS: dict[str, dict] = {
     "bert": {**TINY, "intermediate_size": 32},
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "deberta-v2": {
+        **TINY,
+        "intermediate_size": 32,
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+    },
     "modernbert": {
         **TINY,
         "intermediate_size": 32,
