@@ -450,7 +450,14 @@ class MultiTaskModel(PreTrainedModel):
 
         self.config.auto_map = dict(AUTO_MAP)
         save_pipeline_code(self.config, str(save_directory))
-        super().save_pretrained(save_directory, *args, **kwargs)
+        # `fully_shard` makes it a class of torch's, whose code would be saved in place of this.
+        found = type(self)
+        own = next(one for one in found.__mro__ if not one.__module__.startswith("torch."))
+        self.__class__ = own
+        try:
+            super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            self.__class__ = found
         # safetensors writes for the owner alone; the other files follow the umask.
         for weights in Path(save_directory).glob("model*.safetensors"):
             shutil.copymode(Path(save_directory, "config.json"), weights)

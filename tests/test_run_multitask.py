@@ -243,3 +243,22 @@ def test_sentence_transformers_loads_the_embedding_of_a_run(run):
     answers = MultiTaskPipeline(model=model, tokenizer=tokenizer)(texts)
     expected = torch.tensor([answer["embedding"] for answer in answers])
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (
+            {},
+            "FSDP needs several processes, each with a GPU or another accelerator. Found 1 on cpu",
+        ),
+        ({"do_train": False}, "FSDP is for training: with do_train: false, start the run without"),
+    ],
+)
+def test_sharding_that_would_be_left_out_is_refused(keys, reason, run, monkeypatch, capsys):
+    if keys:  # what measures needs a model
+        keys = {**keys, "model": str(run()), "encoder": None, "test_file": ROWS}
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(SystemExit, match="2"):
+        run(**keys)
+    assert reason in capsys.readouterr().err

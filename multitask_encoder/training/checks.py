@@ -1,11 +1,13 @@
 """Checks of a run that need its model, before its texts are tokenized."""
 
+from accelerate.utils import DistributedType
 from datasets import Dataset
 
-from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.data.labels import has_labels
 from multitask_encoder.modeling import MultiTaskModel
 
+from .defaults import asks_for_fsdp
 from .freezing import check_freezing
 from .lora import check_lora
 from .metrics import metric_names, metric_of
@@ -16,12 +18,30 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
     """Refuse a run that would fail only in training.
 
     Raises:
-        ValueError: the metric or a part to freeze does not exist, or LoRA can't be used.
+        ValueError: the metric or a part to freeze does not exist, or LoRA can't be used; FSDP is
+            asked for, and accelerate would leave it out.
     """
     check_best_metric(run, model, rows)
+    check_shards(run.training)
     if run.training.do_train and not run.training.do_inspect:
         check_freezing(model, run.training, run.data.streaming)
         check_lora(model, run.training)
+
+
+def check_shards(training: MultiTaskTrainingArguments) -> None:
+    """Refuse FSDP where accelerate would leave it out without a word, or can't do without an
+    optimizer."""
+    if not asks_for_fsdp(training):
+        return
+    if not training.do_train:
+        raise ValueError("FSDP is for training: with do_train: false, start the run without it.")
+    alone = (DistributedType.NO, DistributedType.MULTI_CPU)
+    state = training.distributed_state
+    if state.distributed_type in alone:
+        raise ValueError(
+            "FSDP needs several processes, each with a GPU or another accelerator. Found "
+            f"{state.num_processes} on {state.device.type}."
+        )
 
 
 def check_best_metric(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:

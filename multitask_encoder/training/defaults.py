@@ -169,5 +169,9 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel, held: bool) -> 
 
 def in_shards(training: MultiTaskTrainingArguments) -> bool:
     """Whether FSDP or DeepSpeed, set here or by `accelerate launch`, splits the weights."""
-    fsdp = training.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")
-    return bool(fsdp or training.deepspeed_plugin)
+    return asks_for_fsdp(training) or bool(training.deepspeed_plugin)
+
+
+def asks_for_fsdp(training: MultiTaskTrainingArguments) -> bool:
+    """Whether FSDP is set, here or by `accelerate launch`."""
+    return bool(training.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP"))

@@ -29,6 +29,11 @@ def layer_stack(encoder: nn.Module) -> nn.ModuleList:
     return stack
 
 
+def layer_classes(encoder: nn.Module) -> list[str]:
+    """The names of the classes of an encoder's layers, also of those that share their weights."""
+    return sorted({type(layer).__name__ for layer in _longest_list(encoder)})
+
+
 def parameter_depths(encoder: nn.Module) -> dict[str, int]:
     """Depth of each parameter, by name: 0 in the embeddings, 1 in the lowest layer, and so on.
 

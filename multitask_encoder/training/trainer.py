@@ -35,6 +35,7 @@ from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 from .checkpoints import mark_complete, unmark
 from .distillation import labels_or_targets, taught_difference
 from .embedding_rows import EmbeddingRows, only_used_rows
+from .encoder_layers import layer_classes
 from .freezing import (
     GradualUnfreezing,
     check_freezing,
@@ -118,6 +119,7 @@ class MultiTaskTrainer(Trainer):
                 f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
                 "--num_processes N run_multitask.py ..., or CUDA_VISIBLE_DEVICES for one of them."
             )
+        self._shard_by_layer()
         self.loss_is_scaled_for_ga = True
         self._own_metrics, self.compute_metrics = self.compute_metrics, self._metrics
         self.answers: RowAnswers | None = None
@@ -143,6 +145,15 @@ class MultiTaskTrainer(Trainer):
         if adapted:  # they hold parameters that are gone
             self.optimizer = self.lr_scheduler = None
         return output
+
+    def _shard_by_layer(self) -> None:
+        """FSDP gathers one layer of the encoder at a time, unless the user says otherwise. Its own
+        choice, what a device map doesn't split, has BERT's embeddings within each other."""
+        if not self.is_fsdp_enabled:
+            return
+        sharding, layers = self.accelerator.state.fsdp_plugin, layer_classes(self.model.encoder)
+        if sharding.transformer_cls_names_to_wrap is None and layers:
+            sharding.transformer_cls_names_to_wrap = layers
 
     def _check_parts(self) -> None:
         """Refuse keys that treat parts of the model differently where they can't be told apart."""
