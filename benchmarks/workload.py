@@ -26,7 +26,8 @@ from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.model_loading import load_model
-from multitask_encoder.training.prepare_data import join_datasets, load_rows, preprocess_rows
+from multitask_encoder.training.prepare_data import join_datasets, preprocess_rows
+from multitask_encoder.training.run_rows import load_rows
 
 CONFIGS = {True: "snips.yaml", False: "quickstart.yaml"}  # with a data_dir, and without one
 # What a benchmark of training doesn't do: evaluate, save, report.

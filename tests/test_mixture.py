@@ -16,11 +16,8 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.training.model_loading import load_model
-from multitask_encoder.training.prepare_data import (
-    load_rows,
-    prepare_data,
-    tokenize_data,
-)
+from multitask_encoder.training.prepare_data import prepare_data, tokenize_data
+from multitask_encoder.training.run_rows import load_rows
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 SIZES = {"words": 12, "topics": 24, "reviews": 4}

@@ -67,13 +67,11 @@ from multitask_encoder.training.prepare_data import (
     find_held,
     inspect,
     label_measured,
-    labelled_tasks,
     plan_teaching,
     prepare_data,
-    row_counts,
     tokenize_data,
-    write_bad_rows,
 )
+from multitask_encoder.training.run_rows import labelled_tasks, row_counts, write_bad_rows
 from multitask_encoder.training.taught_rows import ask_own_share
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 

@@ -23,7 +23,8 @@ from multitask_encoder.inference.loading import load_finished_model, load_tokeni
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.training.metrics import RowAnswers, metrics_of
 from multitask_encoder.training.model_loading import load_model
-from multitask_encoder.training.prepare_data import Rows, load_rows, preprocess_rows
+from multitask_encoder.training.prepare_data import preprocess_rows
+from multitask_encoder.training.run_rows import Rows, load_rows
 from multitask_encoder.training.taught_rows import label_unlabelled
 from multitask_encoder.training.trainer import MultiTaskTrainer
 

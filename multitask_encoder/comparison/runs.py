@@ -14,7 +14,7 @@ from multitask_encoder.arguments.parsing import parse_arguments, resolve, with_k
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.training.defaults import CHOSEN_KEYS
 from multitask_encoder.training.metrics import metric_names, metric_of
-from multitask_encoder.training.prepare_data import Rows, keep_only_task, load_rows
+from multitask_encoder.training.run_rows import Rows, keep_only_task, load_rows
 
 MULTI, UNTRAINED = "multi", "untrained"
 

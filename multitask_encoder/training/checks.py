@@ -11,7 +11,7 @@ from .defaults import asks_for_fsdp
 from .freezing import check_freezing
 from .lora import check_lora
 from .metrics import metric_names, metric_of
-from .prepare_data import Rows, labelled_tasks
+from .run_rows import Rows, labelled_tasks
 
 
 def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None:

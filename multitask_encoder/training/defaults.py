@@ -32,7 +32,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pretrained_encoder import trial
 
 from .checkpoints import config_beside
-from .prepare_data import Rows
+from .run_rows import Rows
 
 logger = logging.getLogger("multitask_encoder")
 

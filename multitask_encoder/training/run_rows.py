@@ -1,0 +1,325 @@
+"""The rows of a run: read, checked and cut into splits; those that are bad are kept apart."""
+
+import json
+import logging
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from datasets import Dataset
+
+from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
+from multitask_encoder.arguments.tasks import BALANCED
+from multitask_encoder.data.bad_rows import as_skipped, good_rows
+from multitask_encoder.data.dataset_arguments import SPLITS
+from multitask_encoder.data.label_spellings import (
+    combined_labels,
+    merged,
+    same_values,
+    similar_labels,
+)
+from multitask_encoder.data.labels import (
+    check_label_maps,
+    distinct_labels,
+    names_of,
+    unify_labels,
+)
+from multitask_encoder.data.loading import read_splits
+from multitask_encoder.data.sampler import rows_per_epoch
+from multitask_encoder.data.splitting import cut_splits
+from multitask_encoder.data.task_kinds import kind_of
+
+from .model_loading import finished_config
+from .teachers import own_labels
+
+logger = logging.getLogger("multitask_encoder.data")
+
+# Split -> data set -> its rows.
+Rows = dict[str, dict[str, Dataset]]
+
+
+def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
+    """Every good row of every data set, and the skipped rows.
+
+    Raises:
+        BadRows: rows are invalid, and are not skipped.
+        FileNotFoundError: a file or data set is missing.
+        ValueError: data or settings are invalid.
+    """
+    check_streaming(run)
+    streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
+    loaded: dict[tuple[str, str], Dataset] = {}
+    read = {
+        name: read_splits(tasks_of(run, source), source.arguments, run.training.seed, streaming)
+        for name, source in run.datasets.items()
+    }
+    if not streaming:  # else the labels of most rows are not known yet
+        parts = [rows for splits in read.values() for rows in splits.values()]
+        tasks = {name: vars(task) for name, task in run.tasks.items()}
+        check_label_maps(parts, tasks, _labels_of_models(run))
+        run = _with_same_values(run, parts)
+    for name, source in run.datasets.items():
+        splits, notes = unify_labels(read[name], tasks_of(run, source))
+        say(run, name, notes)
+        loaded |= {(split, name): rows for split, rows in splits.items()}
+    titles = [(title_of(run, split, name), rows) for (split, name), rows in loaded.items()]
+    good, skipped = good_rows_of(run, titles)
+
+    rows: Rows = {split: {} for split in SPLITS}
+    for (split, name), kept in zip(loaded, good, strict=True):
+        rows[split][name] = kept
+    for name, source in run.datasets.items():
+        splits = {split: rows[split][name] for split in SPLITS if name in rows[split]}
+        tasks = tasks_of(run, source)
+        splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
+        say(run, name, notes)
+        for split, kept in splits.items():
+            rows[split][name] = kept
+    _name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
+    return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+
+
+def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
+    """The labels that teachers and the finished model have of tasks with a `label_map`."""
+    mapped = {name: vars(task) for name, task in run.tasks.items() if task.label_map}
+    finished = finished_config(run) if mapped else None
+    return {
+        name: [
+            *(finished.tasks.get(name, {}).get("labels", ()) if finished else ()),
+            *chain.from_iterable(own_labels(one, name, task) for one in run.teachers.get(name, ())),
+        ]
+        for name, task in mapped.items()
+    }
+
+
+def _with_same_values(run: RunArguments, parts: list[Dataset]) -> RunArguments:
+    """The run with the same name for labels that are the same number or boolean."""
+    tasks = dict(run.tasks)
+    for name, task in run.tasks.items():
+        kind = kind_of(vars(task))
+        if kind.numeric or kind.by_token:
+            continue
+        found = set().union(*(distinct_labels(rows, name) for rows in parts))
+        if groups := same_values(found, task.labels or ()):
+            tasks[name] = replace(task, label_map=merged(task.label_map, groups))
+            shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
+            logger.info("Labels of %s that are one: %s.", name, shown)
+    return replace(run, tasks=tasks)
+
+
+def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
+    for name, task in run.tasks.items():
+        if kind_of(vars(task)).numeric:
+            continue
+        labels = names_of(parts, name, vars(task))
+        for group in similar_labels(labels):
+            logger.warning(
+                "Labels of %s that differ only in case, blanks or Unicode forms: %s. If they are "
+                "one, merge them by its label_map.",
+                *(name, ", ".join(map(repr, group))),
+            )
+        if kind_of(vars(task)).by_token or task.problem_type == "multi_label_classification":
+            continue
+        if several := combined_labels(labels):
+            logger.warning(
+                "Labels of %s that are several of its labels in one cell: %s. If a text may have "
+                "several, set problem_type: multi_label_classification.",
+                *(name, ", ".join(map(repr, several))),
+            )
+
+
+def tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
+    """The tasks that a data set labels, with their columns."""
+    finished = finished_config(run)
+    # Teachers label what the rows don't, but no stream. What is only measured needs labels.
+    held = finished.tasks if finished else ()
+    optional = dict.fromkeys(held, SPLITS if run.training.do_train else SPLITS[:1])
+    optional |= dict.fromkeys(run.teachers, SPLITS)
+    return {
+        task: {
+            **vars(run.tasks[task]),
+            "column": column,
+            # A column that is named should be there.
+            "optional_in": optional.get(task, ())
+            if column == task and not run.data.streaming
+            else (),
+        }
+        for task, column in source.columns.items()
+    }
+
+
+def _checked(rows: Rows, run: RunArguments) -> Rows:
+    """The rows, if they have every split and column that the run needs. A run that measures what
+    there is needs no validation rows beside test rows."""
+    unasked = run.given.get("do_eval") is None and not run.training.do_train
+    if unasked and "test" in rows and "validation" not in rows:
+        run.training.do_eval = run.training.load_best_model_at_end = False
+        run.training.eval_strategy = "no"
+    for split, wanted in {
+        "train": run.training.do_train,
+        "validation": run.training.do_eval and not run.training.do_inspect,
+    }.items():
+        streamed = split == "train" and run.data.streaming
+        if wanted and split not in rows and not streamed:
+            cut = "" if split == "train" else f" or {split}_fraction,"
+            raise ValueError(
+                f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
+            )
+    train = rows.get("train", {}).values()
+    for name, task in run.tasks.items() if run.training.do_train and train else ():
+        if task.compares_texts and not any(name in part.column_names for part in train):
+            raise ValueError(
+                f"The {task.loss} loss of task {name!r} needs training rows of several texts: set "
+                "text_column to the columns of a pair."
+            )
+    if (
+        run.training.do_train
+        and not run.teachers
+        and all(
+            task.is_embedding and task.loss in ("retention", "none") for task in run.tasks.values()
+        )
+    ):
+        raise ValueError(
+            "Training needs a task with labels, or a sentence_embedding with the loss cosent or "
+            "in_batch_negatives. Found neither."
+        )
+    return rows
+
+
+def check_streaming(run: RunArguments) -> None:
+    """Refuse settings that need all rows before the first is read."""
+    if not run.data.streaming or not run.training.do_train:
+        return
+    if run.training.max_steps < 1:
+        raise ValueError(f"streaming needs max_steps. Found {run.training.max_steps}.")
+    if len(run.datasets) > 1 and run.data.mixing not in ("uniform", "weights"):
+        raise ValueError(
+            "streaming needs `mixing: uniform` or `weights`: the number of rows is unknown. "
+            f"Found {run.data.mixing!r}."
+        )
+    if run.data.mixing == "weights":
+        weights = [source.weight for source in run.datasets.values()]
+        rows_per_epoch([1] * len(weights), "weights", weights=weights)
+    for name, source in run.datasets.items():
+        for split in ("validation", "test"):
+            if source.arguments.fraction(split) is not None:
+                raise ValueError(
+                    f"streaming can't cut off a {split} split: set {split}_file. Found "
+                    f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
+                )
+    if run.teachers:
+        raise ValueError("`teachers` need all rows before training: set streaming to false.")
+    for name, task in run.tasks.items():
+        if task.loss == "retention":
+            raise ValueError(
+                f"The retention loss of task {name!r} needs all rows before training: set its loss "
+                "to none, or streaming to false."
+            )
+        if task.class_weights == BALANCED:
+            raise ValueError(
+                f"streaming can't balance the class_weights of task {name!r}, as the labels can't "
+                "be counted before: map its labels to weights."
+            )
+        known = task.is_embedding or task.problem_type == "regression"
+        if not known and task.labels is None and run.model.model is None:
+            raise ValueError(
+                f"streaming needs the `labels` of task {name!r}: they can't be collected in "
+                "advance."
+            )
+
+
+def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
+    """The run with its `only_task` alone, and the rows of the data sets that label it; without
+    `only_task`, both unchanged.
+
+    Rows are loaded and split for all tasks first, so that the splits are the same as theirs.
+
+    Raises:
+        ValueError: these data sets lack a split that the run needs.
+    """
+    task = run.model.only_task
+    if task is None:
+        return run, rows
+    datasets = {
+        name: replace(
+            source, columns={key: of for key, of in source.columns.items() if key == task}
+        )
+        for name, source in run.datasets.items()
+        if task in source.columns or task in run.teachers
+    }
+    # Weights say how much a task counts beside others.
+    alone = replace(run.tasks[task], weight=1.0, score_weight=1.0)
+    teachers = {name: folders for name, folders in run.teachers.items() if name == task}
+    run = replace(run, tasks={task: alone}, datasets=datasets, teachers=teachers)
+    rows = {
+        split: {name: part for name, part in parts.items() if name in datasets}
+        for split, parts in rows.items()
+    }
+    return run, _checked({split: parts for split, parts in rows.items() if parts}, run)
+
+
+def row_counts(run: RunArguments, rows: Rows) -> dict[str, int]:
+    """Rows per split that the run used, as `<prefix>_samples`; unknown for a streamed split."""
+    asked = {
+        "train": ("train", run.training.do_train),
+        "validation": ("eval", run.training.do_eval),
+        "test": ("test", run.training.do_test),
+    }
+    return {
+        f"{prefix}_samples": sum(map(len, rows[split].values()))
+        for split, (prefix, wanted) in asked.items()
+        if wanted and split in rows
+    }
+
+
+def labelled_tasks(run: RunArguments) -> dict[str, list[str]]:
+    """The data sets of a run, in order, and the tasks that each labels."""
+    return {name: list(source.columns) for name, source in run.datasets.items()}
+
+
+def title_of(run: RunArguments, split: str, name: str) -> str:
+    """What a split of a data set is called in messages."""
+    return split if len(run.datasets) == 1 else f"{name} {split}"
+
+
+def say(run: RunArguments, name: str, notes: list[str]) -> None:
+    """Log what was found in a data set."""
+    for note in notes:
+        logger.info("%s", note if len(run.datasets) == 1 else f"{name}: {note}")
+
+
+def good_rows_of(
+    run: RunArguments, titles: list[tuple[str, Dataset]]
+) -> tuple[list[Dataset], list[dict]]:
+    """Refuse or skip bad rows as the run says; inspection lists them."""
+    return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
+
+
+def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
+    """Replace the file of bad rows with the rows skipped before training or evaluation, and log
+    their number. Inspection leaves the file alone."""
+    if not run.training.should_save or run.training.do_inspect:
+        return
+    path = _bad_rows_file(run)
+    path.unlink(missing_ok=True)
+    if skipped:
+        _append_bad_rows(path, skipped)
+        logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
+
+
+def _bad_rows_file(run: RunArguments) -> Path:
+    # Evaluating a finished model must not overwrite the rows that training skipped.
+    name = "bad_rows.jsonl" if run.training.do_train else "bad_rows_of_evaluation.jsonl"
+    return Path(run.training.output_dir) / name
+
+
+def _append_bad_rows(path: Path, skipped: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
+
+
+def write_bad_row(run: RunArguments, row: dict) -> None:
+    """Add a row of a stream to the file of bad rows."""
+    if run.training.should_save:
+        _append_bad_rows(_bad_rows_file(run), [as_skipped(row, "train")])
