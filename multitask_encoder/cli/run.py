@@ -52,6 +52,7 @@ from multitask_encoder.reporting.results import (
 )
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.terminal import VisibleFormatter
+from multitask_encoder.training.calibration import calibrate, measure
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
@@ -263,8 +264,8 @@ def wants_report(run: RunArguments) -> bool:
 
 def train(
     run: RunArguments, trainer: MultiTaskTrainer, data: RunData, checkpoint: str | None
-) -> dict[str, float]:
-    """Train, save the best model to the run folder, and return the metrics of training."""
+) -> dict[str, Any]:
+    """Train and calibrate, save the best model to the run folder, and return what was measured."""
     output_dir = Path(run.training.output_dir)
     if trainer.is_world_process_zero():
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -303,11 +304,27 @@ def train(
     with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
         trainer.check_weights()
+    metrics |= calibrate_scores(run, trainer, data)
     if checkpoint is not None:
         metrics["train_resumed"] = True  # train_runtime covers the last part only
     save_model(trainer)
     trainer.save_state()
     return metrics
+
+
+def calibrate_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> dict[str, Any]:
+    """Calibrate the trained model by the validation rows, if there are some: the result
+    `calibration`, see there."""
+    if "validation" not in data.splits or in_shards(run.training):
+        logger.info("Scores are not calibrated: that takes validation rows, and a whole model.")
+        return {}
+    padding_id, autocast = trainer.processing_class.pad_token_id, trainer.accelerator.autocast
+    calibration = calibrate(trainer.model, data.splits["validation"], padding_id, autocast)
+    if calibration and "test" in measured_splits(run, data):
+        found = measure(trainer.model, data.splits["test"], padding_id, calibration, autocast)
+        for name, errors in found.items():
+            calibration[name]["test"] = errors
+    return {"calibration": calibration} if calibration else {}
 
 
 def save_model(trainer: MultiTaskTrainer) -> None:

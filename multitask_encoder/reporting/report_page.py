@@ -131,6 +131,7 @@ def render(content: dict[str, Any]) -> str:
     environment.filters["sha256"] = _sha256
     headings = {
         "results": "Results",
+        "calibration": "Calibration",
         "teachers": "Beside its teachers",
         "comparison": "Multi-task beside single-task",
         "curves": "Training",

@@ -19,6 +19,11 @@ TEACHER_NOTE = (
     "place of labels; of embeddings, the mean cosine. A model of several tasks answers all of them "
     "in one pass."
 )
+CALIBRATION_HEADER = ("task", "temperature", "validation", "test")
+CALIBRATION_NOTE = (
+    "The mean difference between a score and how often it is right, in percent, before and after "
+    "the logits were divided by the temperature."
+)
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
@@ -78,15 +83,40 @@ def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
+def calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table with `CALIBRATION_HEADER`, from the result `calibration`."""
+
+    def shown(of: dict[str, Any], split: str) -> str:
+        if split not in of:
+            return ""
+        before, after = (100 * of[split][when]["calibration_error"] for when in ("before", "after"))
+        return f"{before:.2f} → {after:.2f}"
+
+    def temperature(given: float | dict[str, float]) -> str:
+        values = [*given.values()] if isinstance(given, dict) else [given]
+        return " to ".join(dict.fromkeys(f"{of(values):.2f}" for of in (min, max)))
+
+    return [
+        [name, temperature(of["temperature"]), shown(of, "validation"), shown(of, "test")]
+        for name, of in found.items()
+    ]
+
+
 def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     """Print the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
         print(f"\nResults (percent). {INTERVALS}\n{results_table(results, tasks)}")
+    if "calibration" in results:
+        lines = [list(CALIBRATION_HEADER), *calibration_rows(results["calibration"])]
+        print(f"\nCalibration. {CALIBRATION_NOTE}\n{_in_columns(lines)}")
     if "teachers" in results:
         lines = [list(TEACHER_HEADER), *teacher_rows(results["teachers"])]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        print(f"\nBeside its teachers. {TEACHER_NOTE}\n{table}")
+        print(f"\nBeside its teachers. {TEACHER_NOTE}\n{_in_columns(lines)}")
+
+
+def _in_columns(lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def print_written(folder: Path, names: list[str], next_command: str = "") -> None:

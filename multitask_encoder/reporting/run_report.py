@@ -23,10 +23,13 @@ from .examples import Examples
 from .maps import embed_mapped, map_section
 from .report_page import PAGE, curve_plots, render, write_pictures
 from .results import (
+    CALIBRATION_HEADER,
+    CALIBRATION_NOTE,
     INTERVALS,
     PREFIXES,
     TEACHER_HEADER,
     TEACHER_NOTE,
+    calibration_rows,
     results_rows,
     teacher_rows,
 )
@@ -152,6 +155,7 @@ class RunReport(TrainerCallback):
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
             "notes": self.notes,
+            "calibration": _calibration(results),
             "teachers": _teachers(results),
             "split": self.split,
             "curves": curve_plots(curves),
@@ -189,6 +193,13 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
         "header": ["metric", *titles],
         "rows": [[key, *cells] for key, cells in rows],
     }
+
+
+def _calibration(results: dict[str, Any]) -> dict[str, Any] | None:
+    if "calibration" not in results:
+        return None
+    rows = calibration_rows(results["calibration"])
+    return {"note": CALIBRATION_NOTE, "header": CALIBRATION_HEADER, "rows": rows}
 
 
 def _teachers(results: dict[str, Any]) -> dict[str, Any] | None:

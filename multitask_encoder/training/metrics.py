@@ -359,6 +359,16 @@ class RowAnswers(NamedTuple):
     by_task: dict[str, Answers]
 
 
+def in_row_order(windows: Dataset, sentence_windows: str) -> tuple[np.ndarray, RowWindows]:
+    """The order that brings the windows of each row together, and the windows in it."""
+    keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
+    order = np.lexsort(keys)
+    _, rows, sets = (key[order] for key in keys)
+    changes = (np.diff(rows) != 0) | (np.diff(sets) != 0)
+    starts = np.flatnonzero(np.concatenate([[True], changes]))
+    return order, RowWindows(windows.select(order), starts, sentence_windows)
+
+
 def row_answers(
     predictions: dict[str, np.ndarray],
     windows: Dataset,
@@ -366,19 +376,14 @@ def row_answers(
     sentence_windows: str = "first",
 ) -> RowAnswers:
     """Combine predictions for windows into answers for rows; arguments as in `compute_metrics`."""
-    keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
-    order = np.lexsort(keys)
-    windows = windows.select(order)
-    _, rows, sets = (key[order] for key in keys)
-    changes = (np.diff(rows) != 0) | (np.diff(sets) != 0)
-    starts = np.flatnonzero(np.concatenate([[True], changes]))
-    split = RowWindows(windows, starts, sentence_windows)
+    order, split = in_row_order(windows, sentence_windows)
+    rows, sets = (split.labels(key) for key in ("row", "dataset"))
     answers = {
         name: metric_of(task).answers(predictions[name][order], split, name, task)
         for name, task in tasks.items()
         if name in predictions
     }
-    return RowAnswers(sets[starts], rows[starts], answers)
+    return RowAnswers(sets, rows, answers)
 
 
 def metrics_of(
