@@ -2,8 +2,11 @@
 
 Pseudorehearsal (Robins 1995, "Catastrophic Forgetting, Rehearsal and Pseudorehearsal", Connection
 Science 7(2)): new rows may have nothing to do with what the model knows, as reviews have no
-entities. The same rows with words from all of the tokenizer's vocabulary bring it up.
+entities. Texts that it was measured on, and the new rows, bring it up where words from all of the
+tokenizer's vocabulary stand among theirs.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -12,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from .caching import fingerprint
 
 SHARE = 0.5  # of the words that are exchanged
+ROWS_SHARE = 4  # of so many texts, one is a row's where there are samples
 MOST_WORDS = 32  # of a text
 MOST_TEXTS = 10_000  # of a data set
 FEWEST = 100  # words to choose from
@@ -27,15 +31,19 @@ def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return sorted({word for word in words if len(word) > 1 and word.isalpha()})
 
 
-def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
-    """The rows, and after them as many without labels, at most 10,000: theirs, with each word
-    exchanged for a random one at odds of one to two, and cut to 32 words. Rows of several texts get
-    none, nor do any where there are fewer than 100 words. The result is cached.
+def with_random_texts(
+    rows: Dataset, words: list[str], seed: int, samples: Sequence[str] = ()
+) -> Dataset:
+    """The rows, and after them as many without labels, at most 10,000: the samples' texts and, of
+    four, one of the rows', with each word exchanged for a random one at odds of one to two, and cut
+    to 32 words. Rows of several texts get none, nor do any where there are fewer than 100 words.
+    The result is cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
         words (`list[str]`): from `vocabulary_words`.
         seed (`int`): decides the words.
+        samples (`Sequence[str]`): texts of what the model knows; without any, all are the rows'.
     """
     form = next((one for one in ("tokens", "text") if one in rows.column_names), None)
     if form is None or len(words) < FEWEST:
@@ -45,7 +53,10 @@ def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
     def exchanged(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
         made = []
         for one, index in zip(batch[form], indices, strict=True):
-            own = (one.split() if form == "text" else one)[:MOST_WORDS]
+            own = one.split() if isinstance(one, str) else one
+            if samples and index % ROWS_SHARE:
+                own = samples[index % len(samples)].split()
+            own = own[:MOST_WORDS]
             generator = np.random.default_rng((seed, index))
             chosen = generator.choice(words, len(own))
             keep = generator.random(len(own)) >= SHARE
@@ -59,6 +70,6 @@ def with_random_texts(rows: Dataset, words: list[str], seed: int) -> Dataset:
         batched=True,
         with_indices=True,
         features=rows.features,
-        new_fingerprint=fingerprint(rows._fingerprint, words, seed, "random texts"),
+        new_fingerprint=fingerprint(rows._fingerprint, words, seed, samples, "random texts"),
     )
     return concatenate_datasets([rows, random_rows])

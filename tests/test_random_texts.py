@@ -53,6 +53,16 @@ def test_half_of_the_words_are_exchanged_and_labels_are_gone():
     assert with_random_texts(rows, WORDS, seed=1)[:] != found[:]
 
 
+def test_samples_stand_for_three_texts_of_four():
+    rows = loaded(tokens=[["own"] * 8] * 40, topic=["a"] * 40)
+    samples = ["what it knows already", "and this one"]
+    made = with_random_texts(rows, WORDS, 0, samples)["tokens"][40:]
+    assert sorted(map(len, made)) == [3] * 20 + [4] * 10 + [8] * 10
+    kept = {word for words in made for word in words} - {*WORDS}
+    assert kept == {"own", "what", "it", "knows", "already", "and", "this", "one"}
+    assert with_random_texts(rows, WORDS, 0, ["other"])["tokens"][40:] != made
+
+
 def test_words_stay_a_list_and_long_rows_are_cut():
     rows = loaded(tokens=[["own"] * 100], tags=[["O"] * 100])
     made = with_random_texts(rows, WORDS, seed=0)[1]

@@ -20,6 +20,8 @@ from multitask_encoder.arguments.parsing import resolve
 from multitask_encoder.data import random_texts
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.inference.sample_texts import read_sample_texts
+from multitask_encoder.training import prepare_data
 from multitask_encoder.training.taught_rows import (
     Lesson,
     ask_own_share,
@@ -263,6 +265,29 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     for row in ROWS:
         was, is_now = (model(row["text"])["labels"]["topic"]["score"] for model in (before, after))
         assert is_now == pytest.approx(was, abs=0.15)
+
+
+def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path, monkeypatch):
+    seen = []
+
+    def with_samples(rows, words, seed, samples):
+        seen.append(samples)
+        return random_texts.with_random_texts(rows, words, seed, samples)
+
+    monkeypatch.setattr(prepare_data, "with_random_texts", with_samples)
+    old = run(train_file=ROWS, validation_file=ROWS[:3], tasks=CLASSES)
+    old_texts = [row["text"] for row in ROWS[:3]]
+    new_rows = [{"text": f"{row['text']} today", "slots": row["slots"]} for row in ROWS]
+    new = tmp_path / "new"
+    run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
+        validation_file=new_rows[:2])  # fmt: skip
+    assert seen == [old_texts]
+    assert read_sample_texts(new) == [*(row["text"] for row in new_rows[:2]), *old_texts]
+    again = tmp_path / "again"  # not held: all its tasks are labelled
+    run(model=str(old), encoder=None, output_dir=str(again), tasks=CLASSES, train_file=ROWS,
+        validation_file=ROWS[5:7])  # fmt: skip
+    assert read_sample_texts(again) == [row["text"] for row in ROWS[5:7]]
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("task", ["topic", "kinds", "slots"])

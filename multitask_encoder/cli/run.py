@@ -167,7 +167,8 @@ def run_once(run: RunArguments) -> None:
             results |= compare_with_teachers(run, trainer, data)
         write_results(run, results, trainer, report)
         if run.training.do_train and "validation" in data.rows:
-            write_sample_texts(data.rows["validation"], Path(run.training.output_dir))
+            folder = Path(run.training.output_dir)
+            write_sample_texts(data.rows["validation"], folder, data.samples)
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():

@@ -68,6 +68,8 @@ def calibrate(
     found: dict[str, dict[str, Any]] = {}
     for name, scored in _scored(model, windows, padding_id, autocast).items():
         logits, labels, num_rows = scored
+        if not num_rows:  # a task that other rows have taught
+            continue
         if num_rows < LEAST_ROWS:
             logger.info(
                 "The scores of %s are not calibrated: %d validation rows are fewer than %d.",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -27,6 +28,7 @@ from multitask_encoder.data.random_texts import vocabulary_words, with_random_te
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.streaming import StreamedWindows
+from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
@@ -67,6 +69,7 @@ class RunData:
         old_tasks (`dict[str, dict]`): those of the run's tasks that the finished model which it
             starts from has, as they are there.
         held (`dict[str, dict]`): those of them that the model is held to (see `held_tasks`).
+        samples (`list[str]`): texts that the runs of a held model left, see sample_texts.py.
         taught (`dict[str, Taught]`): tasks of which training rows have soft labels.
     """
 
@@ -79,6 +82,7 @@ class RunData:
     labelled_by_teachers: dict[str, list[str]] = field(default_factory=dict)
     old_tasks: dict[str, dict] = field(default_factory=dict)
     held: dict[str, dict] = field(default_factory=dict)
+    samples: list[str] = field(default_factory=list)
     taught: dict[str, Taught] = field(default_factory=dict)
 
 
@@ -101,6 +105,8 @@ def find_held(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
     data.old_tasks = {name: finished.tasks[name] for name in run.tasks if name in finished.tasks}
     if "train" in data.rows:
         data.held = held_tasks(run, data.rows["train"], model, data.old_tasks)
+    if data.held:
+        data.samples = read_sample_texts(Path(run.model.model)) or []
 
 
 def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
@@ -125,7 +131,8 @@ def plan_teaching(
     if data.held:
         words, seed, given = vocabulary_words(tokenizer), run.training.seed, data.rows["train"]
         data.rows["train"] = {
-            title: with_random_texts(rows, words, seed) for title, rows in given.items()
+            title: with_random_texts(rows, words, seed, data.samples)
+            for title, rows in given.items()
         }
         added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
         if added:
