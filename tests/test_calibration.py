@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,7 +126,8 @@ def calibrated(run, folder: str, rows: list[dict], **keys):
         "tags": {"type": TAGS["type"], "problem_type": SEVERAL},
         "slots": {"type": SLOTS["type"]},
     }
-    given = {"train_file": rows[:8], "validation_file": rows[:120], "test_file": rows[120:]}
+    files = {"train_file": rows[:8], "validation_file": rows[:120], "test_file": rows[120:]}
+    given = dict.fromkeys(files) if "datasets" in keys else files
     options = {"learning_rate": 0, "l2_sp": 0, "weight_decay": 0}
     return run(model=folder, encoder=None, tasks=tasks, **given, **options, **keys)
 
@@ -177,6 +179,20 @@ def test_what_is_measured_is_what_the_pipeline_answers(noisy, run):
     expected = errors(scores.double().log(), labels, SINGLE)
     found = results(finished)["calibration"]["topic"]["test"]["after"]
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_split_without_labels_of_a_task_is_not_measured(noisy, run):
+    folder, rows = noisy
+    paths = {split: str(Path(folder).parent / f"{split}.jsonl") for split in ("all", "test")}
+    for split, part in {"all": rows[:120], "test": rows[120:]}.items():
+        Path(paths[split]).write_text("".join(f"{json.dumps(row)}\n" for row in part))
+    sources = {
+        "everything": {"train_file": paths["all"], "validation_file": paths["all"]},
+        "slots_only": {"test_file": paths["test"], "columns": {"slots": "slots"}},
+    }
+    finished = calibrated(run, folder, rows, datasets=sources)
+    found = results(finished)["calibration"]
+    assert {name for name, of in found.items() if "test" in of} == {"slots"}
 
 
 def test_few_or_no_validation_rows_calibrate_nothing(noisy, run, caplog):

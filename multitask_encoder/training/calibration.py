@@ -57,7 +57,8 @@ def calibrate(
 
     Args:
         model (`MultiTaskModel`): a trained model; its heads are changed in place.
-        windows (`Dataset`): preprocessed validation rows, of which 10,000 are read.
+        windows (`Dataset`): preprocessed validation rows, of which 10,000 are read, from all
+            over them.
         padding_id (`int`): the padding token.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
 
@@ -110,8 +111,8 @@ def measure(
     """By task the `errors` on other rows, `before` and `after`; arguments as for `calibrate`, which
     gave `calibration`."""
     found = {}
-    for name, (logits, labels, _) in _scored(model, windows, padding_id, autocast).items():
-        if name in calibration:
+    for name, (logits, labels, num_rows) in _scored(model, windows, padding_id, autocast).items():
+        if name in calibration and num_rows:
             kind, given = model.heads[name].problem_type, calibration[name]["temperature"]
             temperatures = torch.tensor([*given.values()] if kind == SEVERAL else given)
             before, after = (
@@ -228,8 +229,8 @@ def _scored(
     ]
     if not names or not len(windows):
         return {}
-    some = windows.select(range(min(len(windows), MAX_WINDOWS)))
-    _, split = in_row_order(some, model.config.sentence_windows)
+    places = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS), dtype=int)
+    _, split = in_row_order(windows.select(places), model.config.sentence_windows)
     windows = split.windows
     known = {
         name: [np.asarray(row) >= 0 for row in windows[name][:]]
