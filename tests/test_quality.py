@@ -205,6 +205,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(contestants, "MIN_EPOCHS", 1)
 
 
+@pytest.mark.slow  # half a minute, of seven models
 def test_every_contestant_is_measured_once(backbone, folder, in_this_process, capsys):
     output = folder / "out"
     options = ["--data_dir", str(folder), "--encoder", str(backbone("bert"))]
