@@ -27,6 +27,7 @@ logger = logging.getLogger("multitask_encoder")
 
 SINGLE, SEVERAL = "single_label_classification", "multi_label_classification"
 LEAST_ROWS = 100
+LEAST_MISTAKES = 10  # a few that are quite sure would decide the temperature of all
 LEAST_OF_A_LABEL = 50  # rows with and without it, for a temperature of its own
 MAX_WINDOWS = 10_000
 LOWEST, HIGHEST = 1 / 20, 20.0  # a fit beyond has found no mistakes, or no right answers
@@ -52,8 +53,8 @@ def calibrate(
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> dict[str, dict[str, Any]]:
     """Divide the weights of each head by its temperature, and log it. Heads stay as they are where
-    fewer than 100 texts are labelled, or where temperatures fitted to four fifths of the rows leave
-    the fifth no likelier.
+    fewer than 100 texts are labelled, with fewer than 10 mistakes, or where temperatures fitted to
+    four fifths of the rows leave the fifth no likelier.
 
     Args:
         model (`MultiTaskModel`): a trained model; its heads are changed in place.
@@ -78,6 +79,13 @@ def calibrate(
             )
             continue
         kind = model.heads[name].problem_type
+        if (mistakes := _mistakes(logits, labels, kind)) < LEAST_MISTAKES:
+            logger.info(
+                "The scores of %s stay as they are: %d mistakes on validation rows are fewer than "
+                "%d.",
+                *(name, mistakes, LEAST_MISTAKES),
+            )
+            continue
         temperatures, crossed = _cross_fitted(logits, labels, kind)
         if temperatures is None or loss(crossed, labels, kind) >= loss(logits, labels, kind):
             logger.info(
@@ -121,6 +129,12 @@ def measure(
             )
             found[name] = {"before": before, "after": after}
     return found
+
+
+def _mistakes(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> int:
+    """The answers that are wrong: the likeliest label, or each of several."""
+    found = logits.argmax(-1) if problem_type == SINGLE else logits > 0
+    return int((found != labels).sum())
 
 
 def _cross_fitted(
