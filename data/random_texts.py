@@ -53,11 +53,11 @@ def with_random_texts(
     def exchanged(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
         made = []
         for one, index in zip(batch[form], indices, strict=True):
+            generator = np.random.default_rng((seed, index))
             own = one.split() if isinstance(one, str) else one
             if samples and index % ROWS_SHARE:
-                own = samples[index % len(samples)].split()
+                own = str(generator.choice(samples)).split()
             own = own[:MOST_WORDS]
-            generator = np.random.default_rng((seed, index))
             chosen = generator.choice(words, len(own))
             keep = generator.random(len(own)) >= SHARE
             mixed = np.where(keep, own, chosen).tolist()
