@@ -155,8 +155,10 @@ class RunReport(TrainerCallback):
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
             "notes": self.notes,
-            "calibration": _calibration(results),
-            "teachers": _teachers(results),
+            "calibration": _table(
+                results, "calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows
+            ),
+            "teachers": _table(results, "teachers", TEACHER_NOTE, TEACHER_HEADER, teacher_rows),
             "split": self.split,
             "curves": curve_plots(curves),
             **sections,
@@ -195,15 +197,8 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     }
 
 
-def _calibration(results: dict[str, Any]) -> dict[str, Any] | None:
-    if "calibration" not in results:
-        return None
-    rows = calibration_rows(results["calibration"])
-    return {"note": CALIBRATION_NOTE, "header": CALIBRATION_HEADER, "rows": rows}
-
-
-def _teachers(results: dict[str, Any]) -> dict[str, Any] | None:
-    if "teachers" not in results:
-        return None
-    rows = teacher_rows(results["teachers"])
-    return {"note": TEACHER_NOTE, "header": TEACHER_HEADER, "rows": rows}
+def _table(
+    results: dict[str, Any], key: str, note: str, header: Sequence[str], rows: Callable
+) -> dict[str, Any] | None:
+    """A result as a table, if there is one."""
+    return {"note": note, "header": header, "rows": rows(results[key])} if key in results else None

@@ -8,6 +8,7 @@ model that is trained further has nothing stale. Temperatures are above 0: no la
 """
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.losses import LOSSES, present_labels
 
 from .metrics import RowWindows, in_row_order
 from .passes import encoded_batches
@@ -152,8 +154,7 @@ def _cross_fitted(
 
 def loss(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> float:
     """The mean negative log-likelihood, arguments as in `Scored`."""
-    of = F.cross_entropy if problem_type == SINGLE else F.binary_cross_entropy_with_logits
-    return of(logits, labels if problem_type == SINGLE else labels.to(logits)).item()
+    return LOSSES[problem_type](logits, labels).mean().item()
 
 
 def fit(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> torch.Tensor | None:
@@ -182,16 +183,16 @@ def fit(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> torch.
 def _least(slope: Callable[[float], torch.Tensor]) -> float | None:
     """The temperature at which the loss is least. It is convex in the inverse of the temperature,
     `scale`; the sum of `slope` is its derivative by that, and bisection finds where it is 0."""
-    low, high = np.log(1 / HIGHEST), np.log(1 / LOWEST)
-    if slope(float(np.exp(low))).sum() >= 0 or slope(float(np.exp(high))).sum() <= ROUNDING:
+    low, high = math.log(1 / HIGHEST), math.log(1 / LOWEST)
+    if slope(math.exp(low)).sum() >= 0 or slope(math.exp(high)).sum() <= ROUNDING:
         return None
     for _ in range(50):
         middle = (low + high) / 2
-        if slope(float(np.exp(middle))).sum() > 0:
+        if slope(math.exp(middle)).sum() > 0:
             high = middle
         else:
             low = middle
-    return float(np.exp(-(low + high) / 2))
+    return math.exp(-(low + high) / 2)
 
 
 def errors(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> dict[str, float]:
@@ -247,18 +248,19 @@ def _scored(
     _, split = in_row_order(windows.select(places), model.config.sentence_windows)
     windows = split.windows
     known = {
-        name: [np.asarray(row) >= 0 for row in windows[name][:]]
+        name: [present_labels(torch.tensor(row)) for row in windows[name][:]]
         for name in names
         if model.heads[name].reads_tokens
     }
     logits: dict[str, list] = {name: [None] * len(windows) for name in names}
     model.eval()
     with autocast():
-        for batch, output, mask in encoded_batches(windows["input_ids"][:], model, padding_id):
+        ids = windows["input_ids"][:]
+        for batch, output, _ in encoded_batches(ids, model, padding_id, names):
             for name in names:
-                for row, answer in zip(batch, _head(model, name, output, mask), strict=True):
+                for row, answer in zip(batch, output.logits[name], strict=True):
                     if name in known:
-                        answer = answer[: len(known[name][row])][torch.from_numpy(known[name][row])]
+                        answer = answer[: len(known[name][row])][known[name][row].to(answer.device)]
                     logits[name][row] = answer.double().cpu()
     return {
         name: _of_words(windows[name][:], known[name], logits[name])
@@ -268,24 +270,13 @@ def _scored(
     }
 
 
-def _of_words(labels: list[list[int]], known: list[np.ndarray], logits: list) -> Scored:
-    ids = [np.asarray(row)[there] for row, there in zip(labels, known, strict=True)]
-    rows = sum(bool(there.any()) for there in known)
-    return Scored(torch.cat(logits), torch.from_numpy(np.concatenate(ids)), rows)
+def _of_words(labels: list[list[int]], known: list[torch.Tensor], logits: list) -> Scored:
+    ids = [torch.tensor(row)[there] for row, there in zip(labels, known, strict=True)]
+    return Scored(torch.cat(logits), torch.cat(ids), sum(bool(there.any()) for there in known))
 
 
 def _of_texts(split: RowWindows, name: str, logits: list) -> Scored:
-    labels, combined = split.labels(name), split.combined(torch.stack(logits).numpy())
-    there = labels >= 0 if labels.ndim == 1 else ~np.isnan(labels[:, 0])
-    return Scored(
-        torch.from_numpy(combined[there]), torch.from_numpy(labels[there]), int(there.sum())
-    )
-
-
-def _head(model: MultiTaskModel, name: str, output: Any, mask: torch.Tensor) -> torch.Tensor:
-    """The logits of one head for a batch."""
-    head, hidden = model.heads[name], output.last_hidden_state
-    if head.reads_tokens:
-        return head(hidden)
-    pooling = model.config.tasks[name].get("pooling", model.config.pooling)
-    return head(model.embedding_head.pool(hidden, mask, pooling))
+    labels = torch.from_numpy(split.labels(name))
+    combined = torch.from_numpy(split.combined(torch.stack(logits).numpy()))
+    there = present_labels(labels).view(len(labels), -1).all(1)
+    return Scored(combined[there], labels[there], int(there.sum()))

@@ -1,6 +1,6 @@
 """Passes that fit in memory: of a training batch, or of any number of texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -71,9 +71,9 @@ def hash_of_weights(model: nn.Module) -> str:
 
 @torch.inference_mode()
 def encoded_batches(
-    input_ids: list[list[int]], model: MultiTaskModel, padding_id: int
+    input_ids: list[list[int]], model: MultiTaskModel, padding_id: int, tasks: Sequence[str] = ()
 ) -> Iterator[tuple[list[int], MultiTaskOutput, torch.Tensor]]:
-    """Encode texts in batches of similar length, without heads; shows progress.
+    """Encode texts in batches of similar length, with the heads of `tasks`; shows progress.
 
     Yields:
         `tuple[list[int], MultiTaskOutput, torch.Tensor]`: the batch's places in `input_ids`, the
@@ -83,4 +83,4 @@ def encoded_batches(
     for batch in tqdm(batches, disable=None, leave=False, unit="batch"):
         ids, mask = pad([input_ids[row] for row in batch], padding_id)
         ids, mask = ids.to(model.device), mask.to(model.device)
-        yield batch, model(input_ids=ids, attention_mask=mask, tasks=[]), mask
+        yield batch, model(input_ids=ids, attention_mask=mask, tasks=list(tasks)), mask
