@@ -144,6 +144,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, without_room):
         assert content(next(folder.glob("checkpoint-2"))) == checkpoint
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_an_earlier_model(run, without_room):
     folder = run(save_strategy="no", load_best_model_at_end=False)
     before = content(folder)

@@ -15,6 +15,8 @@ from transformers import set_seed
 from multitask_encoder.cli import serve
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 
+pytestmark = pytest.mark.slow  # as Ray is started
+
 # Short and long ones; of the longest, several windows.
 TEXTS = [
     "",
@@ -90,7 +92,6 @@ def metric(service, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-# The only one of these that isn't slow: so that in `make test` Ray is started once.
 def test_200_clients_at_once_get_the_pipelines_answers_also_while_it_ends(model, offline, tmp_path):
     async def ending(running) -> list[int]:
         asking = [asyncio.create_task(client(running.port, n, 1, offline)) for n in range(100)]
@@ -117,7 +118,6 @@ def test_200_clients_at_once_get_the_pipelines_answers_also_while_it_ends(model,
     assert not any(text in log for text in TEXTS if text)
 
 
-@pytest.mark.slow
 def test_replicas_that_are_killed_are_replaced_and_nobody_gets_a_wrong_answer(service, offline):
     async def killing() -> list[int]:
         asking = asyncio.create_task(clients(service.port, 100, 4, offline))
@@ -137,7 +137,6 @@ def test_replicas_that_are_killed_are_replaced_and_nobody_gets_a_wrong_answer(se
     assert found == [200] * 8
 
 
-@pytest.mark.slow
 def test_metrics_can_be_scraped_from_this_machine(service, offline):
     assert asyncio.run(clients(service.port, 8, 2, offline)) == [200] * 16
     for _ in range(300):  # Ray collects them every few seconds
@@ -169,7 +168,6 @@ def listening(service) -> dict[int, set[tuple[bool, int]]]:
     return found
 
 
-@pytest.mark.slow
 def test_other_machines_reach_nothing_without_the_token(service):
     import grpc
 
@@ -186,7 +184,6 @@ def test_other_machines_reach_nothing_without_the_token(service):
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-@pytest.mark.slow
 def test_more_than_it_can_do_is_refused_or_given_up_and_nothing_is_left_of_a_killed_service(
     model, offline, tmp_path
 ):
