@@ -30,9 +30,14 @@ KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 }
 # Factors of a task, at least 0 and by default 1: of its loss, and of its share of `score`.
 WEIGHTS = ("weight", "score_weight")
-TASK_KEYS = ("type", "labels", "problem_type", *WEIGHTS, "class_weights", *KEYS_OF_ONE_TYPE)
+TASK_KEYS = (
+    *("type", "labels", "problem_type", *WEIGHTS, "class_weights", "thresholds"),
+    *KEYS_OF_ONE_TYPE,
+)
 # The problem types of those task types that do not take all; none means no labels either.
 PROBLEM_TYPES_OF = {"sentence_embedding": (), "token_classification": PROBLEM_TYPES[:1]}
+# What thresholds are chosen for; the last one only where a text has several labels.
+PURPOSES = ("precision", "coverage", "f1")
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
 # A config.json from anywhere must not be able to ask for code, kernels, files, or another form of
 # the weights; `num_labels` takes memory by its size alone. These keys of an encoder's config are
@@ -73,6 +78,9 @@ class MultiTaskConfig(PreTrainedConfig):
             - `class_weights`: a mapping of labels to factors above 0 of their losses; labels left
               out have 1. With `multi_label_classification` the factor is of the loss of texts that
               have the label (torch's `pos_weight`). Not for regression and embeddings.
+            - `thresholds`: scores that were chosen on validation rows (see training/thresholds.py):
+              `precision` and `coverage`, each a mapping of shares ("0.95") to scores, and `f1`, one
+              of labels to scores, which `multi_label_classification` uses in place of 0.5.
             - `problem_type`, for sequence_classification: `single_label_classification` (default),
               `multi_label_classification` or `regression`.
             - `pooling`, for sequence_classification: of the vector that the head reads; by default
@@ -291,6 +299,8 @@ def _complete_task(name: str, task: dict) -> dict:
         complete |= _labels(name, task, problem_types)
     if task.get("class_weights"):
         complete["class_weights"] = _class_weights(name, task["class_weights"], complete)
+    if task.get("thresholds"):
+        complete["thresholds"] = _thresholds(name, task["thresholds"], complete)
     return complete
 
 
@@ -321,6 +331,24 @@ def _class_weights(name: str, weights: Any, task: dict) -> dict[str, float]:
                 f"{weight!r} for {label!r}."
             )
     return {label: float(weights.get(label, 1.0)) for label in known}
+
+
+def _thresholds(name: str, thresholds: Any, task: dict) -> dict[str, dict[str, float]]:
+    """The checked thresholds of a complete task."""
+    key = f"`thresholds` of task {name!r}"
+    if not task.get("labels") or task["problem_type"] == "regression":
+        raise ValueError(f"{key} is for labels and entities. Found a task without.")
+    if not isinstance(thresholds, dict):
+        raise ValueError(f"{key} should be a mapping. Found {thresholds!r}.")
+    several = task["problem_type"] == "multi_label_classification"
+    for purpose, values in thresholds.items():
+        _check_choice(f"A key of {key}", purpose, PURPOSES if several else PURPOSES[:2])
+        scores = [*values.values()] if isinstance(values, dict) else [None]
+        if not all(_is_number(score) and 0 <= score <= 1 for score in scores):
+            raise ValueError(f"`{purpose}` in {key} should map to scores. Found {values!r}.")
+        if purpose == "f1" and values.keys() != set(task["labels"]):
+            raise ValueError(f"`f1` in {key} should have its labels. Found {[*values]}.")
+    return thresholds
 
 
 def _is_number(value: Any) -> bool:

@@ -496,7 +496,8 @@ class _OneTaskModel(MultiTaskModel):
         name = config.task_name if config.task_name in names else names[0]
         labels = _asked_labels(config, name)
         if labels != config.tasks[name]["labels"]:
-            kept = {k: v for k, v in config.tasks[name].items() if k != "class_weights"}
+            of_labels = ("class_weights", "thresholds")
+            kept = {k: v for k, v in config.tasks[name].items() if k not in of_labels}
             config.tasks = {**config.tasks, name: {**kept, "labels": labels}}
         super().__init__(config)
         self.task_name, self.num_labels = name, len(labels)

@@ -6,9 +6,8 @@
 
 import difflib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
+from .answering import ANSWERS, limits
 from .batching import length_batches, pad
 from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, check_tokenizer, tokenize
@@ -26,10 +26,8 @@ POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
 # Tokens that go through the encoder together. More overflow a processor's caches; fewer leave cores
 # idle, and far fewer a GPU.
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
-# The default threshold of each problem type whose scores are probabilities; -1 lets all through.
-THRESHOLDS = {"single_label_classification": -1.0, "multi_label_classification": 0.5}
 # What may be asked about texts, in a call or for all calls.
-PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds")
+PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds", "precision", "coverage")
 
 
 class Units(NamedTuple):
@@ -48,13 +46,15 @@ class Document(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked about texts: the tasks by name, the prompt to put before a text, and which
-    scores to return: the top k of a task, and those above a threshold."""
+    """What is asked about texts: the tasks by name, the prompt to put before a text, how many
+    scores to return, and by task what they have to exceed: a number, or one by label. `sets` is
+    what those in a `label_set` have to exceed."""
 
     tasks: dict[str, dict]
     prompt: str
     top_k: int | None
-    thresholds: dict[str, float]
+    thresholds: dict[str, float | dict[str, float]]
+    sets: dict[str, float]
 
 
 class Reading(NamedTuple):
@@ -88,12 +88,20 @@ class MultiTaskPipeline(Pipeline):
             those of all labels, in their own order. Regressions always give all.
         thresholds (`float` or `dict[str, float]`, *optional*): in 0 to 1, for all tasks or by task.
             Entities that score no higher are left out, and a label that does not is None. By
-            default 0.5 for the labels of a multi-label task, and none for others.
+            default the best ones of validation rows for the labels of a multi-label task, 0.5 where
+            the model has none; and none for other tasks.
+        precision (`float`, *optional*): 0.9, 0.95, 0.98 or 0.99: the thresholds above which that
+            share of the answers was right on validation rows, for tasks that `thresholds` doesn't
+            name.
+        coverage (`float`, *optional*): one of the same. A label gets a `label_set`, of the labels
+            that could be the right one: the smallest set that had it in that share of validation
+            rows. Other tasks give as many labels and entities as it takes to find that share of the
+            true ones. Not with `precision`.
         batch_size (`int`, *optional*): the most texts (or windows of long texts) encoded together.
             By default, enough to keep the device busy.
 
-    The first four hold for all calls where they are given to the pipeline; None in a call asks for
-    the default again.
+    All but the last hold for all calls where they are given to the pipeline; None in a call asks
+    for the default again.
 
     Returns, per text:
         `{"embedding": list[float], "labels": {task: {"label", "score", "scores"}},
@@ -108,8 +116,9 @@ class MultiTaskPipeline(Pipeline):
 
     Raises:
         ValueError: an input that is not a text, an unknown task or prompt, a `top_k`, threshold or
-            `batch_size` out of range, a `model_max_length` or `stride` that leaves windows no room
-            for text; a tokenizer that doesn't fit the model's encoder.
+            `batch_size` out of range, a `precision` or `coverage` without a threshold, a
+            `model_max_length` or `stride` that leaves windows no room for text; a tokenizer that
+            doesn't fit the model's encoder.
         TypeError: an unknown argument.
     """
 
@@ -139,7 +148,7 @@ class MultiTaskPipeline(Pipeline):
 
         Args:
             texts (`list[str]`): texts; all of them are held at once.
-            kwargs: `tasks`, `prompt_name`, `top_k` and `thresholds`, as in a call.
+            kwargs: all but `batch_size`, as in a call.
 
         Raises:
             ValueError: as a call does.
@@ -183,9 +192,11 @@ class MultiTaskPipeline(Pipeline):
     def _question(self, **kwargs) -> Question:
         asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
         tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
-        thresholds = _thresholds(asked.get("thresholds"), tasks)
+        thresholds, sets = limits(
+            tasks, *(asked.get(key) for key in ("thresholds", "precision", "coverage"))
+        )
         _check_positive("top_k", asked.get("top_k"))
-        return Question(tasks, prompt, asked.get("top_k"), thresholds)
+        return Question(tasks, prompt, asked.get("top_k"), thresholds, sets)
 
     def _tasks(self, asked: str | list[str] | None) -> dict[str, dict]:
         """The tasks to answer, by name."""
@@ -304,7 +315,7 @@ class MultiTaskPipeline(Pipeline):
         question: Question,
     ) -> Iterator[dict]:
         """The answers for texts from the outputs of `_forward`."""
-        tasks, _, top_k, thresholds = question
+        tasks, _, top_k, thresholds, sets = question
         sentence_tasks, token_tasks = _by_form(tasks)
         answering = {name: ANSWERS[task["problem_type"]] for name, task in sentence_tasks.items()}
         scores = {name: to.scores(outputs[name]).tolist() for name, to in answering.items()}
@@ -315,6 +326,7 @@ class MultiTaskPipeline(Pipeline):
                     dict(zip(task["labels"], scores[name][number], strict=True)),
                     top_k,
                     thresholds.get(name),
+                    sets.get(name),
                 )
                 for name, task in sentence_tasks.items()
             }
@@ -429,69 +441,9 @@ def _of_tokens(
     return answers
 
 
-def _likeliest(scores: dict[str, float], top_k: int | None, threshold: float) -> dict:
-    best = max(scores, key=scores.__getitem__)
-    label = best if scores[best] > threshold else None
-    return {"label": label, "score": scores[best], "scores": _highest(scores, top_k)}
-
-
-def _all_above(scores: dict[str, float], top_k: int | None, threshold: float) -> dict:
-    above = [label for label, score in scores.items() if score > threshold]
-    chosen = [scores[label] for label in above]
-    return {"label": above, "score": chosen, "scores": _highest(scores, top_k)}
-
-
-def _values(scores: dict[str, float], top_k: int | None, threshold: None) -> dict:
-    labels, values = list(scores), list(scores.values())
-    if len(labels) == 1:
-        return {"label": labels[0], "score": values[0], "scores": scores}
-    return {"label": labels, "score": values, "scores": scores}
-
-
-def _highest(scores: dict[str, float], top_k: int | None) -> dict[str, float]:
-    if top_k is None:
-        return scores
-    highest = sorted(scores, key=scores.__getitem__, reverse=True)[:top_k]
-    return {label: scores[label] for label in highest}
-
-
-class Answering(NamedTuple):
-    """The scores from logits, both of shape `(num_texts, num_labels)`, and the answer from one
-    text's scores by label, `top_k`, and the threshold."""
-
-    scores: Callable[[torch.Tensor], torch.Tensor]
-    answer: Callable[..., dict]
-
-
-# How the logits of each problem type become an answer.
-ANSWERS = {
-    "single_label_classification": Answering(partial(torch.softmax, dim=-1), _likeliest),
-    "multi_label_classification": Answering(torch.sigmoid, _all_above),
-    "regression": Answering(lambda logits: logits, _values),
-}
-
-
 def _check_positive(name: str, asked: int | None) -> None:
     if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
         raise ValueError(f"{name} should be a whole number of at least 1. Found {asked!r}.")
-
-
-def _thresholds(asked: float | dict[str, float] | None, tasks: dict[str, dict]) -> dict[str, float]:
-    """The threshold of each task whose scores are probabilities."""
-    defaults = {
-        name: THRESHOLDS[task["problem_type"]]
-        for name, task in tasks.items()
-        if task.get("problem_type") in THRESHOLDS
-    }
-    by_task = asked if isinstance(asked, dict) else dict.fromkeys(defaults, asked)
-    for name, value in by_task.items():
-        if name not in defaults:
-            names = ", ".join(defaults)
-            raise ValueError(f"thresholds should name some of {names}. Found {name!r}.")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and 0 <= value <= 1):
-            raise ValueError(f"A threshold should be from 0 to 1. Found {value!r} for {name!r}.")
-    return defaults | {name: value for name, value in by_task.items() if value is not None}
 
 
 def _units(text: str, offsets: list[tuple[int, int]], labelling: str, *marks: str) -> Units:

@@ -12,7 +12,8 @@ from sklearn.metrics import brier_score_loss
 from transformers import AutoTokenizer
 
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.training.calibration import SEVERAL, SINGLE, errors, fit, loss
+from multitask_encoder.training.calibration import errors, fit, loss
+from multitask_encoder.training.scoring import SEVERAL, SINGLE
 
 TOPIC = {"type": "sequence_classification", "labels": ["a", "b", "c"]}
 TAGS = {"type": "sequence_classification", "labels": ["x", "y"], "problem_type": SEVERAL}
@@ -76,6 +77,10 @@ def test_errors_are_those_of_their_definitions():
     found = errors(probabilities.double().log(), labels, SINGLE)
     # Bins of a fifteenth: 0.9 is in (13, 14), 0.8 in (12, 13), 0.7 in (10, 11), 0.96 in (14, 15).
     assert found["calibration_error"] == pytest.approx((0.1 + 0.8 + 0.3 + 0.04) / 4)
+    assert found["bins"] == [
+        [pytest.approx(score), right, 1]
+        for score, right in ((0.7, 1.0), (0.8, 0.0), (0.9, 1.0), (0.96, 1.0))
+    ]
     assert found["brier"] == pytest.approx((0.02 + 1.28 + 0.18 + 0.0032) / 4)
     logits = normal(300, 2, spread=2)
     labels = drawn(logits, SEVERAL)
@@ -116,7 +121,8 @@ def noisy(saved):
 
 def answers_of(folder, texts: list[str]) -> list[dict]:
     model, tokenizer = MultiTaskModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    return MultiTaskPipeline(model=model, tokenizer=tokenizer)(texts)
+    thresholds = {"tags": 0.5} if "tags" in model.config.tasks else None
+    return MultiTaskPipeline(model=model, tokenizer=tokenizer)(texts, thresholds=thresholds)
 
 
 def calibrated(run, folder: str, rows: list[dict], **keys):
@@ -178,7 +184,9 @@ def test_what_is_measured_is_what_the_pipeline_answers(noisy, run):
     labels = torch.tensor(["abc".index(row["topic"]) for row in rows[120:]])
     expected = errors(scores.double().log(), labels, SINGLE)
     found = results(finished)["calibration"]["topic"]["test"]["after"]
-    assert found == pytest.approx(expected, abs=1e-5)
+    for key in ("calibration_error", "brier"):
+        assert found[key] == pytest.approx(expected[key], abs=1e-5)
+    assert [number for *_, number in found["bins"]] == [of[2] for of in expected["bins"]]
 
 
 def test_a_split_without_labels_of_a_task_is_not_measured(noisy, run):
@@ -202,12 +210,12 @@ def test_few_or_no_validation_rows_calibrate_nothing(noisy, run, caplog):
     tasks = {"topic": {"type": TOPIC["type"]}}
     finished = run(model=folder, encoder=None, tasks=tasks, train_file=rows[:8], l2_sp=0, **kept)
     assert "calibration" not in results(finished)
-    assert "topic are not calibrated: 99 validation rows are fewer than 100." in caplog.text
+    assert "topic are not calibrated, and it has no thresholds: 99 validation rows" in caplog.text
     run(
         model=folder, encoder=None, tasks=tasks, train_file=rows[:8], validation_file=None, l2_sp=0,
         do_eval=False, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
     )  # fmt: skip
-    assert "Scores are not calibrated: that takes validation rows" in caplog.text
+    assert "Scores are not calibrated, and have no thresholds: that takes" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -234,4 +242,6 @@ def test_scores_that_are_no_better_for_it_stay(wrong, line, noisy, run, caplog):
     before, after = (MultiTaskModel.from_pretrained(one) for one in (folder, finished))
     for one, other in zip(before.parameters(), after.parameters(), strict=False):
         assert np.array_equal(one.detach(), other.detach())
-    assert json.loads((finished / "all_results.json").read_text()).get("calibration") is None
+    found = results(finished)["calibration"]["topic"]
+    assert found["temperature"] == 1
+    assert found["validation"]["before"] == found["validation"]["after"]

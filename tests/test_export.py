@@ -410,6 +410,7 @@ def test_folders_answer_where_this_repository_is_not(graph_model, tokenizer, onn
 
 def test_a_folder_with_a_graph_holds_no_weights_of_torch_and_no_code_of_heads(onnx_folder):
     assert {path.name for path in onnx_folder.iterdir()} - {"model.onnx.data"} == {
+        "answering.py",
         "batching.py",
         "config.json",
         "configuration_multitask.py",

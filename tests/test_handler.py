@@ -46,7 +46,8 @@ def test_parameters_may_be_left_out(nothing, endpoint):
         ({"inputs": "a", "parameters": [1]}, "parameters should be an object. Found list."),
         (
             {"inputs": "a", "parameters": {"top": 3}},
-            "parameters should be some of tasks, prompt_name, top_k, thresholds. Found 'top'.",
+            "parameters should be some of tasks, prompt_name, top_k, thresholds, precision, "
+            "coverage. Found 'top'.",
         ),
         ({"inputs": "a", "parameters": {"tasks": 1}}, "tasks should be a list of names. Found 1."),
         ({"inputs": "a", "parameters": {"tasks": [["x"]]}}, "tasks should be a list of names."),

@@ -43,8 +43,9 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "heads": {"pooling", "losses"},
     "stored_weights": {"configuration_multitask"},
     "pretrained_encoder": {"configuration_multitask", "stored_weights"},
+    "answering": set(),
     "batching": set(),
-    "pipeline_multitask": {"batching", "decoding", "windows"},
+    "pipeline_multitask": {"answering", "batching", "decoding", "windows"},
     "modeling_multitask": {
         *("configuration_multitask", "heads", "losses", "pretrained_encoder", "stored_weights"),
         "pipeline_multitask",  # which it saves beside itself

@@ -60,6 +60,7 @@ PUBLISHED = [
     ".gitattributes",
     "1_Pooling/config.json",
     "README.md",
+    "answering.py",
     "batching.py",
     "config.json",
     "config.yaml",

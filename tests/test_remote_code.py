@@ -19,6 +19,7 @@ ALL_TASKS = {
     "slots": {"type": "token_classification", "labels": ["O", "B-WHO", "I-WHO"]},
 }
 CODE = [
+    "answering.py",
     "batching.py",
     "configuration_multitask.py",
     "decoding.py",

@@ -73,7 +73,9 @@ from multitask_encoder.training.prepare_data import (
     tokenize_data,
 )
 from multitask_encoder.training.run_rows import labelled_tasks, row_counts, write_bad_rows
+from multitask_encoder.training.scoring import Scored, score_rows
 from multitask_encoder.training.taught_rows import ask_own_share
+from multitask_encoder.training.thresholds import choose_thresholds, with_effects
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 
 from .compare import compare
@@ -305,7 +307,7 @@ def train(
     with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
         trainer.check_weights()
-    metrics |= calibrate_scores(run, trainer, data)
+    metrics |= fit_scores(run, trainer, data)
     if checkpoint is not None:
         metrics["train_resumed"] = True  # train_runtime covers the last part only
     save_model(trainer)
@@ -313,19 +315,30 @@ def train(
     return metrics
 
 
-def calibrate_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> dict[str, Any]:
-    """Calibrate the trained model by the validation rows, if there are some: the result
-    `calibration`, see there."""
+def fit_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> dict[str, Any]:
+    """Calibrate the trained model and choose its thresholds by the validation rows, if there are
+    some: the results `calibration` and `thresholds`, see there."""
     if "validation" not in data.splits or in_shards(run.training):
-        logger.info("Scores are not calibrated: that takes validation rows, and a whole model.")
+        logger.info(
+            "Scores are not calibrated, and have no thresholds: that takes validation rows, and a "
+            "whole model."
+        )
         return {}
-    padding_id, autocast = trainer.processing_class.pad_token_id, trainer.accelerator.autocast
-    calibration = calibrate(trainer.model, data.splits["validation"], padding_id, autocast)
-    if calibration and "test" in measured_splits(run, data):
-        found = measure(trainer.model, data.splits["test"], padding_id, calibration, autocast)
-        for name, errors in found.items():
-            calibration[name]["test"] = errors
-    return {"calibration": calibration} if calibration else {}
+    model, padding_id = trainer.model, trainer.processing_class.pad_token_id
+    splits = ["validation", *(["test"] if "test" in measured_splits(run, data) else [])]
+    rows: dict[str, dict[str, Scored]] = {}
+    calibration: dict[str, dict[str, Any]] = {}
+    for split in splits:
+        windows, autocast = data.splits[split], trainer.accelerator.autocast
+        rows[split] = score_rows(model, windows, padding_id, autocast)
+        if split == "validation":
+            calibration = calibrate(model, rows[split])
+        else:
+            for name, errors in measure(rows[split], calibration).items():
+                calibration[name][split] = errors
+    thresholds = choose_thresholds(model.config, rows["validation"])
+    found = {"calibration": calibration, "thresholds": with_effects(thresholds, rows)}
+    return {key: value for key, value in found.items() if value}
 
 
 def save_model(trainer: MultiTaskTrainer) -> None:

@@ -3,15 +3,14 @@
     {"inputs": "a text", or ["several", "texts"],
      "parameters": {"tasks": ["topic"], "top_k": 3}}                  # may be left out
 
-The parameters are `tasks`, `prompt_name`, `top_k` and `thresholds` of `MultiTaskPipeline`, whose
-answer this is: one per text.
+The parameters are those of `MultiTaskPipeline` (PARAMETERS), whose answer this is: one per text.
 """
 
 from typing import Any
 
 from transformers import pipeline
 
-PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds")
+PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds", "precision", "coverage")
 
 
 class EndpointHandler:

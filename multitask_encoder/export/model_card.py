@@ -34,6 +34,7 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
+CARD_PRECISIONS = ("0.95", "0.99")
 TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 
@@ -68,10 +69,16 @@ def model_card(
         *_training_parts(run),
         *_pictures(run, CURVES, "Losses and metrics over the steps of the training"),
         *_result_parts(scores, run.results, split),
+        *_score_parts(run.results, config, split),
         *_pictures(run, CONFUSION, "How often each label was predicted for each true one"),
         *_report_parts(run),
         "## Limits",
-        "\n".join(f"- {line}" for line in _limits(config, max_length, run.base, split, scores)),
+        "\n".join(
+            f"- {line}"
+            for line in _limits(
+                config, max_length, run.base, split, scores, "calibration" in run.results
+            )
+        ),
     ]
     text = TEXT.format(
         title=title,
@@ -225,6 +232,37 @@ def _result_parts(scores: dict[str, float], results: dict[str, Any], split: str)
     return ["## Results", table, *([" ".join(notes)] if notes else [])]
 
 
+def _score_parts(results: dict[str, Any], config: MultiTaskConfig, split: str) -> list[str]:
+    """How far scores can be relied on."""
+    calibration, thresholds = results.get("calibration", {}), results.get("thresholds", {})
+    name = "validation" if split == "eval" else split
+    rows = []
+    for task in config.tasks:
+        cells = [
+            calibration.get(task, {}).get(name, {}).get("after", {}).get("calibration_error"),
+            *(
+                at.get("answered", at.get("recall"))
+                for precision in CARD_PRECISIONS
+                for at in [
+                    thresholds.get(task, {}).get(name, {}).get("precision", {}).get(precision, {})
+                ]
+            ),
+        ]
+        if any(cell is not None for cell in cells):
+            shown = ("" if cell is None else f"{100 * cell:.2f}" for cell in cells)
+            rows.append(f"| {task} | {' | '.join(shown)} |")
+    if not rows:
+        return []
+    header = ["task", "calibration error", *(f"at {one}" for one in CARD_PRECISIONS)]
+    return [
+        "## Scores",
+        f"On the {SPLITS[split]} split, in percent: the mean difference between a score and how "
+        "often it is right; and with `precision=0.95` or `precision=0.99`, which leave out what is "
+        "less sure, the share of texts that still get a label, or of true entities that are found.",
+        "\n".join([f"| {' | '.join(header)} |", "|---|---:|---:|---:|", *rows]),
+    ]
+
+
 def _report_parts(run: FinishedRun) -> list[str]:
     """The comparison with single-task models, its headings below those of the card."""
     if run.report is None:
@@ -239,7 +277,12 @@ def _report_parts(run: FinishedRun) -> list[str]:
 
 
 def _limits(
-    config: MultiTaskConfig, max_length: int, base: Base, split: str, scores: dict[str, float]
+    config: MultiTaskConfig,
+    max_length: int,
+    base: Base,
+    split: str,
+    scores: dict[str, float],
+    calibrated: bool,
 ) -> list[str]:
     tasks = config.tasks.values()
     lines = [
@@ -257,7 +300,7 @@ def _limits(
         )
     if any(task["type"] == "sequence_classification" for task in tasks):
         lines.append("It gives every text one of its labels, even if none fits.")
-    if any("labels" in task for task in tasks):
+    if any("labels" in task for task in tasks) and not calibrated:
         lines.append(
             "Scores are not calibrated: of answers with a score of 0.9, more or fewer than nine in "
             "ten may be right."

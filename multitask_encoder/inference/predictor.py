@@ -34,11 +34,14 @@ class Label:
         score (`float` or `list[float]`): the probability of `label`, or of each of its labels, in 0
             to 1; for a regression, the value or values.
         scores (`dict[str, float]`): of all labels, or of the `top_k` highest.
+        label_set (`list[str]`, *optional*): where `coverage` was asked for, the labels that could
+            be the right one, the likeliest first.
     """
 
     label: str | list[str] | None
     score: float | list[float]
     scores: dict[str, float]
+    label_set: list[str] | None = None
 
     def __str__(self) -> str:
         labels = self.label if isinstance(self.label, list) else [self.label]
@@ -200,8 +203,7 @@ class Predictor:
 
         Args:
             texts (`str` or `Iterable[str]`): one text, or several.
-            **kwargs: `tasks`, `top_k`, `thresholds`, `prompt_name` and `batch_size` of
-                `MultiTaskPipeline`.
+            **kwargs: those of a call of `MultiTaskPipeline`, as `tasks` and `thresholds`.
 
         Raises:
             ValueError: an invalid text or value.

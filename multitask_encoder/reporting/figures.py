@@ -50,13 +50,19 @@ def can_plot() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str) -> None:
-    """Draw values over the optimizer steps.
+def draw_curves(
+    axes: "Axes",
+    curves: dict[str, Series],
+    title: str,
+    label: str,
+    across: str = "optimizer step",
+) -> None:
+    """Draw values over the optimizer steps, or over others.
 
     Args:
         curves (`dict[str, list[tuple[float, float]]]`): name to steps and values. Curves differ in
             colour and marker; with more than 30 points, in colour only.
-        label (`str`): the name of the values.
+        label, across (`str`): the name of the values, and of the steps.
     """
     for number, (name, points) in enumerate(curves.items()):
         (line,) = axes.plot(*zip(*points, strict=True), markersize=4, label=name)
@@ -64,7 +70,7 @@ def draw_curves(axes: "Axes", curves: dict[str, Series], title: str, label: str)
         if len(points) <= 30:
             line.set_marker(MARKERS[number % len(MARKERS)])
     axes.locator_params(axis="x", integer=True)
-    axes.set(xlabel="optimizer step", ylabel=label)
+    axes.set(xlabel=across, ylabel=label)
     axes.set_title(title)
     axes.legend()
 

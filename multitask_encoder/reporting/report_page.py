@@ -57,13 +57,56 @@ def curve_plots(curves: Curves) -> list[dict]:
     ]
 
 
-def _curves_in_words(curves: dict[str, Series]) -> str:
+def _curves_in_words(curves: dict[str, Series], at: str = "step ", unit: str = "") -> str:
     sentences = []
     for name, points in curves.items():
         (first, start), (last, end) = points[0], points[-1]
-        before = f"from {start:.4g} at step {first} to " if len(points) > 1 else ""
-        sentences.append(f"{name} {before}{end:.4g} at step {last}.")
+        before = f"from {start:.4g} at {at}{first:g}{unit} to " if len(points) > 1 else ""
+        sentences.append(f"{name} {before}{end:.4g} at {at}{last:g}{unit}.")
     return " ".join(sentences)
+
+
+# Scores
+
+
+def reliability_plots(calibration: dict[str, dict[str, Any]]) -> list[str]:
+    """For each task of the result `calibration` how often scores are right, as SVG."""
+    plots = []
+    for name, of in calibration.items():
+        split = "test" if "test" in of else "validation"
+        curves: dict[str, Series] = {
+            when: [(100 * score, 100 * right) for score, right, _ in of[split][when]["bins"]]
+            for when in ("before", "after")
+        }
+        curves["calibrated"] = [(0, 0), (100, 100)]
+        plots.append(
+            _score_plot(curves, f"reliability {name}", name, ("score, percent", "right, percent"))
+        )
+    return plots
+
+
+def answered_plots(thresholds: dict[str, dict[str, Any]]) -> list[str]:
+    """How often the surest answers of each task in the result `thresholds` are right, as SVG."""
+    curves: dict[str, Series] = {}
+    for name, of in thresholds.items():
+        points = of.get("test", of.get("validation"))["curve"]
+        curves[name] = [
+            (100 * (place + 1) / len(points), 100 * right)
+            for place, right in enumerate(points)
+            if right is not None
+        ]
+    names = ("of the answers, the surest first, percent", "right, percent")
+    return [_score_plot(curves, "answered", "", names)] if curves else []
+
+
+def _score_plot(curves: dict[str, Series], name: str, title: str, axes: tuple[str, str]) -> str:
+    across, label = axes
+    return svg(
+        partial(draw_curves, curves=curves, title=title, label=label, across=across),
+        CURVE_SIZE,
+        name,
+        f"{title or name}, {label}: {_curves_in_words(curves, unit=' percent', at='')}",
+    )
 
 
 # Labels of sentences
@@ -132,6 +175,8 @@ def render(content: dict[str, Any]) -> str:
     headings = {
         "results": "Results",
         "calibration": "Calibration",
+        "thresholds": "Thresholds",
+        "coverage": "Sets that hold the true label",
         "teachers": "Beside its teachers",
         "comparison": "Multi-task beside single-task",
         "curves": "Training",
@@ -141,7 +186,9 @@ def render(content: dict[str, Any]) -> str:
     }
     content = dict.fromkeys((*headings, "split", "texts", "notes")) | content
     sections = [(key, heading) for key, heading in headings.items() if content[key]]
-    return environment.get_template("report_page.html.jinja").render(content, sections=sections)
+    return environment.get_template("report_page.html.jinja").render(
+        content, parts=content, sections=sections
+    )
 
 
 def write_pictures(

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ CALIBRATION_NOTE = (
     "The mean difference between a score and how often it is right, in percent, before and after "
     "the logits were divided by the temperature."
 )
+THRESHOLD_NOTE = (
+    "The score above which that share of answers is right, by the validation rows; and on the test "
+    "rows, or else those, the share of texts that is answered (of entities and of several labels: "
+    "found), and of answers that are right. In percent."
+)
+COVERAGE_NOTE = (
+    "The score above which that share of true labels is found, by the validation rows; and on the "
+    "test rows, or else those, the share found, and the mean number of labels in a set. In percent."
+)
+THRESHOLD_HEADER = ("task", "precision", "threshold", "answered", "right")
+COVERAGE_HEADER = ("task", "coverage", "threshold", "covered", "labels")
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
@@ -102,6 +114,34 @@ def calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     ]
 
 
+def threshold_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table with `THRESHOLD_HEADER`, from the result `thresholds`."""
+    return [
+        [*cells, _share(of.get("answered", of.get("recall"))), _share(of["precision"])]
+        for *cells, of in _effects(found, "precision")
+    ]
+
+
+def coverage_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table with `COVERAGE_HEADER`, from the result `thresholds`."""
+    return [
+        [*cells, _share(of["coverage"]), f"{of['labels']:.2f}" if "labels" in of else ""]
+        for *cells, of in _effects(found, "coverage")
+    ]
+
+
+def _effects(found: dict[str, dict[str, Any]], purpose: str) -> Iterator[list[Any]]:
+    """Task, share asked for, threshold, and what it does to the rows of the last split."""
+    for name, of in found.items():
+        split = of.get("test", of.get("validation"))
+        for share, threshold in of["thresholds"].get(purpose, {}).items():
+            yield [name, f"{100 * float(share):g}", f"{threshold:.3f}", split[purpose][share]]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
 def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     """Print the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
@@ -109,6 +149,9 @@ def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     if "calibration" in results:
         lines = [list(CALIBRATION_HEADER), *calibration_rows(results["calibration"])]
         print(f"\nCalibration. {CALIBRATION_NOTE}\n{_in_columns(lines)}")
+    if "thresholds" in results:
+        lines = [list(THRESHOLD_HEADER), *threshold_rows(results["thresholds"])]
+        print(f"\nThresholds. {THRESHOLD_NOTE}\n{_in_columns(lines)}")
     if "teachers" in results:
         lines = [list(TEACHER_HEADER), *teacher_rows(results["teachers"])]
         print(f"\nBeside its teachers. {TEACHER_NOTE}\n{_in_columns(lines)}")

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -21,17 +21,30 @@ from .curves import curves_of
 from .entity_examples import entity_section
 from .examples import Examples
 from .maps import embed_mapped, map_section
-from .report_page import PAGE, curve_plots, render, write_pictures
+from .report_page import (
+    PAGE,
+    answered_plots,
+    curve_plots,
+    reliability_plots,
+    render,
+    write_pictures,
+)
 from .results import (
     CALIBRATION_HEADER,
     CALIBRATION_NOTE,
+    COVERAGE_HEADER,
+    COVERAGE_NOTE,
     INTERVALS,
     PREFIXES,
     TEACHER_HEADER,
     TEACHER_NOTE,
+    THRESHOLD_HEADER,
+    THRESHOLD_NOTE,
     calibration_rows,
+    coverage_rows,
     results_rows,
     teacher_rows,
+    threshold_rows,
 )
 
 logger = logging.getLogger("multitask_encoder.report")
@@ -155,10 +168,7 @@ class RunReport(TrainerCallback):
             "subtitle": _subtitle(tasks, results),
             "results": _results(results, tasks),
             "notes": self.notes,
-            "calibration": _table(
-                results, "calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows
-            ),
-            "teachers": _table(results, "teachers", TEACHER_NOTE, TEACHER_HEADER, teacher_rows),
+            **_tables(results),
             "split": self.split,
             "curves": curve_plots(curves),
             **sections,
@@ -197,8 +207,39 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     }
 
 
-def _table(
-    results: dict[str, Any], key: str, note: str, header: Sequence[str], rows: Callable
-) -> dict[str, Any] | None:
-    """A result as a table, if there is one."""
-    return {"note": note, "header": header, "rows": rows(results[key])} if key in results else None
+class _Table(NamedTuple):
+    """A result that is shown as a table: its key, the note above, the header, its cells, and plots
+    of it."""
+
+    key: str
+    note: str
+    header: Sequence[str]
+    rows: Callable[[Any], list[list[str]]]
+    plots: Callable[[Any], list[str]] = lambda found: []
+
+
+TABLES = {
+    "calibration": _Table(
+        "calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows, reliability_plots
+    ),
+    "thresholds": _Table(
+        "thresholds", THRESHOLD_NOTE, THRESHOLD_HEADER, threshold_rows, answered_plots
+    ),
+    "coverage": _Table("thresholds", COVERAGE_NOTE, COVERAGE_HEADER, coverage_rows),
+    "teachers": _Table("teachers", TEACHER_NOTE, TEACHER_HEADER, teacher_rows),
+}
+
+
+def _tables(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By section the table of a result, if there is one, and its plots."""
+    found = {
+        section: {
+            "note": table.note,
+            "header": table.header,
+            "rows": table.rows(results[table.key]),
+            "plots": table.plots(results[table.key]),
+        }
+        for section, table in TABLES.items()
+        if table.key in results
+    }
+    return {section: of for section, of in found.items() if of["rows"]}

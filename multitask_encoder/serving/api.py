@@ -36,6 +36,16 @@ class Arguments(BaseModel):
     thresholds: float | dict[str, float] | None = Field(
         None, description="scores to exceed, in 0 to 1, for a label to apply; of all or by task"
     )
+    precision: float | None = Field(
+        None,
+        description="0.9, 0.95, 0.98 or 0.99: the thresholds above which that share of validation "
+        "answers was right",
+    )
+    coverage: float | None = Field(
+        None,
+        description="one of the same: the thresholds above which that share of true labels and "
+        "entities was found; a label gets a `label_set`",
+    )
 
 
 class Label(BaseModel):
@@ -45,6 +55,9 @@ class Label(BaseModel):
     )
     score: float | list[float]
     scores: dict[str, float]
+    label_set: list[str] | None = Field(
+        None, description="where `coverage` is asked for: the labels that could be the right one"
+    )
 
 
 class Entity(BaseModel):

@@ -10,126 +10,102 @@ model that is trained further has nothing stale. Temperatures are above 0: no la
 import logging
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset
 from torch import nn
 from torch.nn import functional as F
 
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.losses import LOSSES, present_labels
+from multitask_encoder.modeling.losses import LOSSES
 
-from .metrics import RowWindows, in_row_order
-from .passes import encoded_batches
+from .scoring import SEVERAL, SINGLE, Scored
 
 logger = logging.getLogger("multitask_encoder")
 
-SINGLE, SEVERAL = "single_label_classification", "multi_label_classification"
 LEAST_ROWS = 100
 LEAST_MISTAKES = 10  # a few that are quite sure would decide the temperature of all
 LEAST_OF_A_LABEL = 50  # rows with and without it, for a temperature of its own
-MAX_WINDOWS = 10_000
 LOWEST, HIGHEST = 1 / 20, 20.0  # a fit beyond has found no mistakes, or no right answers
 ROUNDING = 1e-6  # of that loss's slope, where it is 0
 FOLDS = 5
 BINS = 15
 
 
-class Scored(NamedTuple):
-    """What a head says of labelled texts or words: logits of shape `(num_answers, num_labels)`, in
-    double precision; labels, class ids of shape `(num_answers,)` or 0 and 1 of the logits' shape;
-    and the number of texts."""
-
-    logits: torch.Tensor
-    labels: torch.Tensor
-    num_rows: int
-
-
-def calibrate(
-    model: MultiTaskModel,
-    windows: Dataset,
-    padding_id: int,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> dict[str, dict[str, Any]]:
-    """Divide the weights of each head by its temperature, and log it. Heads stay as they are where
-    fewer than 100 texts are labelled, with fewer than 10 mistakes, or where temperatures fitted to
-    four fifths of the rows leave the fifth no likelier.
+def calibrate(model: MultiTaskModel, rows: dict[str, Scored]) -> dict[str, dict[str, Any]]:
+    """Divide the weights of each head by its temperature, and its logits in `rows`, and log it.
+    Heads stay as they are where fewer than 100 texts are labelled, with fewer than 10 mistakes, or
+    where temperatures fitted to four fifths of the rows leave the fifth no likelier.
 
     Args:
         model (`MultiTaskModel`): a trained model; its heads are changed in place.
-        windows (`Dataset`): preprocessed validation rows, of which 10,000 are read, from all
-            over them.
-        padding_id (`int`): the padding token.
-        autocast (`Callable`, *optional*): a context for the encoder's passes.
+        rows (`dict[str, Scored]`): what they say of validation rows, by `score_rows`.
 
     Returns:
-        `dict[str, dict]`: by task `temperature` (several labels: by label), and `validation`, the
-        `errors` `before` and `after`; those after are of the fifths.
+        `dict[str, dict]`: by task with 100 rows `temperature` (several labels: by label; 1 where
+        the head stays), and `validation`, the `errors` `before` and `after`; those after are of the
+        fifths.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, scored in _scored(model, windows, padding_id, autocast).items():
-        logits, labels, num_rows = scored
-        if not num_rows:  # a task that other rows have taught
-            continue
-        if num_rows < LEAST_ROWS:
+    for name, scored in rows.items():
+        logits, labels, kind = scored.logits, scored.labels, scored.problem_type
+        if scored.num_rows < LEAST_ROWS:
             logger.info(
-                "The scores of %s are not calibrated: %d validation rows are fewer than %d.",
-                *(name, num_rows, LEAST_ROWS),
-            )
-            continue
-        kind = model.heads[name].problem_type
-        if (mistakes := _mistakes(logits, labels, kind)) < LEAST_MISTAKES:
-            logger.info(
-                "The scores of %s stay as they are: %d mistakes on validation rows are fewer than "
-                "%d.",
-                *(name, mistakes, LEAST_MISTAKES),
+                "The scores of %s are not calibrated, and it has no thresholds: %d validation rows "
+                "are fewer than %d.",
+                *(name, scored.num_rows, LEAST_ROWS),
             )
             continue
         temperatures, crossed = _cross_fitted(logits, labels, kind)
-        if temperatures is None or loss(crossed, labels, kind) >= loss(logits, labels, kind):
-            logger.info(
-                "The scores of %s stay as they are: the mistakes on %d validation rows calibrate "
-                "them no better.",
-                *(name, num_rows),
-            )
-            continue
+        if reason := _reason_to_stay(scored, temperatures, crossed):
+            logger.info("The scores of %s stay as they are: %s", name, reason)
+            temperatures, crossed = torch.ones_like(logits[0]), logits
+        assert temperatures is not None
         _divide(model.heads[name], temperatures)
+        scored.logits = logits / temperatures
         before, after = errors(logits, labels, kind), errors(crossed, labels, kind)
-        by_label = dict(zip(model.config.tasks[name]["labels"], temperatures.tolist(), strict=True))
+        by_label = dict(zip(scored.task["labels"], temperatures.tolist(), strict=True))
         found[name] = {
             "temperature": by_label if kind == SEVERAL else temperatures[0].item(),
             "validation": {"before": before, "after": after},
         }
-        logger.info(
-            "The scores of %s are calibrated: their error on validation rows is %.2f %%, and was "
-            "%.2f %%.",
-            *(name, 100 * after["calibration_error"], 100 * before["calibration_error"]),
-        )
+        if not reason:
+            logger.info(
+                "The scores of %s are calibrated: their error on validation rows is %.2f %%, and "
+                "was %.2f %%.",
+                *(name, 100 * after["calibration_error"], 100 * before["calibration_error"]),
+            )
     return found
 
 
+def _reason_to_stay(
+    scored: Scored, temperatures: torch.Tensor | None, crossed: torch.Tensor
+) -> str | None:
+    """Why scores can't be calibrated, as a sentence; arguments from `_cross_fitted`."""
+    logits, labels, kind = scored.logits, scored.labels, scored.problem_type
+    if (mistakes := _mistakes(logits, labels, kind)) < LEAST_MISTAKES:
+        return f"{mistakes} mistakes on validation rows are fewer than {LEAST_MISTAKES}."
+    if temperatures is None or loss(crossed, labels, kind) >= loss(logits, labels, kind):
+        return f"the mistakes on {scored.num_rows} validation rows calibrate them no better."
+    return None
+
+
 def measure(
-    model: MultiTaskModel,
-    windows: Dataset,
-    padding_id: int,
-    calibration: dict[str, dict[str, Any]],
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """By task the `errors` on other rows, `before` and `after`; arguments as for `calibrate`, which
-    gave `calibration`."""
+    rows: dict[str, Scored], calibration: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By task the `errors` on other rows, `before` and `after`.
+
+    Args:
+        rows (`dict[str, Scored]`): what the calibrated model says of them.
+        calibration (`dict[str, dict]`): from `calibrate`.
+    """
     found = {}
-    for name, (logits, labels, num_rows) in _scored(model, windows, padding_id, autocast).items():
-        if name in calibration and num_rows:
-            kind, given = model.heads[name].problem_type, calibration[name]["temperature"]
-            temperatures = torch.tensor([*given.values()] if kind == SEVERAL else given)
-            before, after = (
-                errors(logits * temperatures, labels, kind),
-                errors(logits, labels, kind),
-            )
-            found[name] = {"before": before, "after": after}
+    for name in calibration.keys() & rows.keys():
+        logits, labels, kind = rows[name].logits, rows[name].labels, rows[name].problem_type
+        given = calibration[name]["temperature"]
+        temperatures = torch.tensor([*given.values()] if kind == SEVERAL else given)
+        before, after = errors(logits * temperatures, labels, kind), errors(logits, labels, kind)
+        found[name] = {"before": before, "after": after}
     return found
 
 
@@ -195,14 +171,16 @@ def _least(slope: Callable[[float], torch.Tensor]) -> float | None:
     return math.exp(-(low + high) / 2)
 
 
-def errors(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> dict[str, float]:
+def errors(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> dict[str, Any]:
     """How far scores are from how often they are right, arguments as in `Scored`.
 
     Returns:
-        `dict[str, float]`: `calibration_error`, in 0 to 1: the mean over answers of the difference
+        `dict[str, Any]`: `calibration_error`, in 0 to 1: the mean over answers of the difference
         between the mean score and the share that is right, in 15 bins of equal width (Guo et al.
         2017), of the likeliest label or, where there are several, of each; and `brier`, the mean
-        squared difference of scores and truth (Brier 1950), summed over classes, in 0 to 2.
+        squared difference of scores and truth (Brier 1950), summed over classes, in 0 to 2; and
+        `bins`, for each that has answers their mean score, the share that is right, and their
+        number.
     """
     if problem_type == SINGLE:
         scores = logits.softmax(-1)
@@ -214,10 +192,17 @@ def errors(logits: torch.Tensor, labels: torch.Tensor, problem_type: str) -> dic
         best, right = scores.flatten(), labels.to(scores).flatten()
         brier = (scores - labels).square().mean()
     bins = (best * BINS).long().clamp(max=BINS - 1)
-    gaps = torch.zeros(BINS, dtype=best.dtype).index_add(0, bins, best - right)
+    counts = bins.bincount()
+    empty = torch.zeros(len(counts), dtype=best.dtype)
+    scored, hits = (empty.index_add(0, bins, of) for of in (best, right))
     return {
-        "calibration_error": (gaps.abs().sum() / len(best)).item(),
+        "calibration_error": ((scored - hits).abs().sum() / len(best)).item(),
         "brier": brier.item(),
+        "bins": [
+            [(score / count).item(), (hit / count).item(), int(count)]
+            for score, hit, count in zip(scored, hits, counts, strict=True)
+            if count
+        ],
     }
 
 
@@ -227,56 +212,3 @@ def _divide(head: nn.Module, temperatures: torch.Tensor) -> None:
     with torch.no_grad():
         weight.copy_(weight / factors[:, None])
         bias.copy_(bias / factors)
-
-
-@torch.inference_mode()
-def _scored(
-    model: MultiTaskModel,
-    windows: Dataset,
-    padding_id: int,
-    autocast: Callable[[], AbstractContextManager],
-) -> dict[str, Scored]:
-    """What each head of classes says of the labelled rows, by task."""
-    names = [
-        name
-        for name, head in model.heads.items()
-        if head.problem_type in (SINGLE, SEVERAL) and name in windows.column_names
-    ]
-    if not names or not len(windows):
-        return {}
-    places = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS), dtype=int)
-    _, split = in_row_order(windows.select(places), model.config.sentence_windows)
-    windows = split.windows
-    known = {
-        name: [present_labels(torch.tensor(row)) for row in windows[name][:]]
-        for name in names
-        if model.heads[name].reads_tokens
-    }
-    logits: dict[str, list] = {name: [None] * len(windows) for name in names}
-    model.eval()
-    with autocast():
-        ids = windows["input_ids"][:]
-        for batch, output, _ in encoded_batches(ids, model, padding_id, names):
-            for name in names:
-                for row, answer in zip(batch, output.logits[name], strict=True):
-                    if name in known:
-                        answer = answer[: len(known[name][row])][known[name][row].to(answer.device)]
-                    logits[name][row] = answer.double().cpu()
-    return {
-        name: _of_words(windows[name][:], known[name], logits[name])
-        if name in known
-        else _of_texts(split, name, logits[name])
-        for name in names
-    }
-
-
-def _of_words(labels: list[list[int]], known: list[torch.Tensor], logits: list) -> Scored:
-    ids = [torch.tensor(row)[there] for row, there in zip(labels, known, strict=True)]
-    return Scored(torch.cat(logits), torch.cat(ids), sum(bool(there.any()) for there in known))
-
-
-def _of_texts(split: RowWindows, name: str, logits: list) -> Scored:
-    labels = torch.from_numpy(split.labels(name))
-    combined = torch.from_numpy(split.combined(torch.stack(logits).numpy()))
-    there = present_labels(labels).view(len(labels), -1).all(1)
-    return Scored(combined[there], labels[there], int(there.sum()))

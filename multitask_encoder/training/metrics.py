@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import evaluate
 import numpy as np
 from datasets import Dataset, Features, List, Value
+from scipy.special import expit
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
@@ -136,7 +137,8 @@ def _right(predicted: list, expected: list) -> np.ndarray:
 
 
 class MultiLabelMetric(ClassificationMetric):
-    """Accuracy (of whole rows) and macro F1 of rows of 0 and 1, by scikit-learn."""
+    """Accuracy (of whole rows) and macro F1 of rows of 0 and 1, by scikit-learn. Labels are those
+    above the thresholds that the model has for F1, or 0.5."""
 
     value = List(Value("int64"))
 
@@ -145,7 +147,8 @@ class MultiLabelMetric(ClassificationMetric):
         known, logits = split.labels(name), split.combined(predicted)
         labels, unseen = split.unseen(name, task["labels"])
         more = ((0, 0), (0, len(labels) - known.shape[1]))
-        expected, chosen = np.pad(known, more), np.pad(logits > 0, more)
+        limits = [task.get("thresholds", {}).get("f1", {}).get(one, 0.5) for one in task["labels"]]
+        expected, chosen = np.pad(known, more), np.pad(expit(logits) > limits, more)
         for row, own in enumerate(unseen):
             expected[row, own] = 1
         rows = np.flatnonzero(~np.isnan(known[:, 0]))

@@ -53,8 +53,10 @@ def load_model(
     """
     finished = finished_config(run)
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
+    # Thresholds are those of the weights as they are.
+    kept = KEPT_KEYS if run.training.do_train else (*KEPT_KEYS, "thresholds")
     for name, task in (finished.tasks if finished else {}).items():
-        for key in KEPT_KEYS:
+        for key in kept:
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:

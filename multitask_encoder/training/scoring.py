@@ -1,0 +1,118 @@
+"""What the heads say of labelled rows: the logits that scores are calibrated by, and thresholds
+chosen."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.losses import present_labels
+
+from .metrics import RowWindows, in_row_order
+from .passes import encoded_batches
+
+SINGLE, SEVERAL = "single_label_classification", "multi_label_classification"
+MAX_WINDOWS = 10_000
+
+
+@dataclass
+class Scored:
+    """What a head says of the texts or words that are labelled.
+
+    Attributes:
+        task (`dict`): in the model's config.
+        logits (`torch.Tensor` of shape `(num_answers, num_labels)`): in double precision.
+        labels (`torch.Tensor`): class ids of shape `(num_answers,)`, or 0 and 1 of the logits'
+            shape.
+        starts (`list[int]`): the first answer of each text, and their number.
+    """
+
+    task: dict
+    logits: torch.Tensor
+    labels: torch.Tensor
+    starts: list[int]
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def problem_type(self) -> str:
+        return self.task["problem_type"]
+
+    def by_row(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Logits and labels of each text."""
+        for start, end in pairwise(self.starts):
+            yield self.logits[start:end], self.labels[start:end]
+
+
+@torch.inference_mode()
+def score_rows(
+    model: MultiTaskModel,
+    windows: Dataset,
+    padding_id: int,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> dict[str, Scored]:
+    """What each head of classes says of the rows that have labels of its task, by task.
+
+    Args:
+        model (`MultiTaskModel`): a trained model.
+        windows (`Dataset`): preprocessed rows, of which 10,000 windows are read, from all over
+            them.
+        padding_id (`int`): the padding token.
+        autocast (`Callable`, *optional*): a context for the encoder's passes.
+    """
+    names = [
+        name
+        for name, head in model.heads.items()
+        if head.problem_type in (SINGLE, SEVERAL) and name in windows.column_names
+    ]
+    if not names or not len(windows):
+        return {}
+    places = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS), dtype=int)
+    _, split = in_row_order(windows.select(places), model.config.sentence_windows)
+    windows = split.windows
+    known = {
+        name: [present_labels(torch.tensor(row)) for row in windows[name][:]]
+        for name in names
+        if model.heads[name].reads_tokens
+    }
+    logits: dict[str, list] = {name: [None] * len(windows) for name in names}
+    model.eval()
+    with autocast():
+        ids = windows["input_ids"][:]
+        for batch, output, _ in encoded_batches(ids, model, padding_id, names):
+            for name in names:
+                for row, answer in zip(batch, output.logits[name], strict=True):
+                    if name in known:
+                        answer = answer[: len(known[name][row])][known[name][row].to(answer.device)]
+                    logits[name][row] = answer.double().cpu()
+    found = {
+        name: _of_words(split, name, known[name], logits[name])
+        if name in known
+        else _of_texts(split, name, logits[name])
+        for name in names
+    }
+    return {name: Scored(model.config.tasks[name], *of) for name, of in found.items() if len(of[0])}
+
+
+Parts = tuple[torch.Tensor, torch.Tensor, list[int]]  # logits, labels and starts of `Scored`
+
+
+def _of_words(split: RowWindows, name: str, known: list[torch.Tensor], logits: list) -> Parts:
+    labels = split.windows[name][:]
+    ids = [torch.tensor(row)[there] for row, there in zip(labels, known, strict=True)]
+    counts = np.add.reduceat([len(of) for of in ids], split.starts)
+    return torch.cat(logits), torch.cat(ids), [0, *np.cumsum(counts[counts > 0]).tolist()]
+
+
+def _of_texts(split: RowWindows, name: str, logits: list) -> Parts:
+    labels = torch.from_numpy(split.labels(name))
+    combined = torch.from_numpy(split.combined(torch.stack(logits).numpy()))
+    there = present_labels(labels).view(len(labels), -1).all(1)
+    return combined[there], labels[there], list(range(int(there.sum()) + 1))
