@@ -36,6 +36,16 @@ def limits(
     return {**found, **_chosen("precision", precision, tasks, given)}, sets
 
 
+def in_scope(answer: dict, strange: float, task: dict) -> dict:
+    """The answer of a task with a `Scope`, which gives no label to a text that is too strange.
+
+    Args:
+        strange (`float`): the share of in-scope texts that are less so, in 0 to 1.
+    """
+    refused = strange > 1 - task["out_of_scope"]["false_alarms"]
+    return {**answer, **({"label": None} if refused else {}), "out_of_scope": strange}
+
+
 def _has_one_label(task: dict) -> bool:
     """Whether a text has one label of the task."""
     return task["problem_type"] == "single_label_classification" and "labelling" not in task

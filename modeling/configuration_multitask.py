@@ -30,8 +30,10 @@ KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 }
 # Factors of a task, at least 0 and by default 1: of its loss, and of its share of `score`.
 WEIGHTS = ("weight", "score_weight")
+# Keys that are fitted to the trained weights, and go when these change.
+FITTED = ("thresholds", "out_of_scope")
 TASK_KEYS = (
-    *("type", "labels", "problem_type", *WEIGHTS, "class_weights", "thresholds"),
+    *("type", "labels", "problem_type", *WEIGHTS, "class_weights", *FITTED),
     *KEYS_OF_ONE_TYPE,
 )
 # The problem types of those task types that do not take all; none means no labels either.
@@ -56,6 +58,7 @@ ALSO_READ = (
 CODE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 # More than any encoder's vocabulary and number of layers.
 LARGEST_NUMBER, LARGEST_COUNT = 10**7, 10**5
+MOST_CENTERS = 10_000
 
 
 class MultiTaskConfig(PreTrainedConfig):
@@ -81,6 +84,8 @@ class MultiTaskConfig(PreTrainedConfig):
             - `thresholds`: scores that were chosen on validation rows (see training/thresholds.py):
               `precision` and `coverage`, each a mapping of shares ("0.95") to scores, and `f1`, one
               of labels to scores, which `multi_label_classification` uses in place of 0.5.
+            - `out_of_scope`, for sequence_classification with one label: `centers`, their number in
+              its `Scope`, and `false_alarms`, the share of in-scope texts that it may refuse.
             - `problem_type`, for sequence_classification: `single_label_classification` (default),
               `multi_label_classification` or `regression`.
             - `pooling`, for sequence_classification: of the vector that the head reads; by default
@@ -118,6 +123,7 @@ class MultiTaskConfig(PreTrainedConfig):
         "losses",
         "hidden_states",
         "attentions",
+        "out_of_scope",
     ]
 
     encoder_config: Any = None
@@ -301,6 +307,8 @@ def _complete_task(name: str, task: dict) -> dict:
         complete["class_weights"] = _class_weights(name, task["class_weights"], complete)
     if task.get("thresholds"):
         complete["thresholds"] = _thresholds(name, task["thresholds"], complete)
+    if task.get("out_of_scope"):
+        complete["out_of_scope"] = _out_of_scope(name, task["out_of_scope"], complete)
     return complete
 
 
@@ -349,6 +357,23 @@ def _thresholds(name: str, thresholds: Any, task: dict) -> dict[str, dict[str, f
         if purpose == "f1" and values.keys() != set(task["labels"]):
             raise ValueError(f"`f1` in {key} should have its labels. Found {[*values]}.")
     return thresholds
+
+
+def _out_of_scope(name: str, scope: Any, task: dict) -> dict[str, float]:
+    """The checked scope of a complete task."""
+    key = f"`out_of_scope` of task {name!r}"
+    if (task["type"], task.get("problem_type")) != (TASK_TYPES[0], PROBLEM_TYPES[0]):
+        raise ValueError(f"{key} is for {PROBLEM_TYPES[0]} of sentences.")
+    if not isinstance(scope, dict) or scope.keys() != {"centers", "false_alarms"}:
+        raise ValueError(f"{key} should have centers and false_alarms. Found {scope!r}.")
+    centers, share = scope["centers"], scope["false_alarms"]
+    if not isinstance(centers, int) or isinstance(centers, bool) or not 0 < centers <= MOST_CENTERS:
+        raise ValueError(
+            f"`centers` in {key} should be from 1 to {MOST_CENTERS}. Found {centers!r}."
+        )
+    if not _is_number(share) or not 0 < share < 1:
+        raise ValueError(f"`false_alarms` in {key} should be in (0, 1). Found {share!r}.")
+    return scope
 
 
 def _is_number(value: Any) -> bool:

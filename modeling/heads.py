@@ -6,6 +6,7 @@ from torch import nn
 
 from .losses import LOSSES
 from .pooling import pool
+from .scope import Scope
 
 
 class EmbeddingHead(nn.Module):
@@ -48,12 +49,15 @@ class ClassificationHead(nn.Module):
     Attributes:
         class_weights (`list[float]`, *optional*): the factor of each label's loss, in the order of
             the labels; by default all are 1.
+        scope (`Scope`, *optional*): says which texts the task is not about.
     """
 
     class_weights: list[float] | None = None
+    scope: Scope | None
 
     def __init__(self, hidden_size: int, num_labels: int, dropout: float, problem_type: str):
         super().__init__()
+        self.scope = None
         self.problem_type = problem_type
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden_size, num_labels)

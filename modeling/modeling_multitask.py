@@ -23,10 +23,11 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
-from .configuration_multitask import MultiTaskConfig
+from .configuration_multitask import FITTED, MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels
 from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
+from .scope import Scope
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
 AUTO_MAP = {
@@ -62,6 +63,8 @@ class MultiTaskOutput(ModelOutput):
             `(batch_size, seq_len, num_labels)`.
         losses (`dict[str, torch.FloatTensor]`): per task the mean over labels, of shape `()`.
         hidden_states, attentions (`tuple[torch.FloatTensor]`): the encoder's.
+        out_of_scope (`dict[str, torch.FloatTensor]`): of tasks with a `Scope` the share of in-scope
+            texts that are less strange, of shape `(batch_size,)`.
     """
 
     loss: torch.FloatTensor | None = None
@@ -71,15 +74,17 @@ class MultiTaskOutput(ModelOutput):
     losses: dict[str, torch.FloatTensor] | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+    out_of_scope: dict[str, torch.FloatTensor] | None = None
 
     def __post_init__(self):
         super().__post_init__()
         # Stock pipelines take batches apart item by item: they know tensors in a ModelOutput, but
         # neither those in a dict nor none at all.
-        if self.logits:
-            self.logits = ModelOutput(self.logits)
-        elif self.logits is not None:
-            OrderedDict.__delitem__(self, "logits")
+        for key in ("logits", "out_of_scope"):
+            if self.get(key):
+                setattr(self, key, ModelOutput(self[key]))
+            elif key in self:
+                OrderedDict.__delitem__(self, key)
 
 
 class MultiTaskModel(PreTrainedModel):
@@ -105,7 +110,8 @@ class MultiTaskModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     # No head reads an encoder's pooler; it is dropped, and so are its weights.
-    _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\."]
+    # A scope is fitted to the weights, and not loaded where these are to be trained further.
+    _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\.", r"^heads\.\w+\.scope\."]
 
     def __init__(self, config: MultiTaskConfig):
         super().__init__(config)
@@ -131,6 +137,9 @@ class MultiTaskModel(PreTrainedModel):
             }
         )
         self._weigh_classes()
+        for name, task in config.tasks.items():
+            if "out_of_scope" in task:
+                self.heads[name].scope = Scope(task["out_of_scope"]["centers"], config.hidden_size)
         self.post_init()
 
     @classmethod
@@ -311,6 +320,8 @@ class MultiTaskModel(PreTrainedModel):
             if pooling not in vectors:
                 vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])
+        scopes = {name: head.scope for name, head in heads.items() if head.scope is not None}
+        strange = {name: scope(logits[name], embedding) for name, scope in scopes.items()}
         losses = loss = None
         if labels is not None:
             self._check_labels(labels, logits, embedding)
@@ -328,6 +339,7 @@ class MultiTaskModel(PreTrainedModel):
             losses=losses,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
+            out_of_scope=strange or None,
         )
 
     def _check_labels(
@@ -415,6 +427,14 @@ class MultiTaskModel(PreTrainedModel):
             weights = self.config.tasks[name].get("class_weights")
             head.class_weights = list(weights.values()) if weights else None
 
+    def forget_fitted(self) -> None:
+        """Drop the thresholds and scopes, which were fitted to weights that change from now on."""
+        for task in self.config.tasks.values():
+            for key in FITTED:
+                task.pop(key, None)
+        for head in self.heads.values():
+            head.scope = None
+
     def combined(
         self, losses: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -496,7 +516,7 @@ class _OneTaskModel(MultiTaskModel):
         name = config.task_name if config.task_name in names else names[0]
         labels = _asked_labels(config, name)
         if labels != config.tasks[name]["labels"]:
-            of_labels = ("class_weights", "thresholds")
+            of_labels = ("class_weights", *FITTED)
             kept = {k: v for k, v in config.tasks[name].items() if k not in of_labels}
             config.tasks = {**config.tasks, name: {**kept, "labels": labels}}
         super().__init__(config)

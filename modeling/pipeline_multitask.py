@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from .answering import ANSWERS, limits
+from .answering import ANSWERS, in_scope, limits
 from .batching import length_batches, pad
 from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
 from .windows import TokenizedText, Window, check_tokenizer, tokenize
@@ -26,6 +26,7 @@ POOL_TEXTS, POOL_CHARACTERS = 4096, 2**20
 # Tokens that go through the encoder together. More overflow a processor's caches; fewer leave cores
 # idle, and far fewer a GPU.
 TOKENS_PER_THREAD, TOKENS_PER_GPU = 1024, 32768
+OUT_OF_SCOPE = "out_of_scope "  # before a task's name: no task has a space in its own
 # What may be asked about texts, in a call or for all calls.
 PARAMETERS = ("tasks", "prompt_name", "top_k", "thresholds", "precision", "coverage")
 
@@ -108,9 +109,10 @@ class MultiTaskPipeline(Pipeline):
         "entities": {task: [{"start", "end", "text", "label", "score"}]}}`.
         Scores are probabilities in 0 to 1, or the values of a regression. `label` is the likeliest
         label, for a multi-label task the list of those above the threshold, and for a regression
-        the name of its value or the list of all names. For entities `text == input[start:end]`, and
-        the score is the mean over the entity's words (its tokens, if the task's `labelling` is
-        `all`).
+        the name of its value or the list of all names. A task with a `Scope` gives `out_of_scope`,
+        too: the share of in-scope texts that are less strange; above its limit the label is None.
+        For entities `text == input[start:end]`, and the score is the mean over the entity's words
+        (its tokens, if the task's `labelling` is `all`).
         A text gives one answer, a list or tuple a list of answers, and any other iterable (a
         generator, a column of a data set) an iterator, which holds a few thousand texts at a time.
 
@@ -270,7 +272,8 @@ class MultiTaskPipeline(Pipeline):
         order = torch.tensor([index for batch in batches for index in batch])
         document_of = torch.tensor([number for number, _ in places])
         answers: dict[str, Any] = {}
-        for key in ("embedding", *sentence_tasks):
+        scopes = [key for key in outputs[0] if key.startswith(OUT_OF_SCOPE)]
+        for key in ("embedding", *sentence_tasks, *scopes):
             rows = _in_order([output[key] for output in outputs], order)
             normalize = key == "embedding" and config.normalize
             answers[key] = _of_documents(rows, document_of, first_only, normalize)
@@ -300,6 +303,8 @@ class MultiTaskPipeline(Pipeline):
         }
         parts = [row for row, (document, _) in enumerate(windows) if _is_part(document)]
         _, token_tasks = _by_form(tasks)
+        for name, strange in (output.out_of_scope or {}).items():
+            encoded[OUT_OF_SCOPE + name] = strange.float().unsqueeze(-1)
         for name, logits in output.logits.items():
             encoded[name] = logits.float()
             if name in token_tasks:
@@ -330,6 +335,10 @@ class MultiTaskPipeline(Pipeline):
                 )
                 for name, task in sentence_tasks.items()
             }
+            for name, label in answer["labels"].items():
+                if OUT_OF_SCOPE + name in outputs:
+                    strange = outputs[OUT_OF_SCOPE + name][number].item()
+                    answer["labels"][name] = in_scope(label, strange, tasks[name])
             answer["entities"] = {
                 name: [
                     entity

@@ -126,10 +126,14 @@ def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]
     for name, task in tasks.items():
         if "labels" not in task:
             continue
-        expected, key = [len(task["labels"]), width], f"heads.{name}.classifier.weight"
-        if shapes.get(key) != expected:
-            found = f"shape {shapes[key]}" if key in shapes else "none"
-            raise ValueError(f"Its weights should hold {key} of shape {expected}. Found {found}.")
+        expected = {f"heads.{name}.classifier.weight": [len(task["labels"]), width]}
+        if "out_of_scope" in task:
+            centers = task["out_of_scope"]["centers"]
+            expected[f"heads.{name}.scope.centers"] = [centers, width]
+        for key, shape in expected.items():
+            if shapes.get(key) != shape:
+                found = f"shape {shapes[key]}" if key in shapes else "none"
+                raise ValueError(f"Its weights should hold {key} of shape {shape}. Found {found}.")
 
 
 def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.ModuleDict) -> None:

@@ -22,6 +22,7 @@ from benchmarks import (
     recipes,
     runs,
     training,
+    unsure,
 )
 from benchmarks.measuring import (
     Seconds,
@@ -399,6 +400,25 @@ def test_a_fused_model_is_beside_its_teachers(backbone, tmp_path, monkeypatch):
     assert all(0 <= of["teacher"] <= 100 for name, of in found.items() if name != "STS")
     table = (tmp_path / "out" / "results.md").read_text()
     assert "| task | teacher | fused | difference | agreement |" in table
+
+
+def test_scores_are_measured_with_texts_out_of_scope(backbone, tmp_path, monkeypatch):
+    rows = [{"text": f"{word} {n}", "intent": word} for n in range(60) for word in ("play", "book")]
+    (tmp_path / "clinc150").mkdir()
+    for split in ("train", "validation", "test", "oos_test"):
+        part = [{**row, "intent": None} for row in rows] if split == "oos_test" else rows
+        content = "".join(f"{json.dumps(row)}\n" for row in part)
+        (tmp_path / "clinc150" / f"{split}.jsonl").write_text(content)
+    monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
+    options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--epochs", "1"]
+    options += ["--seeds", "0", "--runs", "clinc150", "--output", str(tmp_path / "out")]
+    unsure.main(options)
+    (found,) = json.loads((tmp_path / "out" / "results.json").read_text())["seeds"].values()
+    scope = found["clinc150"]["out_of_scope"]["intent"]["test"]
+    assert 0 <= scope["auroc"] <= 1
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert f"| clinc150 | intent | {100 * scope['refused']:.4g} |" in table
+    assert "| run | task | asked | covered |" in table
 
 
 def test_new_labels_are_measured_beside_the_old_ones(backbone, tmp_path, monkeypatch):

@@ -37,8 +37,8 @@ from multitask_encoder.demo.texts import (
     lines_of,
     read_upload,
 )
-from multitask_encoder.inference import Entity, Label, Predictor
-from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.inference import Answer, Answers, Entity, Label, Predictor
+from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 
 ROOT = Path(__file__).parent.parent
 IMAGE, BOLD = "<img src=x onerror=alert(1)>", "<b>R&D</b>"
@@ -169,6 +169,28 @@ def test_bars_are_of_probabilities():
     assert of.bars(several, some) == {"a": 0.3, "✓ b": 0.8}
     value = {"problem_type": "regression", "labels": ["stars"]}
     assert of.bars(value, Label("stars", 3.14159, {"stars": 3.14159})) == "stars (3.14)"
+
+
+def test_what_is_unsure_is_said():
+    thresholds = {"precision": {"0.95": 0.6}}
+    scope = {"centers": 1, "false_alarms": 0.05}
+    tasks = {
+        "topic": {**SINGLE, "thresholds": thresholds},
+        "intent": {**SINGLE, "out_of_scope": scope},
+        "entities": {**TOKENS, "thresholds": thresholds},
+    }
+    config = MultiTaskConfig(encoder_config={"model_type": "bert"}, tasks=tasks)
+    labels = {"topic": Label("a", 0.61, {}), "intent": Label("b", 0.3, {}, None, 0.5)}
+    entities = [Entity(0, 4, "Anna", "PER", 0.7)]
+    sure = Answer("Anna", np.zeros(2), labels, {"entities": entities})
+    assert of.unsure(config, sure) == ""
+    labels = {"topic": Label("a", 0.6, {}), "intent": Label(None, 0.3, {}, None, 0.99)}
+    entities = [Entity(0, 4, "Anna", "PER", 0.5)]
+    assert of.unsure(config, Answer("Anna", np.zeros(2), labels, {"entities": entities})) == (
+        "Less sure than answers of which 95 % are right: topic: a (0.60), the text is out of the "
+        "scope of intent, Anna [PER] (0.50)."
+    )
+    assert of.colouring(config.tasks["intent"], "intent", Answers([sure])) == ["b"]
 
 
 def test_entities_in_few_words():

@@ -40,14 +40,16 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "losses": set(),
     "decoding": set(),
     "windows": {"decoding"},
-    "heads": {"pooling", "losses"},
+    "heads": {"pooling", "losses", "scope"},
+    "scope": set(),
     "stored_weights": {"configuration_multitask"},
     "pretrained_encoder": {"configuration_multitask", "stored_weights"},
     "answering": set(),
     "batching": set(),
     "pipeline_multitask": {"answering", "batching", "decoding", "windows"},
     "modeling_multitask": {
-        *("configuration_multitask", "heads", "losses", "pretrained_encoder", "stored_weights"),
+        *("configuration_multitask", "heads", "losses", "pretrained_encoder", "scope"),
+        "stored_weights",
         "pipeline_multitask",  # which it saves beside itself
     },
 }

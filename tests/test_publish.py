@@ -80,6 +80,7 @@ PUBLISHED = [
     "pretrained_encoder.py",
     "report.png",
     "requirements.txt",
+    "scope.py",
     "sentence_bert_config.json",
     "stored_weights.py",
     "tokenizer.json",

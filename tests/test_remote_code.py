@@ -29,6 +29,7 @@ CODE = [
     "pipeline_multitask.py",
     "pooling.py",
     "pretrained_encoder.py",
+    "scope.py",
     "stored_weights.py",
     "windows.py",
 ]

@@ -125,8 +125,8 @@ def test_several_labels_have_the_threshold_with_the_best_f1():
     labels[9:, 2] = 0  # too few
     config = MultiTaskConfig(encoder_config={"model_type": "bert"}, tasks={"tags": TAGS})
     scored = Scored(TAGS, logits, labels, list(range(601)))
-    found = choose_thresholds(config, {"tags": scored})["tags"]
-    assert config.tasks["tags"]["thresholds"] == found
+    choose_thresholds(config, {"tags": scored})
+    found = config.tasks["tags"]["thresholds"]
     assert found["f1"]["z"] == 0.5
     for index, label in enumerate("xy"):
         own, truth = logits[:, index].sigmoid(), labels[:, index]
@@ -140,15 +140,18 @@ def test_thresholds_of_f1_that_help_no_other_rows_are_not_kept():
     logits = 4 * torch.randn(200, 3, generator=generator, dtype=torch.double)
     config = MultiTaskConfig(encoder_config={"model_type": "bert"}, tasks={"tags": TAGS})
     rows = {"tags": Scored(TAGS, logits, (logits > 0).double(), list(range(201)))}
-    assert "f1" not in choose_thresholds(config, rows)["tags"]
+    choose_thresholds(config, rows)
+    assert "f1" not in config.tasks["tags"]["thresholds"]
 
 
 def test_effects_are_those_of_the_thresholds():
     logits = torch.tensor([[3.0, 0, 0], [0, 2, 0], [0, 0, 1], [0, 1, 0]], dtype=torch.double)
     rows = Scored(TOPIC, logits, torch.tensor([0, 1, 0, 0]), list(range(5)))
-    chosen = {"topic": {"precision": {"0.9": 0.7}, "coverage": {"0.9": 0.2}}}
-    found = with_effects(chosen, {"test": {"topic": rows}})["topic"]
-    assert found["thresholds"] == chosen["topic"]
+    chosen = {"precision": {"0.9": 0.7}, "coverage": {"0.9": 0.2}}
+    tasks = {"topic": {**TOPIC, "thresholds": chosen}}
+    config = MultiTaskConfig(encoder_config={"model_type": "bert"}, tasks=tasks)
+    found = with_effects(config, {"test": {"topic": rows}})["topic"]
+    assert found["thresholds"] == chosen
     assert found["test"]["precision"] == {"0.9": {"precision": 1.0, "answered": 0.5}}
     # Only the third and the fourth have labels besides the likeliest above 0.2.
     assert found["test"]["coverage"] == {"0.9": {"coverage": 1.0, "labels": 2.0}}
@@ -295,7 +298,10 @@ def test_they_stay_where_nothing_is_trained_and_go_where_something_is(unsure, ru
     before = results(folder)["test_tags_macro_f1"]
     again = options | {"model": str(folder)}
     run(**again, do_train=False, output_dir=f"{folder}-measured")
-    assert results(Path(f"{folder}-measured"))["test_tags_macro_f1"] == pytest.approx(before)
+    measured = results(Path(f"{folder}-measured"))
+    assert measured["test_tags_macro_f1"] == pytest.approx(before)
+    effects = [of["thresholds"]["topic"]["test"] for of in (measured, results(folder))]
+    assert effects[0] == effects[1]
     run(
         **again | {"validation_file": None, "test_file": None},
         output_dir=f"{folder}-trained",

@@ -293,6 +293,8 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             task.setdefault("loss", "retention")
         for key in WEIGHTS:
             task[key] = _number(f"tasks.{name}.{key}", task.get(key, 1.0))
+        if "out_of_scope" in task:
+            task["out_of_scope"] = _share(f"tasks.{name}.out_of_scope", task)
         if "class_weights" in task:
             task["class_weights"] = _class_weights(f"tasks.{name}.class_weights", task)
         if task.get("dimensions") is not None:
@@ -329,6 +331,15 @@ def _check_label_map(name: str, label_map: Any) -> None:
             f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
             f"Found {label_map!r}."
         )
+
+
+def _share(key: str, task: dict) -> float:
+    if task.get("problem_type", "single_label_classification") != "single_label_classification":
+        raise ValueError(f"{key} is for one label a text. Found {task['problem_type']}.")
+    share = _number(key, task["out_of_scope"])
+    if not 0 < share < 1:
+        raise ValueError(f"{key} should be in (0, 1): 0.05, say. Found {share}.")
+    return share
 
 
 def _class_weights(key: str, task: dict) -> str | dict[str, float]:

@@ -81,6 +81,14 @@ class TaskArguments:
             in_model=True,
         ),
     )
+    out_of_scope: float | None = field(
+        default=None,
+        metadata=_key(
+            "Share of in-scope texts, in (0, 1), that may be refused so that others get no label; "
+            "0.05, say. Default: every text gets a label.",
+            of_type=SENTENCES,
+        ),
+    )
     tag_scheme: str = field(
         default="auto",
         metadata=_key("Scheme of the tags.", choices=("auto", *SCHEMES), of_type=TOKENS),

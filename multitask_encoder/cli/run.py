@@ -38,6 +38,7 @@ from multitask_encoder.export.sentence_transformers import describe
 from multitask_encoder.files import write_json
 from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.configuration_multitask import FITTED
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.reporting.advice import advice
 from multitask_encoder.reporting.beside_teachers import beside_teachers
@@ -62,6 +63,7 @@ from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
 from multitask_encoder.training.log_lines import print_no_more
 from multitask_encoder.training.model_loading import load_model
+from multitask_encoder.training.out_of_scope import fit_scopes, measure_scopes
 from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
@@ -162,6 +164,11 @@ def run_once(run: RunArguments) -> None:
         results |= evaluate(trainer, data.splits[split], prefix)
         if split == "validation" and run.training.do_train:
             advise(run, trainer)
+    if not run.training.do_train and any(
+        key in task for task in model.config.tasks.values() for key in FITTED
+    ):
+        rows = {split: scored(trainer, data, split) for split in measured_splits(run, data)}
+        results |= measure_fitted(model, rows)
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
     if trainer.is_world_process_zero():
@@ -316,28 +323,44 @@ def train(
 
 
 def fit_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> dict[str, Any]:
-    """Calibrate the trained model and choose its thresholds by the validation rows, if there are
-    some: the results `calibration` and `thresholds`, see there."""
+    """Calibrate the trained model, choose its thresholds and fit its scopes by the validation rows,
+    if there are some: the results `calibration`, and those of `measure_fitted`."""
     if "validation" not in data.splits or in_shards(run.training):
         logger.info(
             "Scores are not calibrated, and have no thresholds: that takes validation rows, and a "
             "whole model."
         )
         return {}
-    model, padding_id = trainer.model, trainer.processing_class.pad_token_id
-    splits = ["validation", *(["test"] if "test" in measured_splits(run, data) else [])]
-    rows: dict[str, dict[str, Scored]] = {}
-    calibration: dict[str, dict[str, Any]] = {}
-    for split in splits:
-        windows, autocast = data.splits[split], trainer.accelerator.autocast
-        rows[split] = score_rows(model, windows, padding_id, autocast)
-        if split == "validation":
-            calibration = calibrate(model, rows[split])
-        else:
-            for name, errors in measure(rows[split], calibration).items():
-                calibration[name][split] = errors
-    thresholds = choose_thresholds(model.config, rows["validation"])
-    found = {"calibration": calibration, "thresholds": with_effects(thresholds, rows)}
+    model, autocast = trainer.model, trainer.accelerator.autocast
+    rows = {"validation": scored(trainer, data, "validation")}
+    calibration = calibrate(model, rows["validation"])
+    choose_thresholds(model.config, rows["validation"])
+    asked = {name: of.out_of_scope for name, of in run.tasks.items() if of.out_of_scope}
+    if asked and isinstance(trainer.train_dataset, Dataset):
+        padding_id = trainer.processing_class.pad_token_id
+        fit_scopes(model, trainer.train_dataset, rows["validation"], asked, padding_id, autocast)
+    if "test" in measured_splits(run, data):
+        rows["test"] = scored(trainer, data, "test")
+        for name, errors in measure(rows["test"], calibration).items():
+            calibration[name]["test"] = errors
+    return ({"calibration": calibration} if calibration else {}) | measure_fitted(model, rows)
+
+
+def scored(trainer: MultiTaskTrainer, data: RunData, split: str) -> dict[str, Scored]:
+    """What the heads say of a split."""
+    padding_id, autocast = trainer.processing_class.pad_token_id, trainer.accelerator.autocast
+    return score_rows(trainer.model, data.splits[split], padding_id, autocast)
+
+
+def measure_fitted(
+    model: MultiTaskModel, rows: dict[str, dict[str, Scored]]
+) -> dict[str, dict[str, Any]]:
+    """The results `thresholds` and `out_of_scope` of a model that has some, from what `scored` says
+    of splits."""
+    found = {
+        "thresholds": with_effects(model.config, rows),
+        "out_of_scope": measure_scopes(model, rows),
+    }
     return {key: value for key, value in found.items() if value}
 
 

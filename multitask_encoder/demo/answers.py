@@ -12,6 +12,7 @@ from multitask_encoder.inference import Answer, Answers, Entity, Label
 TOP = 5  # labels shown with a bar
 NONE = "none"
 APPLIES = "✓"
+PRECISION = "0.95"  # as the models' thresholds name it
 
 
 def tasks_of(config: Any, task_type: str) -> dict[str, dict]:
@@ -52,6 +53,29 @@ def bars(task: dict, label: Label) -> dict[str, float] | str:
 def short_entities(entities: list[Entity]) -> str:
     """The entities of a token task in a few words."""
     return ", ".join(map(str, entities)) or NONE
+
+
+def unsure(config: Any, answer: Answer) -> str:
+    """What a bot should not act on, as a sentence: texts out of a task's scope, and labels and
+    entities below the score that `PRECISION` takes; empty if there is nothing."""
+    found = []
+    for name, label in answer.labels.items():
+        if label.out_of_scope is not None and label.label is None:
+            found.append(f"the text is out of the scope of {name}")
+        elif not isinstance(label.score, list) and label.score <= _limit(config, name):
+            found.append(f"{name}: {label}")
+    for name, entities in answer.entities.items():
+        limit = _limit(config, name)
+        found += [f"{entity} ({entity.score:.2f})" for entity in entities if entity.score <= limit]
+    share = f"{100 * float(PRECISION):g} %"
+    return (
+        f"Less sure than answers of which {share} are right: {', '.join(found)}." if found else ""
+    )
+
+
+def _limit(config: Any, name: str) -> float:
+    """The score that an answer of a task has to exceed for `PRECISION`; -1 if none is known."""
+    return config.tasks[name].get("thresholds", {}).get("precision", {}).get(PRECISION, -1.0)
 
 
 def side_by_side(config: Any, answers: Answers) -> list[list[str]]:
@@ -115,7 +139,7 @@ def colouring(task: dict | None, name: str | None, answers: Answers) -> list[str
     if task["problem_type"] == "regression":
         return [label.scores[task["labels"][0]] for label in labels]
     return [
-        ", ".join(label.label) or NONE if isinstance(label.label, list) else label.label
+        (", ".join(label.label) if isinstance(label.label, list) else label.label) or NONE
         for label in labels
     ]
 

@@ -99,6 +99,11 @@ def _alert(message: str = "") -> gr.HTML:
     return gr.HTML(shown, visible=bool(message), elem_classes="bare")
 
 
+def _note(sentence: str) -> gr.HTML:
+    """A sentence below the answers; hidden if empty."""
+    return gr.HTML(f"<p>{escape(sentence)}</p>", visible=bool(sentence), elem_classes="bare")
+
+
 # One model answers one question at a time.
 _asks_model: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
 
@@ -143,6 +148,7 @@ def _shown_answer(asking: Asking, text: str) -> list:
     return [
         *(answer.pieces(name) for name in asking.token_tasks),
         *(of.bars(task, answer.labels[name]) for name, task in asking.sentence_tasks.items()),
+        _note(of.unsure(asking.config, answer)),
         {sentence: max(0.0, cosine) for sentence, cosine in nearest.items()},
     ]
 
@@ -172,8 +178,9 @@ def _answer_components(asking: Asking, text: str) -> list:
             )
             for name, task in asking.sentence_tasks.items()
         ]
+    unsure = next(values)
     nearest = gr.Label(next(values), label="Nearest stored sentences (cosine)", show_heading=False)
-    return [*marked, *labels, nearest]
+    return [*marked, *labels, unsure, nearest]
 
 
 def _two_texts(asking: Asking) -> None:

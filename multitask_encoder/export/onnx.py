@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import custom_object_save
 
-from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS
+from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS, OUT_OF_SCOPE
 from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
@@ -40,7 +40,8 @@ class GraphOutputs(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         output = self.model(input_ids=input_ids, attention_mask=attention_mask)
-        return output.sentence_embedding, *output.logits.values()
+        strange = output.out_of_scope or {}
+        return output.sentence_embedding, *output.logits.values(), *strange.values()
 
 
 def export(
@@ -85,7 +86,11 @@ def write_graph(model: MultiTaskModel, path: Path) -> None:
                 (ids, mask),
                 path,
                 input_names=list(INPUTS),
-                output_names=[EMBEDDING, *(LOGITS + name for name in model.heads)],
+                output_names=[
+                    EMBEDDING,
+                    *(LOGITS + name for name in model.heads),
+                    *(OUT_OF_SCOPE + name for name, head in model.heads.items() if head.scope),
+                ],
                 dynamic_shapes=(shape, shape),
                 opset_version=OPSET,
                 verbose=False,

@@ -10,15 +10,16 @@ from transformers import AutoConfig
 from transformers.utils import cached_file
 
 INPUTS = ("input_ids", "attention_mask")
-EMBEDDING, LOGITS = "sentence_embedding", "logits_"
+EMBEDDING, LOGITS, OUT_OF_SCOPE = "sentence_embedding", "logits_", "out_of_scope_"
 
 
 class GraphModel:
     """Answers as a `MultiTaskModel` does, from a graph computed by another runtime.
 
     The graph's inputs are `input_ids` and `attention_mask` of shape `(batch_size, seq_len)`, its
-    outputs `sentence_embedding` and a `logits_<task>` per head. It runs on the CPU, with as many
-    threads as torch. It can't be trained, and takes no `inputs_embeds`.
+    outputs `sentence_embedding`, a `logits_<task>` per head, and for a head with a scope an
+    `out_of_scope_<task>`. It runs on the CPU, with as many threads as torch. It can't be trained,
+    and takes no `inputs_embeds`.
 
     A subclass names the `files` of its graph, and runs it.
     """
@@ -74,15 +75,18 @@ class GraphModel:
         tasks: list[str] | None = None,
         return_dict: bool = True,
     ) -> Any:
-        """As `MultiTaskModel.forward`, never as a tuple: an object with `sentence_embedding` and
-        `logits` by task, of `tasks` only."""
+        """As `MultiTaskModel.forward`, never as a tuple: an object with `sentence_embedding`, and
+        `logits` and `out_of_scope` by task, of `tasks` only."""
         arrays = (input_ids.numpy(), attention_mask.numpy())
         outputs = self.run(dict(zip(INPUTS, arrays, strict=True)))
         return SimpleNamespace(
             sentence_embedding=torch.from_numpy(outputs[EMBEDDING]),
-            logits={
-                name: torch.from_numpy(outputs[LOGITS + name])
-                for name in self.config.tasks
-                if LOGITS + name in outputs and (tasks is None or name in tasks)
+            **{
+                key: {
+                    name: torch.from_numpy(outputs[prefix + name])
+                    for name in (self.config.tasks if tasks is None else tasks)
+                    if prefix + name in outputs
+                }
+                for key, prefix in (("logits", LOGITS), ("out_of_scope", OUT_OF_SCOPE))
             },
         )

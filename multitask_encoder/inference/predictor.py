@@ -36,12 +36,15 @@ class Label:
         scores (`dict[str, float]`): of all labels, or of the `top_k` highest.
         label_set (`list[str]`, *optional*): where `coverage` was asked for, the labels that could
             be the right one, the likeliest first.
+        out_of_scope (`float`, *optional*): of a task with a `Scope`, the share of in-scope texts
+            that are less strange, in 0 to 1; `label` is None above the model's limit.
     """
 
     label: str | list[str] | None
     score: float | list[float]
     scores: dict[str, float]
     label_set: list[str] | None = None
+    out_of_scope: float | None = None
 
     def __str__(self) -> str:
         labels = self.label if isinstance(self.label, list) else [self.label]

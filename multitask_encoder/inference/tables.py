@@ -59,6 +59,8 @@ def _label_columns(name: str, task: dict, scores: bool) -> list[Column]:
         Column(name, pa.list_(text) if several else text, field("label")),
         Column(f"{name}_score", pa.list_(number) if several else number, field("score")),
     ]
+    if "out_of_scope" in task:
+        columns.append(Column(f"{name}_out_of_scope", number, field("out_of_scope")))
     return columns + ([Column(f"{name}_scores", by_label, field("scores"))] if scores else [])
 
 
@@ -81,7 +83,8 @@ class Layout:
 
     | task | columns |
     |---|---|
-    | single label | `<task>`, `<task>_score`, `<task>_scores`: label, its score, all scores |
+    | single label | `<task>`, `<task>_score`, `<task>_scores`: label, its score, all scores; with a
+    `Scope` `<task>_out_of_scope` before the last |
     | multi label | the same, the first two being lists: the labels above 0.5 |
     | regression | `<task>`: the number, or several numbers by name |
     | token_classification | `<task>`: a list of `{"start", "end", "text", "label", "score"}` |

@@ -177,6 +177,7 @@ def render(content: dict[str, Any]) -> str:
         "calibration": "Calibration",
         "thresholds": "Thresholds",
         "coverage": "Sets that hold the true label",
+        "out_of_scope": "Out of scope",
         "teachers": "Beside its teachers",
         "comparison": "Multi-task beside single-task",
         "curves": "Training",

@@ -34,6 +34,12 @@ COVERAGE_NOTE = (
     "The score above which that share of true labels is found, by the validation rows; and on the "
     "test rows, or else those, the share found, and the mean number of labels in a set. In percent."
 )
+SCOPE_HEADER = ("task", "split", "refused", "found", "AUROC", "accuracy")
+SCOPE_NOTE = (
+    "The share of in-scope texts that get no label, and of those out of scope: those with a label "
+    "that training lacks; how well the two are told apart (50: by chance); and the accuracy over "
+    "both, where no label is right for the others. In percent."
+)
 THRESHOLD_HEADER = ("task", "precision", "threshold", "answered", "right")
 COVERAGE_HEADER = ("task", "coverage", "threshold", "covered", "labels")
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
@@ -130,6 +136,16 @@ def coverage_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     ]
 
 
+def scope_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table with `SCOPE_HEADER`, from the result `out_of_scope`."""
+    keys = ("refused", "found", "auroc", "accuracy")
+    return [
+        [name, split, *(_share(of.get(key)) for key in keys)]
+        for name, splits in found.items()
+        for split, of in splits.items()
+    ]
+
+
 def _effects(found: dict[str, dict[str, Any]], purpose: str) -> Iterator[list[Any]]:
     """Task, share asked for, threshold, and what it does to the rows of the last split."""
     for name, of in found.items():
@@ -152,6 +168,9 @@ def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     if "thresholds" in results:
         lines = [list(THRESHOLD_HEADER), *threshold_rows(results["thresholds"])]
         print(f"\nThresholds. {THRESHOLD_NOTE}\n{_in_columns(lines)}")
+    if "out_of_scope" in results:
+        lines = [list(SCOPE_HEADER), *scope_rows(results["out_of_scope"])]
+        print(f"\nOut of scope. {SCOPE_NOTE}\n{_in_columns(lines)}")
     if "teachers" in results:
         lines = [list(TEACHER_HEADER), *teacher_rows(results["teachers"])]
         print(f"\nBeside its teachers. {TEACHER_NOTE}\n{_in_columns(lines)}")

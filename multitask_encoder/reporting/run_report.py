@@ -36,6 +36,8 @@ from .results import (
     COVERAGE_NOTE,
     INTERVALS,
     PREFIXES,
+    SCOPE_HEADER,
+    SCOPE_NOTE,
     TEACHER_HEADER,
     TEACHER_NOTE,
     THRESHOLD_HEADER,
@@ -43,6 +45,7 @@ from .results import (
     calibration_rows,
     coverage_rows,
     results_rows,
+    scope_rows,
     teacher_rows,
     threshold_rows,
 )
@@ -226,6 +229,7 @@ TABLES = {
         "thresholds", THRESHOLD_NOTE, THRESHOLD_HEADER, threshold_rows, answered_plots
     ),
     "coverage": _Table("thresholds", COVERAGE_NOTE, COVERAGE_HEADER, coverage_rows),
+    "out_of_scope": _Table("out_of_scope", SCOPE_NOTE, SCOPE_HEADER, scope_rows),
     "teachers": _Table("teachers", TEACHER_NOTE, TEACHER_HEADER, teacher_rows),
 }
 

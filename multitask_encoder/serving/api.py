@@ -58,6 +58,11 @@ class Label(BaseModel):
     label_set: list[str] | None = Field(
         None, description="where `coverage` is asked for: the labels that could be the right one"
     )
+    out_of_scope: float | None = Field(
+        None,
+        description="the share of in-scope texts that are less strange, 0 to 1, where the model "
+        "knows its scope; `label` is null above its limit",
+    )
 
 
 class Entity(BaseModel):

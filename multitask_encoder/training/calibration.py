@@ -62,7 +62,7 @@ def calibrate(model: MultiTaskModel, rows: dict[str, Scored]) -> dict[str, dict[
             temperatures, crossed = torch.ones_like(logits[0]), logits
         assert temperatures is not None
         _divide(model.heads[name], temperatures)
-        scored.logits = logits / temperatures
+        scored.divide(temperatures)
         before, after = errors(logits, labels, kind), errors(crossed, labels, kind)
         by_label = dict(zip(scored.task["labels"], temperatures.tolist(), strict=True))
         found[name] = {

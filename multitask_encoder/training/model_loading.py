@@ -26,7 +26,7 @@ from multitask_encoder.inference.loading import (
     most_tokens,
 )
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
-from multitask_encoder.modeling.configuration_multitask import WEIGHTS
+from multitask_encoder.modeling.configuration_multitask import FITTED, WEIGHTS
 from multitask_encoder.modeling.windows import check_tokenizer
 
 from .teachers import labels_of_teacher, units_of_teacher
@@ -53,8 +53,7 @@ def load_model(
     """
     finished = finished_config(run)
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
-    # Thresholds are those of the weights as they are.
-    kept = KEPT_KEYS if run.training.do_train else (*KEPT_KEYS, "thresholds")
+    kept = KEPT_KEYS if run.training.do_train else (*KEPT_KEYS, *FITTED)
     for name, task in (finished.tasks if finished else {}).items():
         for key in kept:
             if name in tasks and key in task:

@@ -30,12 +30,18 @@ class Scored:
         labels (`torch.Tensor`): class ids of shape `(num_answers,)`, or 0 and 1 of the logits'
             shape.
         starts (`list[int]`): the first answer of each text, and their number.
+        vectors (`torch.Tensor` of shape `(num_rows, hidden_size)`, *optional*): the embeddings of
+            the texts, of a sentence task.
+        outside (`tuple[torch.Tensor, torch.Tensor]`, *optional*): logits and embeddings of those
+            texts of a sentence task whose label training lacks.
     """
 
     task: dict
     logits: torch.Tensor
     labels: torch.Tensor
     starts: list[int]
+    vectors: torch.Tensor | None = None
+    outside: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -44,6 +50,12 @@ class Scored:
     @property
     def problem_type(self) -> str:
         return self.task["problem_type"]
+
+    def divide(self, temperatures: torch.Tensor) -> None:
+        """Divide the logits by temperatures of shape `(num_labels,)`."""
+        self.logits = self.logits / temperatures
+        if self.outside is not None:
+            self.outside = self.outside[0] / temperatures, self.outside[1]
 
     def by_row(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Logits and labels of each text."""
@@ -67,52 +79,64 @@ def score_rows(
         padding_id (`int`): the padding token.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
     """
-    names = [
-        name
+    tasks = {
+        name: model.config.tasks[name]
         for name, head in model.heads.items()
         if head.problem_type in (SINGLE, SEVERAL) and name in windows.column_names
-    ]
-    if not names or not len(windows):
+    }
+    if not tasks or not len(windows):
         return {}
     places = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS), dtype=int)
     _, split = in_row_order(windows.select(places), model.config.sentence_windows)
     windows = split.windows
     known = {
         name: [present_labels(torch.tensor(row)) for row in windows[name][:]]
-        for name in names
+        for name in tasks
         if model.heads[name].reads_tokens
     }
-    logits: dict[str, list] = {name: [None] * len(windows) for name in names}
+    logits: dict[str, list] = {name: [None] * len(windows) for name in tasks}
+    vectors: list = [None] * len(windows)
     model.eval()
     with autocast():
         ids = windows["input_ids"][:]
-        for batch, output, _ in encoded_batches(ids, model, padding_id, names):
-            for name in names:
+        for batch, output, _ in encoded_batches(ids, model, padding_id, list(tasks)):
+            for row, vector in zip(batch, output.sentence_embedding, strict=True):
+                vectors[row] = vector.double().cpu()
+            for name in tasks:
                 for row, answer in zip(batch, output.logits[name], strict=True):
                     if name in known:
                         answer = answer[: len(known[name][row])][known[name][row].to(answer.device)]
                     logits[name][row] = answer.double().cpu()
-    found = {
-        name: _of_words(split, name, known[name], logits[name])
-        if name in known
-        else _of_texts(split, name, logits[name])
-        for name in names
-    }
-    return {name: Scored(model.config.tasks[name], *of) for name, of in found.items() if len(of[0])}
+    found = {}
+    for name, task in tasks.items():
+        if name in known:
+            found[name] = _of_words(task, split, windows[name][:], known[name], logits[name])
+        else:
+            found[name] = _of_texts(task, split, name, logits[name], vectors)
+    return {name: of for name, of in found.items() if of.num_rows}
 
 
-Parts = tuple[torch.Tensor, torch.Tensor, list[int]]  # logits, labels and starts of `Scored`
-
-
-def _of_words(split: RowWindows, name: str, known: list[torch.Tensor], logits: list) -> Parts:
-    labels = split.windows[name][:]
+def _of_words(
+    task: dict, split: RowWindows, labels: list, known: list[torch.Tensor], logits: list
+) -> Scored:
     ids = [torch.tensor(row)[there] for row, there in zip(labels, known, strict=True)]
     counts = np.add.reduceat([len(of) for of in ids], split.starts)
-    return torch.cat(logits), torch.cat(ids), [0, *np.cumsum(counts[counts > 0]).tolist()]
+    starts = [0, *np.cumsum(counts[counts > 0]).tolist()]
+    return Scored(task, torch.cat(logits), torch.cat(ids), starts)
 
 
-def _of_texts(split: RowWindows, name: str, logits: list) -> Parts:
+def _of_texts(task: dict, split: RowWindows, name: str, logits: list, vectors: list) -> Scored:
     labels = torch.from_numpy(split.labels(name))
-    combined = torch.from_numpy(split.combined(torch.stack(logits).numpy()))
+    combined, embeddings = (
+        torch.from_numpy(split.combined(torch.stack(of).numpy())) for of in (logits, vectors)
+    )
     there = present_labels(labels).view(len(labels), -1).all(1)
-    return combined[there], labels[there], list(range(int(there.sum()) + 1))
+    unseen = torch.tensor([bool(of) for of in split.unseen(name, task["labels"])[1]])
+    return Scored(
+        task,
+        combined[there],
+        labels[there],
+        list(range(int(there.sum()) + 1)),
+        embeddings[there],
+        (combined[unseen & ~there], embeddings[unseen & ~there]),
+    )

@@ -99,17 +99,14 @@ def _spans(names: Sequence[str], ids: torch.Tensor) -> list[tuple[int, int, str,
     return tags_to_spans(tags, [*pairwise(range(len(tags) + 1))])
 
 
-def choose_thresholds(
-    config: MultiTaskConfig, rows: dict[str, Scored]
-) -> dict[str, dict[str, dict]]:
-    """Write `thresholds` to the tasks of a model's config, of those with 100 labelled rows, and
-    return them by task. A share that can't be had has none.
+def choose_thresholds(config: MultiTaskConfig, rows: dict[str, Scored]) -> None:
+    """Write `thresholds` to the tasks of a model's config, of those with 100 labelled rows. A share
+    that can't be had has none.
 
     Args:
         config (`MultiTaskConfig`): its tasks are changed in place.
         rows (`dict[str, Scored]`): what the heads say of validation rows.
     """
-    found = {}
     for name, scored in rows.items():
         if scored.num_rows < LEAST_ROWS:
             continue
@@ -122,9 +119,8 @@ def choose_thresholds(
         if scored.problem_type == SEVERAL and (best := _for_f1(scored)):
             chosen["f1"] = best
         if chosen := {key: of for key, of in chosen.items() if of}:
-            config.tasks[name]["thresholds"] = found[name] = chosen
+            config.tasks[name]["thresholds"] = chosen
     config.check()
-    return found
 
 
 def _known(by_share: dict[str, float | None]) -> dict[str, float]:
@@ -201,12 +197,12 @@ def _macro_f1(found: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def with_effects(
-    thresholds: dict[str, dict[str, dict]], rows: dict[str, dict[str, Scored]]
+    config: MultiTaskConfig, rows: dict[str, dict[str, Scored]]
 ) -> dict[str, dict[str, Any]]:
-    """What thresholds do to rows.
+    """What the thresholds of a model do to rows.
 
     Args:
-        thresholds (`dict[str, dict]`): by task, from `choose_thresholds`.
+        config (`MultiTaskConfig`): of the model.
         rows (`dict[str, dict[str, Scored]]`): by split and task, from `score_rows`.
 
     Returns:
@@ -214,7 +210,9 @@ def with_effects(
         (see `_effects`), and `curve`: the precision of the surest 5 %, 10 %, ... of all answers.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, chosen in thresholds.items():
+    for name, task in config.tasks.items():
+        if not (chosen := task.get("thresholds")):
+            continue
         found[name] = {"thresholds": chosen}
         for split, of_split in rows.items():
             if name in of_split:

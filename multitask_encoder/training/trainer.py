@@ -141,8 +141,7 @@ class MultiTaskTrainer(Trainer):
         with lora(self.model, self.args) as adapted, self._freezing():
             if not any(parameter.requires_grad for parameter in self.model.parameters()):
                 return TrainOutput(0, 0.0, {})
-            for task in self.model.config.tasks.values():
-                task.pop("thresholds", None)  # which were those of the old weights
+            self.model.forget_fitted()
             output = self._train_used_rows(*args, **kwargs)
         if adapted:  # they hold parameters that are gone
             self.optimizer = self.lr_scheduler = None
