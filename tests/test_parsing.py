@@ -12,7 +12,7 @@ from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.arguments.help import OTHERS, TASKS, help_text, subjects
 from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments
 from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
-from multitask_encoder.modeling.configuration_multitask import TASK_KEYS
+from multitask_encoder.modeling.configuration_multitask import FITTED, TASK_KEYS
 from multitask_encoder.processor import has_fast_bf16
 
 ROOT = Path(__file__).parent.parent
@@ -326,7 +326,7 @@ def test_help_is_readable_at_100_columns(argv, capsys):
 
 def test_tasks_of_a_run_and_of_a_model_have_the_same_keys():
     of_the_run, of_the_rows = {"labelling"}, {"begin_marks", "inner_marks"}
-    assert {*MODEL_KEYS, *of_the_run, *of_the_rows} == set(TASK_KEYS)
+    assert {*MODEL_KEYS, *of_the_run, *of_the_rows, *FITTED} == set(TASK_KEYS)
 
 
 NUMBERS = [

@@ -298,8 +298,17 @@ def _limits(
             "There is no test split. Training may have chosen its best epoch by these results, "
             "which then look better than they are."
         )
-    if any(task["type"] == "sequence_classification" for task in tasks):
-        lines.append("It gives every text one of its labels, even if none fits.")
+    sentences = config.tasks_of_type("sequence_classification")
+    scoped = [name for name in sentences if "out_of_scope" in config.tasks[name]]
+    if scoped:
+        lines.append(
+            f"Most texts that {', '.join(scoped)} is not about get no label there, and nor do some "
+            "that it is about."
+        )
+    if len(scoped) < len(sentences):
+        others = f"{', '.join(name for name in sentences if name not in scoped)} gives"
+        subject = others if scoped else "It gives"
+        lines.append(f"{subject} every text one of its labels, even if none fits.")
     if any("labels" in task for task in tasks) and not calibrated:
         lines.append(
             "Scores are not calibrated: of answers with a score of 0.9, more or fewer than nine in "

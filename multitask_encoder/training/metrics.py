@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import evaluate
 import numpy as np
 from datasets import Dataset, Features, List, Value
-from scipy.special import expit
+from scipy.special import logit
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
@@ -148,7 +148,7 @@ class MultiLabelMetric(ClassificationMetric):
         labels, unseen = split.unseen(name, task["labels"])
         more = ((0, 0), (0, len(labels) - known.shape[1]))
         limits = [task.get("thresholds", {}).get("f1", {}).get(one, 0.5) for one in task["labels"]]
-        expected, chosen = np.pad(known, more), np.pad(expit(logits) > limits, more)
+        expected, chosen = np.pad(known, more), np.pad(logits > logit(limits), more)
         for row, own in enumerate(unseen):
             expected[row, own] = 1
         rows = np.flatnonzero(~np.isnan(known[:, 0]))
