@@ -419,6 +419,7 @@ def test_scores_are_measured_with_texts_out_of_scope(backbone, tmp_path, monkeyp
     table = (tmp_path / "out" / "results.md").read_text()
     assert f"| clinc150 | intent | {100 * scope['refused']:.4g} |" in table
     assert "| run | task | asked | covered |" in table
+    assert "| clinc150 | intent | 0.9 |" in table.rpartition("Coverage in 20 resplits")[2]
 
 
 def test_new_labels_are_measured_beside_the_old_ones(backbone, tmp_path, monkeypatch):
