@@ -215,7 +215,7 @@ def test_few_or_no_validation_rows_calibrate_nothing(noisy, run, caplog):
         model=folder, encoder=None, tasks=tasks, train_file=rows[:8], validation_file=None, l2_sp=0,
         do_eval=False, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
     )  # fmt: skip
-    assert "Scores are not calibrated, and have no thresholds: that takes" in caplog.text
+    assert "Scores are not calibrated, and there are no thresholds and scopes: that" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_it_goes_when_the_model_is_trained_further_and_stays_when_it_is_measured
 def test_few_validation_rows_fit_none(run, caplog):
     caplog.set_level("INFO")
     folder = run(tasks=TOPIC, train_file=rows(0, 40), validation_file=rows(1, 99))
-    assert "topic gives every text a label: what is out of scope takes 100" in caplog.text
+    assert "topic gives every text a label: its scope takes 100 validation rows" in caplog.text
     assert "out_of_scope" not in results(folder)
     assert "out_of_scope" not in pipeline_of(folder)("play jazz")["labels"]["topic"]
 

@@ -459,6 +459,10 @@ def test_bad_rows_of_a_streamed_run_are_skipped_and_written_once(arguments, conf
             "streaming can't balance the class_weights of task 'topic', as the labels can't be "
             "counted before: map its labels to weights.",
         ),
+        (
+            ("--tasks.topic.out_of_scope", "0.05"),
+            "out_of_scope of task 'topic' needs all rows after training: leave it out, or set",
+        ),
         (("--tasks.topic.labels", "null"), "streaming needs the `labels` of task 'topic'"),
     ],
 )

@@ -327,8 +327,8 @@ def fit_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> d
     if there are some: the results `calibration`, and those of `measure_fitted`."""
     if "validation" not in data.splits or in_shards(run.training):
         logger.info(
-            "Scores are not calibrated, and have no thresholds: that takes validation rows, and a "
-            "whole model."
+            "Scores are not calibrated, and there are no thresholds and scopes: that takes "
+            "validation rows, and a whole model."
         )
         return {}
     model, autocast = trainer.model, trainer.accelerator.autocast
@@ -336,7 +336,7 @@ def fit_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> d
     calibration = calibrate(model, rows["validation"])
     choose_thresholds(model.config, rows["validation"])
     asked = {name: of.out_of_scope for name, of in run.tasks.items() if of.out_of_scope}
-    if asked and isinstance(trainer.train_dataset, Dataset):
+    if asked:
         padding_id = trainer.processing_class.pad_token_id
         fit_scopes(model, trainer.train_dataset, rows["validation"], asked, padding_id, autocast)
     if "test" in measured_splits(run, data):

@@ -19,16 +19,14 @@ from torch.nn import functional as F
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.losses import LOSSES
 
-from .scoring import SEVERAL, SINGLE, Scored
+from .scoring import FOLDS, LEAST_ROWS, SEVERAL, SINGLE, Scored
 
 logger = logging.getLogger("multitask_encoder")
 
-LEAST_ROWS = 100
 LEAST_MISTAKES = 10  # a few that are quite sure would decide the temperature of all
 LEAST_OF_A_LABEL = 50  # rows with and without it, for a temperature of its own
 LOWEST, HIGHEST = 1 / 20, 20.0  # a fit beyond has found no mistakes, or no right answers
 ROUNDING = 1e-6  # of that loss's slope, where it is 0
-FOLDS = 5
 BINS = 15
 
 

@@ -17,8 +17,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.scope import POINTS, Scope
 
 from .passes import encoded_batches, first_windows
-from .scoring import MAX_WINDOWS, Scored
-from .thresholds import LEAST_ROWS
+from .scoring import LEAST_ROWS, MAX_WINDOWS, Scored
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -36,7 +35,8 @@ def fit_scopes(
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """Give the heads of these tasks a `Scope`, and their tasks in the config `out_of_scope`. Tasks
-    with fewer than 100 labelled validation rows get none, and a line in the log.
+    with fewer than 100 labelled validation rows, or no labelled training row, get none, and a line
+    in the log.
 
     Args:
         model (`MultiTaskModel`): a trained and calibrated model.
@@ -50,15 +50,17 @@ def fit_scopes(
     """
     texts = first_windows(windows)
     for name, share in false_alarms.items():
-        if name not in rows or rows[name].num_rows < LEAST_ROWS:
+        ids = texts[name][:] if name in texts.column_names else []
+        labelled = np.flatnonzero(np.asarray(ids) >= 0)
+        if not len(labelled) or name not in rows or rows[name].num_rows < LEAST_ROWS:
             logger.info(
-                "%s gives every text a label: what is out of scope takes %d validation rows.",
+                "%s gives every text a label: its scope takes %d validation rows and some training "
+                "rows that are labelled.",
                 *(name, LEAST_ROWS),
             )
             continue
-        labelled = texts.select(np.flatnonzero(np.asarray(texts[name][:]) >= 0))
         with autocast():
-            centers = _centers(model, labelled, padding_id)
+            centers = _centers(model, texts.select(labelled), padding_id)
         scope = _fitted(centers, rows[name])
         model.heads[name].scope = scope.to(model.device, model.dtype)
         model.config.tasks[name]["out_of_scope"] = {"centers": len(centers), "false_alarms": share}

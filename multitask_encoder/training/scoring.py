@@ -18,6 +18,8 @@ from .passes import encoded_batches
 
 SINGLE, SEVERAL = "single_label_classification", "multi_label_classification"
 MAX_WINDOWS = 10_000
+LEAST_ROWS = 100  # labelled, to fit anything to
+FOLDS = 5  # which say whether what is fitted holds for other rows
 
 
 @dataclass

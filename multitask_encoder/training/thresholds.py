@@ -22,14 +22,12 @@ from torch.nn.utils.rnn import pad_sequence
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.decoding import likeliest_labels, tags_to_spans
 
-from .scoring import SEVERAL, Scored
+from .scoring import FOLDS, LEAST_ROWS, SEVERAL, Scored
 
 logger = logging.getLogger("multitask_encoder")
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
-LEAST_ROWS = 100
 LEAST_OF_A_LABEL = 10  # rows with it, and without it, for a threshold of its own
-FOLDS = 5
 ROUNDING = 1e-9
 POINTS = 20  # of the curve of precision
 
