@@ -554,6 +554,36 @@ def test_card_shows_intervals_beside_their_results():
     assert [one.metric_name for one in card.data["eval_results"]] == ["topic_accuracy"]
 
 
+def test_the_card_says_how_far_scores_can_be_relied_on():
+    errors = {"calibration_error": 0.02, "brier": 0.1, "bins": [[0.9, 0.88, 100]]}
+    both = {"before": {**errors, "calibration_error": 0.05}, "after": errors}
+    chosen = {"precision": {"0.95": 0.61234}}
+    found = {
+        "calibration": {"topic": {"temperature": 2.0, "validation": both, "test": both}},
+        "thresholds": {
+            "topic": {
+                "thresholds": chosen,
+                "test": {"precision": {"0.95": {"precision": 0.96, "answered": 0.8}}},
+            }
+        },
+        "out_of_scope": {"topic": {"test": {"refused": 0.05, "accuracy": 0.9}}},
+    }
+    scope = {"centers": 3, "false_alarms": 0.05}
+    tasks = {**TASKS, "topic": {**TASKS["topic"], "out_of_scope": scope}}
+    run = FinishedRun(results=found, pictures=[Path("reliability.png")])
+    text = model_card(MultiTaskConfig(tasks=tasks), 128, "owner/name", run).text
+    assert "| topic | 2.00 | 5.00 → 2.00 | 5.00 → 2.00 | 0.1000 → 0.1000 |" in text
+    assert "| topic | 95 | 0.612 | 80.0 | 96.0 |" in text
+    assert "| topic | test | 5.0 |  |  | 90.0 |" in text
+    assert "![How often scores are right](reliability.png)" in text
+    assert "Scores are not calibrated" not in text
+    assert "- Most texts that topic is not about get no label there" in text
+    assert "even if none fits" not in text
+    without = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", FinishedRun()).text
+    assert "- It gives every text one of its labels, even if none fits." in without
+    assert "Scores are not calibrated" in without
+
+
 def test_card_shows_labels_of_any_text():
     labels = ["a|b", "I-5", "<b>", "two\nlines", "[x](http://y)", "`$\\alpha$`", "ça va"]
     tasks = {"topic": {"type": "sequence_classification", "labels": labels}}

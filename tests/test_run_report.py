@@ -1,6 +1,7 @@
 """report.html of runs: what it shows, that it shows texts as texts, and that it costs no run."""
 
 import json
+import random
 import re
 
 import numpy as np
@@ -113,6 +114,31 @@ def test_the_page_of_a_run_shows_everything_and_runs_nothing(run, shown):
     for name in ("curves.png", "confusion.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
         assert str(folder.parent).encode() not in (folder / name).read_bytes()
+
+
+def test_scores_are_shown_with_how_often_they_are_right(run, shown):
+    draw = random.Random(0)
+    rows = [{"text": f"{draw.choice('abcd')} {n}", "kind": draw.choice(LABELS)} for n in range(240)]
+    kind = {"type": "sequence_classification", "out_of_scope": 0.05}
+    files = {"train_file": rows[:120], "validation_file": rows[120:], "test_file": rows[:110]}
+    folder = run(tasks={"kind": kind}, report=True, **files)
+    (content,) = shown
+    found = results(folder)
+    assert [row[0] for row in content["calibration"]["rows"]] == ["kind"]
+    errors = found["calibration"]["kind"]["test"]
+    cell = " → ".join(f"{100 * errors[when]['calibration_error']:.2f}" for when in errors)
+    assert content["calibration"]["rows"][0][3] == cell
+    plots = content["calibration"]["plots"]
+    assert ["kind, validation, right" in plots[0], "kind, test, right" in plots[1]] == [True, True]
+    assert [row[:2] for row in content["out_of_scope"]["rows"]] == [
+        ["kind", "validation"],
+        ["kind", "test"],
+    ]
+    assert {row[1] for row in content["coverage"]["rows"]} == {"90", "95", "98", "99"}
+    page = (folder / "report.html").read_text()
+    assert '<h2 id="calibration-title">Calibration</h2>' in page
+    assert '<h2 id="out_of_scope-title">Out of scope</h2>' in page
+    assert (folder / "reliability.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

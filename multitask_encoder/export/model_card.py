@@ -10,8 +10,20 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import multitask_encoder
 from multitask_encoder.modeling import MultiTaskConfig
-from multitask_encoder.reporting.report_page import CONFUSION, CURVES
-from multitask_encoder.reporting.results import INTERVALS, percent
+from multitask_encoder.reporting.report_page import CONFUSION, CURVES, RELIABILITY
+from multitask_encoder.reporting.results import (
+    CALIBRATION_HEADER,
+    CALIBRATION_NOTE,
+    INTERVALS,
+    SCOPE_HEADER,
+    SCOPE_NOTE,
+    THRESHOLD_HEADER,
+    THRESHOLD_NOTE,
+    calibration_rows,
+    percent,
+    scope_rows,
+    threshold_rows,
+)
 from multitask_encoder.training.intervals import SUFFIX
 from multitask_encoder.training.metrics import task_of_metric
 
@@ -34,7 +46,11 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
-CARD_PRECISIONS = ("0.95", "0.99")
+SCORE_TABLES = (
+    ("calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows),
+    ("thresholds", THRESHOLD_NOTE, THRESHOLD_HEADER, threshold_rows),
+    ("out_of_scope", SCOPE_NOTE, SCOPE_HEADER, scope_rows),
+)
 TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 
@@ -69,7 +85,7 @@ def model_card(
         *_training_parts(run),
         *_pictures(run, CURVES, "Losses and metrics over the steps of the training"),
         *_result_parts(scores, run.results, split),
-        *_score_parts(run.results, config, split),
+        *_score_parts(run),
         *_pictures(run, CONFUSION, "How often each label was predicted for each true one"),
         *_report_parts(run),
         "## Limits",
@@ -232,35 +248,16 @@ def _result_parts(scores: dict[str, float], results: dict[str, Any], split: str)
     return ["## Results", table, *([" ".join(notes)] if notes else [])]
 
 
-def _score_parts(results: dict[str, Any], config: MultiTaskConfig, split: str) -> list[str]:
+def _score_parts(run: FinishedRun) -> list[str]:
     """How far scores can be relied on."""
-    calibration, thresholds = results.get("calibration", {}), results.get("thresholds", {})
-    name = "validation" if split == "eval" else split
-    rows = []
-    for task in config.tasks:
-        cells = [
-            calibration.get(task, {}).get(name, {}).get("after", {}).get("calibration_error"),
-            *(
-                at.get("answered", at.get("recall"))
-                for precision in CARD_PRECISIONS
-                for at in [
-                    thresholds.get(task, {}).get(name, {}).get("precision", {}).get(precision, {})
-                ]
-            ),
-        ]
-        if any(cell is not None for cell in cells):
-            shown = ("" if cell is None else f"{100 * cell:.2f}" for cell in cells)
-            rows.append(f"| {task} | {' | '.join(shown)} |")
-    if not rows:
+    parts = []
+    for key, note, header, rows in SCORE_TABLES:
+        if key in run.results and (cells := rows(run.results[key])):
+            lines = [header, ["---", *["---:"] * (len(header) - 1)], *cells]
+            parts += [note, "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    if not parts:
         return []
-    header = ["task", "calibration error", *(f"at {one}" for one in CARD_PRECISIONS)]
-    return [
-        "## Scores",
-        f"On the {SPLITS[split]} split, in percent: the mean difference between a score and how "
-        "often it is right; and with `precision=0.95` or `precision=0.99`, which leave out what is "
-        "less sure, the share of texts that still get a label, or of true entities that are found.",
-        "\n".join([f"| {' | '.join(header)} |", "|---|---:|---:|---:|", *rows]),
-    ]
+    return ["## Scores", *parts, *_pictures(run, RELIABILITY, "How often scores are right")]
 
 
 def _report_parts(run: FinishedRun) -> list[str]:

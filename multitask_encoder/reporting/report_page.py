@@ -26,8 +26,9 @@ from .figures import (
 )
 
 PAGE = "report.html"
-CURVES, CONFUSION = "curves.png", "confusion.png"
-PICTURES = (CURVES, CONFUSION)
+CURVES, CONFUSION, RELIABILITY = "curves.png", "confusion.png", "reliability.png"
+PICTURES = (CURVES, CONFUSION, RELIABILITY)
+RELIABILITY_AXES = ("score, percent", "right, percent")
 MOST_LABELS = 20  # of a confusion matrix
 AROUND = 120  # characters shown before and after a mistake
 CURVE_SIZE = (4.4, 2.7)
@@ -70,19 +71,27 @@ def _curves_in_words(curves: dict[str, Series], at: str = "step ", unit: str = "
 
 
 def reliability_plots(calibration: dict[str, dict[str, Any]]) -> list[str]:
-    """For each task of the result `calibration` how often scores are right, as SVG."""
-    plots = []
-    for name, of in calibration.items():
-        split = "test" if "test" in of else "validation"
-        curves: dict[str, Series] = {
-            when: [(100 * score, 100 * right) for score, right, _ in of[split][when]["bins"]]
-            for when in ("before", "after")
+    """How often scores are right, of each task and split of the result `calibration`, as SVG."""
+    return [
+        _score_plot(curves, f"reliability {title}", title, *RELIABILITY_AXES)
+        for title, curves in _reliability(calibration).items()
+    ]
+
+
+def _reliability(calibration: dict[str, dict[str, Any]]) -> dict[str, dict[str, Series]]:
+    """The curves before and after, by task and split."""
+    return {
+        f"{name}, {split}": {
+            "calibrated": [(0, 0), (100, 100)],
+            **{
+                when: [(100 * score, 100 * right) for score, right, _ in errors["bins"]]
+                for when, errors in of[split].items()
+            },
         }
-        curves["calibrated"] = [(0, 0), (100, 100)]
-        plots.append(
-            _score_plot(curves, f"reliability {name}", name, ("score, percent", "right, percent"))
-        )
-    return plots
+        for name, of in calibration.items()
+        for split in ("validation", "test")
+        if split in of
+    }
 
 
 def answered_plots(thresholds: dict[str, dict[str, Any]]) -> list[str]:
@@ -95,12 +104,11 @@ def answered_plots(thresholds: dict[str, dict[str, Any]]) -> list[str]:
             for place, right in enumerate(points)
             if right is not None
         ]
-    names = ("of the answers, the surest first, percent", "right, percent")
-    return [_score_plot(curves, "answered", "", names)] if curves else []
+    across = "of the answers, the surest first, percent"
+    return [_score_plot(curves, "answered", "", across, "right, percent")] if curves else []
 
 
-def _score_plot(curves: dict[str, Series], name: str, title: str, axes: tuple[str, str]) -> str:
-    across, label = axes
+def _score_plot(curves: dict[str, Series], name: str, title: str, across: str, label: str) -> str:
     return svg(
         partial(draw_curves, curves=curves, title=title, label=label, across=across),
         CURVE_SIZE,
@@ -196,9 +204,10 @@ def write_pictures(
     curves: Curves,
     matrices: dict[str, np.ndarray],
     tasks: dict[str, dict],
+    calibration: dict[str, dict[str, Any]],
     folder: Path,
 ) -> None:
-    """Write the pictures that a model card shows."""
+    """Write the pictures that a model card shows; `calibration` is the result of that name."""
     draws: list[Draw] = []
     for title, parts in curves.items():
         by_label = dict(parts)
@@ -209,9 +218,7 @@ def write_pictures(
             for label in ("loss", "percent")
         ]
     if draws:
-        width, height = CURVE_SIZE
-        shape = len(curves), 2
-        save_png(draws, shape, (2 * width, len(curves) * height), folder / CURVES)
+        _save_grid(draws, 2, CURVE_SIZE, folder / CURVES)
     if matrices:
         draws = [
             partial(_draw_chosen, counts=counts, labels=tasks[name]["labels"], title=name)
@@ -221,10 +228,21 @@ def write_pictures(
             confusion_size([tasks[name]["labels"][index] for index in most_confused(counts)])
             for name, counts in matrices.items()
         ]
-        columns = min(len(draws), 3)
-        shape = math.ceil(len(draws) / columns), columns
-        width, height = (max(sides) for sides in zip(*sizes, strict=True))
-        save_png(draws, shape, (columns * width, shape[0] * height), folder / CONFUSION)
+        size = tuple(max(sides) for sides in zip(*sizes, strict=True))
+        _save_grid(draws, min(len(draws), 3), size, folder / CONFUSION)
+    across, label = RELIABILITY_AXES
+    if reliability := _reliability(calibration):
+        draws = [
+            partial(draw_curves, curves=drawn, title=title, label=label, across=across)
+            for title, drawn in reliability.items()
+        ]
+        _save_grid(draws, min(len(draws), 2), CURVE_SIZE, folder / RELIABILITY)
+
+
+def _save_grid(draws: list[Draw], columns: int, size: tuple[float, ...], path: Path) -> None:
+    """Save plots of a size, in inches, side by side in so many columns."""
+    shape, (width, height) = (math.ceil(len(draws) / columns), columns), size
+    save_png(draws, shape, (columns * width, shape[0] * height), path)
 
 
 def _draw_nothing(axes) -> None:

@@ -20,10 +20,14 @@ TEACHER_NOTE = (
     "place of labels; of embeddings, the mean cosine. A model of several tasks answers all of them "
     "in one pass."
 )
-CALIBRATION_HEADER = ("task", "temperature", "validation", "test")
+CALIBRATION_HEADER = (
+    *("task", "temperature", "error, validation", "error, test"),
+    *("Brier, validation", "Brier, test"),
+)
 CALIBRATION_NOTE = (
-    "The mean difference between a score and how often it is right, in percent, before and after "
-    "the logits were divided by the temperature."
+    "The mean difference between a score and how often it is right, in percent, and the mean "
+    "squared difference between scores and truth (Brier), before and after the logits were divided "
+    "by the temperature."
 )
 THRESHOLD_NOTE = (
     "The score above which that share of answers is right, by the validation rows; and on the test "
@@ -104,18 +108,23 @@ def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
 def calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     """The cells of a table with `CALIBRATION_HEADER`, from the result `calibration`."""
 
-    def shown(of: dict[str, Any], split: str) -> str:
+    def shown(of: dict[str, Any], split: str, key: str, factor: int, digits: int) -> str:
         if split not in of:
             return ""
-        before, after = (100 * of[split][when]["calibration_error"] for when in ("before", "after"))
-        return f"{before:.2f} → {after:.2f}"
+        both = (factor * of[split][when][key] for when in ("before", "after"))
+        return " → ".join(f"{value:.{digits}f}" for value in both)
 
     def temperature(given: float | dict[str, float]) -> str:
         values = [*given.values()] if isinstance(given, dict) else [given]
         return " to ".join(dict.fromkeys(f"{of(values):.2f}" for of in (min, max)))
 
     return [
-        [name, temperature(of["temperature"]), shown(of, "validation"), shown(of, "test")]
+        [
+            name,
+            temperature(of["temperature"]),
+            *(shown(of, split, "calibration_error", 100, 2) for split in PREFIXES),
+            *(shown(of, split, "brier", 1, 4) for split in PREFIXES),
+        ]
         for name, of in found.items()
     ]
 

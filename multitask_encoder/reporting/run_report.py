@@ -177,7 +177,7 @@ class RunReport(TrainerCallback):
             **sections,
         }
         write_text(render(content), folder / PAGE)
-        write_pictures(curves, matrices, tasks, folder)
+        write_pictures(curves, matrices, tasks, results.get("calibration", {}), folder)
 
 
 def _number_of(rows: dict[str, Dataset]) -> int:
