@@ -20,8 +20,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.modeling.batching import length_batches
 from multitask_encoder.modeling.decoding import likeliest_labels, tags_to_spans
 
+from .passes import MAX_TOKENS
 from .scoring import FOLDS, LEAST_ROWS, SEVERAL, Scored
 
 logger = logging.getLogger("multitask_encoder")
@@ -63,32 +65,32 @@ def judge(scored: Scored) -> Judged:
 
 def _judged_entities(scored: Scored) -> Judged:
     names, rows = scored.task["labels"], [*scored.by_row()]
-    logits = pad_sequence([of for of, _ in rows], batch_first=True)
-    lengths = torch.tensor([len(of) for of, _ in rows])
-    best = likeliest_labels(logits, torch.arange(logits.shape[1]) < lengths[:, None], names)
-    chances = logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1)
     scores: list[float] = []
     right: list[bool] = []
     true_scores: list[float] = []
     shares: list[float] = []
-    num_rows = 0
-    for row, (_, labels) in enumerate(rows):
-        found = {
-            span[:3]: chances[row, span[3]].mean().item()
-            for span in _spans(names, best[row, : len(labels)])
-        }
-        true = [span[:3] for span in _spans(names, labels)]
-        scores += found.values()
-        right += [span in true for span in found]
-        true_scores += [found.get(span, 0.0) for span in true]
-        shares += [1 / len(true) for _ in true]
-        num_rows += bool(true)
+    for batch in length_batches([len(labels) for _, labels in rows], MAX_TOKENS):
+        logits = pad_sequence([rows[row][0] for row in batch], batch_first=True)
+        lengths = torch.tensor([len(rows[row][1]) for row in batch])
+        best = likeliest_labels(logits, torch.arange(logits.shape[1]) < lengths[:, None], names)
+        chances = logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1)
+        for place, row in enumerate(batch):
+            labels = rows[row][1]
+            found = {
+                span[:3]: chances[place, span[3]].mean().item()
+                for span in _spans(names, best[place, : len(labels)])
+            }
+            true = [span[:3] for span in _spans(names, labels)]
+            scores += found.values()
+            right += [span in true for span in found]
+            true_scores += [found.get(span, 0.0) for span in true]
+            shares += [1 / len(true) for _ in true]
     return Judged(
         torch.tensor(scores, dtype=torch.double),
         torch.tensor(right, dtype=torch.bool),
         torch.tensor(true_scores, dtype=torch.double),
         torch.tensor(shares, dtype=torch.double),
-        num_rows,
+        round(sum(shares)),
     )
 
 
