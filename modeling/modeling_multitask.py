@@ -110,6 +110,7 @@ class MultiTaskModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     # No head reads an encoder's pooler; it is dropped, and so are its weights.
+    _keep_in_fp32_modules_strict = ["heads.*.scope."]
     # A scope is fitted to the weights, and not loaded where these are to be trained further.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\.", r"^heads\.\w+\.scope\."]
 

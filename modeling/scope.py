@@ -37,6 +37,15 @@ class Scope(nn.Module):
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("quantiles", torch.zeros(POINTS))
 
+    def _apply(self, fn, recurse=True):
+        """Stays in float32 where a model is cast: the quantiles are close to each other."""
+        before = dict(self.named_buffers())
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            if (moved := getattr(self, name)).dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
     def forward(self, logits: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """The share of in-scope texts that are less strange, in 0 to 1, of shape `(batch_size,)`.
 
@@ -51,5 +60,6 @@ class Scope(nn.Module):
 
     def strangeness(self, logits: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Of shape `(batch_size,)`, in units of the scale; arguments as of `forward`."""
-        nearest = (F.normalize(embedding, dim=-1) @ self.centers.T).amax(-1)
-        return -(self.scale[0] * logits.amax(-1) + self.scale[1] * nearest)
+        vectors = F.normalize(embedding.to(self.centers), dim=-1)
+        nearest = (vectors @ self.centers.T).amax(-1)
+        return -(self.scale[0] * logits.to(self.scale).amax(-1) + self.scale[1] * nearest)

@@ -131,6 +131,20 @@ def test_typed_answers_and_files_have_it(folder, tmp_path, run):
     assert written[0]["topic_out_of_scope"] == pytest.approx(answer.labels["topic"].out_of_scope)
 
 
+def test_a_cast_model_keeps_its_scope_in_float32(folder, tmp_path):
+    cast = MultiTaskModel.from_pretrained(folder).to(torch.bfloat16)
+    cast.save_pretrained(tmp_path / "cast")
+    loaded = MultiTaskModel.from_pretrained(tmp_path / "cast", dtype=torch.bfloat16)
+    half = MultiTaskModel.from_pretrained(folder, dtype=torch.bfloat16)
+    own = MultiTaskModel.from_pretrained(folder)
+    for model in (cast, loaded, half):
+        assert model.heads["topic"].classifier.weight.dtype == torch.bfloat16
+        for name, buffer in own.heads["topic"].scope.named_buffers():
+            assert torch.equal(dict(model.heads["topic"].scope.named_buffers())[name], buffer)
+        ids = torch.tensor([[2, 8, 9, 3]])
+        assert model(input_ids=ids).out_of_scope["topic"].shape == (1,)
+
+
 def test_other_classes_of_the_model_load_it(folder):
     view = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
     scope = MultiTaskModel.from_pretrained(folder).heads["topic"].scope

@@ -61,8 +61,7 @@ def fit_scopes(
             continue
         with autocast():
             centers = _centers(model, texts.select(labelled), padding_id)
-        scope = _fitted(centers, rows[name])
-        model.heads[name].scope = scope.to(model.device, model.dtype)
+        model.heads[name].scope = _fitted(centers, rows[name]).to(model.device)
         model.config.tasks[name]["out_of_scope"] = {"centers": len(centers), "false_alarms": share}
     model.config.check()
 
@@ -89,7 +88,7 @@ def _centers(model: MultiTaskModel, texts: Dataset, padding_id: int) -> torch.Te
 def _fitted(centers: torch.Tensor, scored: Scored) -> Scope:
     """The scope with these centers to which logits and cosines of the rows matter alike."""
     assert scored.vectors is not None
-    scope = Scope(*centers.shape).double()
+    scope = Scope(*centers.shape)
     scope.centers = centers
     spreads = []
     for alone in torch.eye(2, dtype=centers.dtype):
@@ -98,6 +97,8 @@ def _fitted(centers: torch.Tensor, scored: Scored) -> Scope:
     scope.scale = 1 / torch.stack(spreads).clamp(min=LEAST_SPREAD)
     strangeness = scope.strangeness(scored.logits, scored.vectors)
     scope.quantiles = strangeness.quantile(torch.linspace(0, 1, POINTS, dtype=centers.dtype))
+    for name, buffer in list(scope.named_buffers()):
+        setattr(scope, name, buffer.float())
     return scope
 
 
