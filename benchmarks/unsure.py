@@ -33,7 +33,7 @@ INTENT, SCOPE = {"type": SENTENCE}, {"out_of_scope": 0.05}
 EMBEDDING = {"type": "sentence_embedding"}
 # By name the folder of the data, and the tasks.
 RUNS: dict[str, tuple[str, dict[str, dict]]] = {
-    "snips": ("snips", {"intent": INTENT, "slots": {"type": TOKENS}}),
+    "snips": ("snips", {"intent": {**INTENT, **SCOPE}, "slots": {"type": TOKENS}}),
     "hwu64": ("hwu64", {"scenario": INTENT, "intent": INTENT, "slots": {"type": TOKENS}}),
     "hwu64 tags": ("hwu64", TAGS),
     "clinc150": ("clinc150", {"intent": {**INTENT, **SCOPE}}),
@@ -44,6 +44,9 @@ RUNS: dict[str, tuple[str, dict[str, dict]]] = {
 }
 ERRORS, EFFECTS = ("before", "after"), ("refused", "found", "auroc", "accuracy")
 RESPLITS = 20
+SHIFT = 0.95
+SAME = {"play_music": "PlayMusic", "weather_query": "GetWeather"}  # of hwu64 and snips
+KEYS = ("refused", "covered")
 KEPT = ("calibration", "thresholds", "out_of_scope")
 
 
@@ -83,9 +86,33 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Any]]
             )
             single = [task for task, of in tasks.items() if of.items() >= INTENT.items()]
             resplits = covered_in_resplits(folder, [task for task in single if tasks is not TAGS])
+            shift = shifted(folder, Path(options.data_dir)) if name == "snips" else {}
         measured = {key: value for key, value in results.items() if key.startswith("test_")}
         found[name] = measured | {key: results[key] for key in KEPT if key in results}
-        found[name]["resplits"] = resplits
+        found[name] |= {"resplits": resplits, "shift": shift}
+    return found
+
+
+def shifted(folder: Path, data_dir: Path) -> dict[str, dict[str, float]]:
+    """What becomes of promises where texts are others: the model of snips' intents is asked about
+    the test rows of hwu64, of which some ask for the same, and about its own."""
+    pipeline = load_pipeline(str(folder / "model"))
+    groups: dict[str, list[tuple[str, str | None]]] = {"own": [], "the same": [], "others": []}
+    for row in read(data_dir, "snips")["test"]:
+        groups["own"].append((text_of(row), row["intent"]))
+    for row in read(data_dir, "hwu64")["test"]:
+        same = SAME.get(row["intent"])
+        groups["the same" if same else "others"].append((text_of(row), same))
+    found = {}
+    for name, pairs in groups.items():
+        answers = pipeline([text for text, _ in pairs], tasks=["intent"], coverage=SHIFT)
+        answered = [of["labels"]["intent"] for of in answers]
+        found[name] = {"refused": statistics.fmean(of["label"] is None for of in answered)}
+        if name != "others":
+            covered = (
+                true in of["label_set"] for of, (_, true) in zip(answered, pairs, strict=True)
+            )
+            found[name]["covered"] = statistics.fmean(covered)
     return found
 
 
@@ -160,6 +187,11 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, Any
         for share in map("{:g}".format, SHARES)
         if (values := [one for of in seeds.values() for one in of[name]["resplits"][task][share]])
     ]
+    shifts = [of["snips"]["shift"] for of in seeds.values() if "snips" in options.runs]
+    shift = [
+        [name, *(mean([of[name].get(key) for of in shifts]) for key in KEYS)]
+        for name in (shifts[0] if shifts else ())
+    ]
     tables = [
         Table("Calibration error", ["run", "task", "before", "after"], calibration),
         Table("Precision", ["run", "task", "asked", "right", "answered", "recall"], precision),
@@ -169,6 +201,11 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, Any
             "it is below the threshold",
             ["run", "task", "asked", "mean", "least", "most"],
             resplits,
+        ),
+        Table(
+            f"The intents of snips, asked about the texts of hwu64: a coverage of {100 * SHIFT:g}",
+            ["texts", *KEYS],
+            shift,
         ),
         Table("Out of scope", ["run", "task", "refused", "found", "AUROC", "accuracy"], scope),
     ]

@@ -276,7 +276,8 @@ class MultiTaskPipeline(Pipeline):
         for key in ("embedding", *sentence_tasks, *scopes):
             rows = _in_order([output[key] for output in outputs], order)
             normalize = key == "embedding" and config.normalize
-            answers[key] = _of_documents(rows, document_of, first_only, normalize)
+            first = first_only or key in scopes  # which was fitted to first windows
+            answers[key] = _of_documents(rows, document_of, first, normalize)
         for key, task in token_tasks.items():
             by_batch = zip(batches, [output[key] for output in outputs], strict=True)
             answers[key] = yield from _of_tokens(by_batch, places, documents, task)
@@ -336,7 +337,7 @@ class MultiTaskPipeline(Pipeline):
                 for name, task in sentence_tasks.items()
             }
             for name, label in answer["labels"].items():
-                if OUT_OF_SCOPE + name in outputs:
+                if OUT_OF_SCOPE + name in outputs and "out_of_scope" in tasks[name]:
                     strange = outputs[OUT_OF_SCOPE + name][number].item()
                     answer["labels"][name] = in_scope(label, strange, tasks[name])
             answer["entities"] = {

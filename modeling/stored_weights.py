@@ -17,6 +17,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import cached_file, is_peft_available
 
 from .configuration_multitask import check_numbers
+from .scope import POINTS
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
@@ -129,7 +130,8 @@ def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]
         expected = {f"heads.{name}.classifier.weight": [len(task["labels"]), width]}
         if "out_of_scope" in task:
             centers = task["out_of_scope"]["centers"]
-            expected[f"heads.{name}.scope.centers"] = [centers, width]
+            sizes = {"centers": [centers, width], "scale": [2], "quantiles": [POINTS]}
+            expected |= {f"heads.{name}.scope.{key}": shape for key, shape in sizes.items()}
         for key, shape in expected.items():
             if shapes.get(key) != shape:
                 found = f"shape {shapes[key]}" if key in shapes else "none"

@@ -422,6 +422,39 @@ def test_scores_are_measured_with_texts_out_of_scope(backbone, tmp_path, monkeyp
     assert "| clinc150 | intent | 0.9 |" in table.rpartition("Coverage in 20 resplits")[2]
 
 
+def test_promises_are_measured_on_other_texts(backbone, tmp_path, monkeypatch):
+    words = [
+        {"tokens": ["play", f"song{n}"], "intent": intent, "slots": ["O", "B-genre"]}
+        for n in range(60)
+        for intent in ("PlayMusic", "GetWeather")
+    ]
+    other: list[dict] = [
+        {"text": f"{intent} {n}", "intent": intent, "scenario": "x", "slots": []}
+        for n in range(3)
+        for intent in ("play_music", "alarm_set")
+    ]
+    for name, rows in (("snips", words), ("hwu64", other)):
+        (tmp_path / name).mkdir()
+        for split in ("train", "validation", "test"):
+            content = "".join(f"{json.dumps(row)}\n" for row in rows)
+            (tmp_path / name / f"{split}.jsonl").write_text(content)
+    monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
+    options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--epochs", "1"]
+    options += ["--seeds", "0", "--runs", "snips", "--output", str(tmp_path / "out")]
+    unsure.main(options)
+    (found,) = json.loads((tmp_path / "out" / "results.json").read_text())["seeds"].values()
+    shift = found["snips"]["shift"]
+    assert {name: list(of) for name, of in shift.items()} == {
+        "own": ["refused", "covered"],
+        "the same": ["refused", "covered"],
+        "others": ["refused"],
+    }
+    assert (
+        f"| others | {100 * shift['others']['refused']:.4g} |"
+        in (tmp_path / "out" / "results.md").read_text()
+    )
+
+
 def test_new_labels_are_measured_beside_the_old_ones(backbone, tmp_path, monkeypatch):
     rows = [
         {

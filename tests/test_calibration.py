@@ -221,7 +221,7 @@ def test_few_or_no_validation_rows_calibrate_nothing(noisy, run, caplog):
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
-        (9, "9 mistakes on validation rows are fewer than 10."),
+        (4, "4 mistakes on validation rows are fewer than 5."),
         (100, "the mistakes on 120 validation rows calibrate them no better."),
     ],
 )

@@ -190,6 +190,8 @@ def test_what_is_unsure_is_said():
         "Less sure than answers of which 95 % are right: topic: a (0.60), the text is out of the "
         "scope of intent, Anna [PER] (0.50)."
     )
+    mood = MultiTaskConfig(encoder_config={"model_type": "bert"}, tasks={"mood": VALUE})
+    assert of.unsure(mood, Answer("x", np.zeros(2), {"mood": Label("mood", -1.7, {})}, {})) == ""
     assert of.colouring(config.tasks["intent"], "intent", Answers([sure])) == ["b"]
 
 

@@ -42,7 +42,7 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "windows": {"decoding"},
     "heads": {"pooling", "losses", "scope"},
     "scope": set(),
-    "stored_weights": {"configuration_multitask"},
+    "stored_weights": {"configuration_multitask", "scope"},
     "pretrained_encoder": {"configuration_multitask", "stored_weights"},
     "answering": set(),
     "batching": set(),

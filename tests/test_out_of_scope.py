@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import results
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -131,6 +132,19 @@ def test_typed_answers_and_files_have_it(folder, tmp_path, run):
     assert written[0]["topic_out_of_scope"] == pytest.approx(answer.labels["topic"].out_of_scope)
 
 
+def test_of_several_windows_the_first_counts(folder):
+    pipeline = pipeline_of(folder)
+    pipeline.model.config.sentence_windows = "mean"
+    limit = pipeline.tokenizer.model_max_length - 2
+    (text,) = [row["text"] for row in rows(2, 1)]
+    first = " ".join([text] * (limit // 4))
+    answers = pipeline([first, f"{first} {'zq ' * 400}"])
+    strange = [of["labels"]["topic"]["out_of_scope"] for of in answers]
+    assert strange[0] == pytest.approx(strange[1], abs=1e-4)
+    scores = [of["labels"]["topic"]["scores"]["music"] for of in answers]
+    assert scores[0] != pytest.approx(scores[1], abs=1e-4)  # which is the mean
+
+
 def test_a_cast_model_keeps_its_scope_in_float32(folder, tmp_path):
     cast = MultiTaskModel.from_pretrained(folder).to(torch.bfloat16)
     cast.save_pretrained(tmp_path / "cast")
@@ -194,10 +208,15 @@ def test_weights_without_the_centers_are_refused(folder):
     config = json.loads(path.read_text())
     config["tasks"]["topic"]["out_of_scope"]["centers"] = 121
     path.write_text(json.dumps(config))
-    line = (
-        r"should hold heads\.topic\.scope\.centers of shape \[121, 16\]\. Found shape \[120, 16\]"
-    )
+    line = r"heads\.topic\.scope\.centers of shape \[121, 16\]\. Found shape \[120, 16\]"
     with pytest.raises(ValueError, match=line):
+        MultiTaskModel.from_pretrained(folder)
+    config["tasks"]["topic"]["out_of_scope"]["centers"] = 120
+    path.write_text(json.dumps(config))
+    weights = load_file(Path(folder) / "model.safetensors")
+    del weights["heads.topic.scope.scale"]
+    save_file(weights, Path(folder) / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"hold heads\.topic\.scope\.scale of shape \[2\]"):
         MultiTaskModel.from_pretrained(folder)
 
 

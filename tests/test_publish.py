@@ -576,12 +576,12 @@ def test_the_card_says_how_far_scores_can_be_relied_on():
     assert "| topic | 95 | 0.612 | 80.0 | 96.0 |" in text
     assert "| topic | test | 5.0 |  |  | 90.0 |" in text
     assert "![How often scores are right](reliability.png)" in text
-    assert "Scores are not calibrated" not in text
-    assert "- Most texts that topic is not about get no label there" in text
+    assert "- Scores of entities are not calibrated" in text
+    assert "- topic: texts that are unlike those of its training get no label" in text
     assert "even if none fits" not in text
     without = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", FinishedRun()).text
-    assert "- It gives every text one of its labels, even if none fits." in without
-    assert "Scores are not calibrated" in without
+    assert "- topic: every text gets one of the labels, even if none fits." in without
+    assert "- Scores of topic, entities are not calibrated" in without
 
 
 def test_card_shows_labels_of_any_text():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 from transformers import AutoTokenizer
 
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.data.task_kinds import tags_of
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.training.scoring import SEVERAL, SINGLE, Scored
@@ -24,6 +25,7 @@ from multitask_encoder.training.thresholds import (
     judge,
     with_effects,
 )
+from multitask_encoder.training.trainer import MultiTaskTrainer
 
 TOPIC = {"type": "sequence_classification", "problem_type": SINGLE, "labels": ["a", "b", "c"]}
 TAGS = {"type": "sequence_classification", "problem_type": SEVERAL, "labels": ["x", "y", "z"]}
@@ -312,6 +314,28 @@ def test_they_stay_where_nothing_is_trained_and_go_where_something_is(unsure, ru
     )
     tasks = json.loads(Path(f"{folder}-trained", "config.json").read_text())["tasks"]
     assert kept and not any("thresholds" in task for task in tasks.values())
+
+
+def test_a_split_that_no_such_task_labels_measures_nothing(unsure, run):
+    folder, _, options = unsure
+    path = folder.parent / "one.jsonl"
+    path.write_text('{"text": "play jazz", "topic": "a"}\n' * 3)
+    rows = {"rows": {"test_file": str(path), "columns": {"topic": "topic"}}}
+    nothing = dict.fromkeys(("train_file", "validation_file", "test_file"))
+    again = options | nothing | {"model": str(folder), "datasets": rows}
+    run(**again, do_train=False, output_dir=f"{folder}-one", report=True)
+    assert results(Path(f"{folder}-one"))["thresholds"].keys() == {"topic"}
+
+
+def test_a_searched_model_is_without_what_was_fitted(unsure, tmp_path):
+    folder, _, _ = unsure
+    trainer = MultiTaskTrainer(
+        model_init=lambda: MultiTaskModel.from_pretrained(folder),
+        args=MultiTaskTrainingArguments(
+            output_dir=str(tmp_path / "search"), report_to="none", eval_strategy="no"
+        ),
+    )
+    assert not any("thresholds" in task for task in trainer.model.config.tasks.values())
 
 
 @pytest.mark.parametrize(

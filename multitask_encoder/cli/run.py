@@ -164,7 +164,7 @@ def run_once(run: RunArguments) -> None:
         results |= evaluate(trainer, data.splits[split], prefix)
         if split == "validation" and run.training.do_train:
             advise(run, trainer)
-    if not run.training.do_train and any(
+    if not (run.training.do_train or in_shards(run.training)) and any(
         key in task for task in model.config.tasks.values() for key in FITTED
     ):
         rows = {split: scored(trainer, data, split) for split in measured_splits(run, data)}

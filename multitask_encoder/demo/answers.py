@@ -1,6 +1,7 @@
 """A model's answers in the forms that the page shows: components, rows of a table, JSON."""
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -74,8 +75,9 @@ def unsure(config: Any, answer: Answer) -> str:
 
 
 def _limit(config: Any, name: str) -> float:
-    """The score that an answer of a task has to exceed for `PRECISION`; -1 if none is known."""
-    return config.tasks[name].get("thresholds", {}).get("precision", {}).get(PRECISION, -1.0)
+    """The score that an answer of a task has to exceed for `PRECISION`; minus infinity if none is
+    known."""
+    return config.tasks[name].get("thresholds", {}).get("precision", {}).get(PRECISION, -math.inf)
 
 
 def side_by_side(config: Any, answers: Answers) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def model_card(
         "\n".join(
             f"- {line}"
             for line in _limits(
-                config, max_length, run.base, split, scores, "calibration" in run.results
+                config, max_length, run.base, split, scores, run.results.get("calibration", ())
             )
         ),
     ]
@@ -279,9 +280,8 @@ def _limits(
     base: Base,
     split: str,
     scores: dict[str, float],
-    calibrated: bool,
+    calibrated: Collection[str],
 ) -> list[str]:
-    tasks = config.tasks.values()
     lines = [
         "It knows the language and the kind of text of its training data; on others expect less "
         "than the results say."
@@ -295,21 +295,27 @@ def _limits(
             "There is no test split. Training may have chosen its best epoch by these results, "
             "which then look better than they are."
         )
-    sentences = config.tasks_of_type("sequence_classification")
-    scoped = [name for name in sentences if "out_of_scope" in config.tasks[name]]
+    single = [
+        name
+        for name in config.tasks_of_type("sequence_classification")
+        if config.tasks[name]["problem_type"] == "single_label_classification"
+    ]
+    scoped = [name for name in single if "out_of_scope" in config.tasks[name]]
     if scoped:
         lines.append(
-            f"Most texts that {', '.join(scoped)} is not about get no label there, and nor do some "
-            "that it is about."
+            f"{', '.join(scoped)}: texts that are unlike those of its training get no label, some "
+            "of them wrongly."
         )
-    if len(scoped) < len(sentences):
-        others = f"{', '.join(name for name in sentences if name not in scoped)} gives"
-        subject = others if scoped else "It gives"
-        lines.append(f"{subject} every text one of its labels, even if none fits.")
-    if any("labels" in task for task in tasks) and not calibrated:
+    if others := [name for name in single if name not in scoped]:
+        lines.append(f"{', '.join(others)}: every text gets one of the labels, even if none fits.")
+    if uncalibrated := [
+        name
+        for name, task in config.tasks.items()
+        if task.get("problem_type", "regression") != "regression" and name not in calibrated
+    ]:
         lines.append(
-            "Scores are not calibrated: of answers with a score of 0.9, more or fewer than nine in "
-            "ten may be right."
+            f"Scores of {', '.join(uncalibrated)} are not calibrated: of answers with a score of "
+            "0.9, more or fewer than nine in ten may be right."
         )
     if max_length < 10**9:  # a tokenizer without a limit has a very large number
         of_text = "first of them" if config.sentence_windows == "first" else "mean of them all"

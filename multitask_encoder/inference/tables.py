@@ -85,7 +85,7 @@ class Layout:
     |---|---|
     | single label | `<task>`, `<task>_score`, `<task>_scores`: label, its score, all scores; with a
     `Scope` `<task>_out_of_scope` before the last |
-    | multi label | the same, the first two being lists: the labels above 0.5 |
+    | multi label | the same, the first two being lists: the labels that apply |
     | regression | `<task>`: the number, or several numbers by name |
     | token_classification | `<task>`: a list of `{"start", "end", "text", "label", "score"}` |
 

@@ -104,6 +104,7 @@ def answered_plots(thresholds: dict[str, dict[str, Any]]) -> list[str]:
             for place, right in enumerate(points)
             if right is not None
         ]
+    curves = {name: points for name, points in curves.items() if points}
     across = "of the answers, the surest first, percent"
     return [_score_plot(curves, "answered", "", across, "right, percent")] if curves else []
 

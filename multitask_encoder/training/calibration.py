@@ -23,7 +23,7 @@ from .scoring import FOLDS, LEAST_ROWS, SEVERAL, SINGLE, Scored
 
 logger = logging.getLogger("multitask_encoder")
 
-LEAST_MISTAKES = 10  # a few that are quite sure would decide the temperature of all
+LEAST_MISTAKES = 5  # fewer that are quite sure would decide the temperature of all
 LEAST_OF_A_LABEL = 50  # rows with and without it, for a temperature of its own
 LOWEST, HIGHEST = 1 / 20, 20.0  # a fit beyond has found no mistakes, or no right answers
 ROUNDING = 1e-6  # of that loss's slope, where it is 0
@@ -32,7 +32,7 @@ BINS = 15
 
 def calibrate(model: MultiTaskModel, rows: dict[str, Scored]) -> dict[str, dict[str, Any]]:
     """Divide the weights of each head by its temperature, and its logits in `rows`, and log it.
-    Heads stay as they are where fewer than 100 texts are labelled, with fewer than 10 mistakes, or
+    Heads stay as they are where fewer than 100 texts are labelled, with fewer than 5 mistakes, or
     where temperatures fitted to four fifths of the rows leave the fifth no likelier.
 
     Args:

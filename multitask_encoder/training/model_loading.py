@@ -53,9 +53,8 @@ def load_model(
     """
     finished = finished_config(run)
     tasks = {name: _task_config(name, task, run) for name, task in run.tasks.items()}
-    kept = KEPT_KEYS if run.training.do_train else (*KEPT_KEYS, *FITTED)
     for name, task in (finished.tasks if finished else {}).items():
-        for key in kept:
+        for key in KEPT_KEYS:
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
     if "train" in rows:
@@ -74,6 +73,7 @@ def load_model(
             if name in new and kind_of(task).by_token:
                 task |= _units(task, name, training_rows, run.teachers.get(name, []))
     if finished:
+        _keep_fitted(run, tasks, finished)
         return _load_finished(run, tasks, finished)
 
     encoder = Path(run.model.encoder)
@@ -92,6 +92,17 @@ def load_model(
         **_fields(run, ("pooling", "normalize", "head_dropout")),
     )
     return _load_tokenizer(run.model.encoder, run.model.revision, model, run), model
+
+
+def _keep_fitted(run: RunArguments, tasks: dict[str, dict], finished: MultiTaskConfig) -> None:
+    """Keep what was fitted to the heads that stay as they are; training drops it. A run may ask for
+    another share of false alarms."""
+    for name, task in finished.tasks.items():
+        if name in tasks and {*tasks[name].get("labels", ())} == {*task.get("labels", ())}:
+            tasks[name] |= {key: task[key] for key in FITTED if key in task}
+            share = run.tasks[name].out_of_scope
+            if share and "out_of_scope" in task:
+                tasks[name]["out_of_scope"] = {**task["out_of_scope"], "false_alarms": share}
 
 
 def _encoder_dropout(run: RunArguments) -> float | None:

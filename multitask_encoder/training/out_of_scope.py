@@ -87,15 +87,15 @@ def _centers(model: MultiTaskModel, texts: Dataset, padding_id: int) -> torch.Te
 
 def _fitted(centers: torch.Tensor, scored: Scored) -> Scope:
     """The scope with these centers to which logits and cosines of the rows matter alike."""
-    assert scored.vectors is not None
+    assert scored.inside is not None
     scope = Scope(*centers.shape)
     scope.centers = centers
     spreads = []
     for alone in torch.eye(2, dtype=centers.dtype):
         scope.scale = alone
-        spreads.append(scope.strangeness(scored.logits, scored.vectors).std())
+        spreads.append(scope.strangeness(*scored.inside).std())
     scope.scale = 1 / torch.stack(spreads).clamp(min=LEAST_SPREAD)
-    strangeness = scope.strangeness(scored.logits, scored.vectors)
+    strangeness = scope.strangeness(*scored.inside)
     scope.quantiles = strangeness.quantile(torch.linspace(0, 1, POINTS, dtype=centers.dtype))
     for name, buffer in list(scope.named_buffers()):
         setattr(scope, name, buffer.float())
@@ -121,20 +121,22 @@ def measure_scopes(
         if head.scope is None:
             continue
         limit = 1 - model.config.tasks[name]["out_of_scope"]["false_alarms"]
-        found[name] = {
+        effects = {
             split: _effects(head.scope, of_split[name], limit)
             for split, of_split in rows.items()
             if name in of_split
         }
+        if effects:
+            found[name] = effects
     return found
 
 
 @torch.inference_mode()
 def _effects(scope: Scope, scored: Scored, limit: float) -> dict[str, float]:
-    assert scored.vectors is not None and scored.outside is not None
+    assert scored.inside is not None and scored.outside is not None
     own, others = (
-        scope(*(of.to(scope.centers) for of in pair)).float().cpu()
-        for pair in ((scored.logits, scored.vectors), scored.outside)
+        scope(*(of.to(scope.centers) for of in pair)).cpu()
+        for pair in (scored.inside, scored.outside)
     )
     right = (scored.logits.argmax(-1) == scored.labels) & (own <= limit)
     effects = {

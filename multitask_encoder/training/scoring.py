@@ -32,17 +32,17 @@ class Scored:
         labels (`torch.Tensor`): class ids of shape `(num_answers,)`, or 0 and 1 of the logits'
             shape.
         starts (`list[int]`): the first answer of each text, and their number.
-        vectors (`torch.Tensor` of shape `(num_rows, hidden_size)`, *optional*): the embeddings of
-            the texts, of a sentence task.
-        outside (`tuple[torch.Tensor, torch.Tensor]`, *optional*): logits and embeddings of those
-            texts of a sentence task whose label training lacks.
+        inside (`tuple[torch.Tensor, torch.Tensor]`, *optional*): of a sentence task, logits and
+            embeddings of the first windows of these texts.
+        outside (`tuple[torch.Tensor, torch.Tensor]`, *optional*): the same of texts whose label
+            training lacks.
     """
 
     task: dict
     logits: torch.Tensor
     labels: torch.Tensor
     starts: list[int]
-    vectors: torch.Tensor | None = None
+    inside: tuple[torch.Tensor, torch.Tensor] | None = None
     outside: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
@@ -56,7 +56,8 @@ class Scored:
     def divide(self, temperatures: torch.Tensor) -> None:
         """Divide the logits by temperatures of shape `(num_labels,)`."""
         self.logits = self.logits / temperatures
-        if self.outside is not None:
+        if self.inside is not None and self.outside is not None:
+            self.inside = self.inside[0] / temperatures, self.inside[1]
             self.outside = self.outside[0] / temperatures, self.outside[1]
 
     def by_row(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -76,8 +77,8 @@ def score_rows(
 
     Args:
         model (`MultiTaskModel`): a trained model.
-        windows (`Dataset`): preprocessed rows, of which 10,000 windows are read, from all over
-            them.
+        windows (`Dataset`): preprocessed rows, of which some 10,000 windows are read: those of rows
+            from all over them.
         padding_id (`int`): the padding token.
         autocast (`Callable`, *optional*): a context for the encoder's passes.
     """
@@ -88,8 +89,7 @@ def score_rows(
     }
     if not tasks or not len(windows):
         return {}
-    places = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS), dtype=int)
-    _, split = in_row_order(windows.select(places), model.config.sentence_windows)
+    split = _some_rows(windows, model.config.sentence_windows)
     windows = split.windows
     known = {
         name: [present_labels(torch.tensor(row)) for row in windows[name][:]]
@@ -118,6 +118,18 @@ def score_rows(
     return {name: of for name, of in found.items() if of.num_rows}
 
 
+def _some_rows(windows: Dataset, sentence_windows: str) -> RowWindows:
+    """The windows of rows from all over them, `MAX_WINDOWS` or a few more or less."""
+    order, split = in_row_order(windows, sentence_windows)
+    if len(windows) <= MAX_WINDOWS:
+        return split
+    number = max(1, len(split.starts) * MAX_WINDOWS // len(windows))
+    ends = np.append(split.starts[1:], len(windows))
+    chosen = np.linspace(0, len(split.starts) - 1, number, dtype=int)
+    places = np.concatenate([np.arange(split.starts[row], ends[row]) for row in chosen])
+    return in_row_order(windows.select(order[places]), sentence_windows)[1]
+
+
 def _of_words(
     task: dict, split: RowWindows, labels: list, known: list[torch.Tensor], logits: list
 ) -> Scored:
@@ -129,16 +141,10 @@ def _of_words(
 
 def _of_texts(task: dict, split: RowWindows, name: str, logits: list, vectors: list) -> Scored:
     labels = torch.from_numpy(split.labels(name))
-    combined, embeddings = (
-        torch.from_numpy(split.combined(torch.stack(of).numpy())) for of in (logits, vectors)
-    )
+    combined = torch.from_numpy(split.combined(torch.stack(logits).numpy()))
+    first = tuple(torch.stack(of)[split.starts] for of in (logits, vectors))
     there = present_labels(labels).view(len(labels), -1).all(1)
-    unseen = torch.tensor([bool(of) for of in split.unseen(name, task["labels"])[1]])
-    return Scored(
-        task,
-        combined[there],
-        labels[there],
-        list(range(int(there.sum()) + 1)),
-        embeddings[there],
-        (combined[unseen & ~there], embeddings[unseen & ~there]),
-    )
+    unseen = torch.tensor([bool(of) for of in split.unseen(name, task["labels"])[1]]) & ~there
+    inside, outside = ((first[0][of], first[1][of]) for of in (there, unseen))
+    starts = list(range(int(there.sum()) + 1))
+    return Scored(task, combined[there], labels[there], starts, inside, outside)

@@ -395,7 +395,9 @@ def _label(
     if task["problem_type"] == "regression":
         return values[0].tolist()
     if task["problem_type"] == "multi_label_classification":
-        return [name for name, value in zip(labels, values[0], strict=True) if value > 0.5]
+        limits = task.get("thresholds", {}).get("f1", {})
+        pairs = zip(labels, values[0], strict=True)
+        return [name for name, value in pairs if value > limits.get(name, 0.5)]
     if not taught.by_token:
         return labels[values[0].argmax()]
     logits = torch.from_numpy(values).clamp(min=1e-9).log()[None]

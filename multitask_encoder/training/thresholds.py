@@ -53,14 +53,19 @@ def judge(scored: Scored) -> Judged:
         return _judged_entities(scored)
     logits, labels = scored.logits, scored.labels
     if scored.problem_type == SEVERAL:
-        scores, there = logits.sigmoid(), labels > 0
+        scores, there = _as_given(logits.sigmoid()), labels > 0
         shares = (there / there.sum(1, keepdim=True).clamp(min=1))[there]
         num_rows = int(there.any(1).sum())
         return Judged(scores.flatten(), there.flatten(), scores[there], shares, num_rows)
-    probabilities = logits.softmax(-1)
+    probabilities = _as_given(logits.softmax(-1))
     scores, best = probabilities.max(-1)
     true_scores = probabilities.gather(1, labels[:, None])[:, 0]
     return Judged(scores, best == labels, true_scores, torch.ones_like(scores), len(labels))
+
+
+def _as_given(scores: torch.Tensor) -> torch.Tensor:
+    """Scores that differ only where those of the pipeline do, which are in float32."""
+    return scores.float().double()
 
 
 def _judged_entities(scored: Scored) -> Judged:
@@ -73,7 +78,7 @@ def _judged_entities(scored: Scored) -> Judged:
         logits = pad_sequence([rows[row][0] for row in batch], batch_first=True)
         lengths = torch.tensor([len(rows[row][1]) for row in batch])
         best = likeliest_labels(logits, torch.arange(logits.shape[1]) < lengths[:, None], names)
-        chances = logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1)
+        chances = _as_given(logits.softmax(-1)).gather(-1, best.unsqueeze(-1)).squeeze(-1)
         for place, row in enumerate(batch):
             labels = rows[row][1]
             found = {
@@ -213,10 +218,13 @@ def with_effects(
     for name, task in config.tasks.items():
         if not (chosen := task.get("thresholds")):
             continue
-        found[name] = {"thresholds": chosen}
-        for split, of_split in rows.items():
-            if name in of_split:
-                found[name][split] = _effects(of_split[name], chosen)
+        effects = {
+            split: _effects(of_split[name], chosen)
+            for split, of_split in rows.items()
+            if name in of_split
+        }
+        if effects:
+            found[name] = {"thresholds": chosen, **effects}
     return found
 
 

@@ -147,6 +147,13 @@ class MultiTaskTrainer(Trainer):
             self.optimizer = self.lr_scheduler = None
         return output
 
+    def call_model_init(self, trial=None):
+        """As `Trainer.call_model_init`; a finished model is without what was fitted to its weights,
+        as these are going to change."""
+        model = super().call_model_init(trial)
+        model.forget_fitted()
+        return model
+
     def _shard_by_layer(self) -> None:
         """FSDP gathers one layer of the encoder at a time, unless the user says otherwise. Its own
         choice, what a device map doesn't split, has BERT's embeddings within each other."""
