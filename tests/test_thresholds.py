@@ -332,7 +332,11 @@ def test_a_searched_model_is_without_what_was_fitted(unsure, tmp_path):
     trainer = MultiTaskTrainer(
         model_init=lambda: MultiTaskModel.from_pretrained(folder),
         args=MultiTaskTrainingArguments(
-            output_dir=str(tmp_path / "search"), report_to="none", eval_strategy="no"
+            output_dir=str(tmp_path / "search"),
+            report_to="none",
+            eval_strategy="no",
+            save_strategy="no",
+            load_best_model_at_end=False,
         ),
     )
     assert not any("thresholds" in task for task in trainer.model.config.tasks.values())
