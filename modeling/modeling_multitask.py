@@ -110,7 +110,6 @@ class MultiTaskModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     # No head reads an encoder's pooler; it is dropped, and so are its weights.
-    _keep_in_fp32_modules_strict = ["heads.*.scope."]
     # A scope is fitted to the weights, and not loaded where these are to be trained further.
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)pooler\.", r"^heads\.\w+\.scope\."]
 
@@ -141,6 +140,7 @@ class MultiTaskModel(PreTrainedModel):
         for name, task in config.tasks.items():
             if "out_of_scope" in task:
                 self.heads[name].scope = Scope(task["out_of_scope"]["centers"], config.hidden_size)
+                self._keep_in_fp32_modules_strict = ["heads.*.scope."]
         self.post_init()
 
     @classmethod
