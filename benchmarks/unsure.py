@@ -24,6 +24,8 @@ from benchmarks.reporting import Table, write
 from benchmarks.runs import measured_seeds, run, seeds_parser
 from benchmarks.workload import start
 from multitask_encoder.inference.loading import load_pipeline
+from multitask_encoder.modeling import MultiTaskPipeline
+from multitask_encoder.modeling.answering import has_one_label
 from multitask_encoder.training.scoring import Scored
 from multitask_encoder.training.thresholds import SHARES, for_coverage, judge
 
@@ -84,19 +86,18 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Any]]
                     "output_dir": str(folder / "model"),
                 },
             )
-            single = [task for task, of in tasks.items() if of.items() >= INTENT.items()]
-            resplits = covered_in_resplits(folder, [task for task in single if tasks is not TAGS])
-            shift = shifted(folder, Path(options.data_dir)) if name == "snips" else {}
+            pipeline = load_pipeline(str(folder / "model"))
+            resplits = covered_in_resplits(pipeline, folder / "test.jsonl")
+            shift = shifted(pipeline, Path(options.data_dir)) if name == "snips" else {}
         measured = {key: value for key, value in results.items() if key.startswith("test_")}
         found[name] = measured | {key: results[key] for key in KEPT if key in results}
         found[name] |= {"resplits": resplits, "shift": shift}
     return found
 
 
-def shifted(folder: Path, data_dir: Path) -> dict[str, dict[str, float]]:
+def shifted(pipeline: MultiTaskPipeline, data_dir: Path) -> dict[str, dict[str, float]]:
     """What becomes of promises where texts are others: the model of snips' intents is asked about
     the test rows of hwu64, of which some ask for the same, and about its own."""
-    pipeline = load_pipeline(str(folder / "model"))
     groups: dict[str, list[tuple[str, str | None]]] = {"own": [], "the same": [], "others": []}
     for row in read(data_dir, "snips")["test"]:
         groups["own"].append((text_of(row), row["intent"]))
@@ -116,15 +117,19 @@ def shifted(folder: Path, data_dir: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def covered_in_resplits(folder: Path, names: list[str]) -> dict[str, dict[str, list[float]]]:
-    """By task and coverage asked for what sets cover of one half of the test rows, chosen on the
-    other, in 20 resplits."""
-    rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
-    pipeline = load_pipeline(str(folder / "model"))
+def covered_in_resplits(
+    pipeline: MultiTaskPipeline, path: Path
+) -> dict[str, dict[str, list[float]]]:
+    """By task with one label a text, and coverage asked for, what sets cover of one half of the
+    test rows, chosen on the other, in 20 resplits."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    tasks = pipeline.model.config.tasks
+    sentences = pipeline.model.config.tasks_of_type(SENTENCE)
+    names = [name for name in sentences if has_one_label(tasks[name])]
     found: dict[str, dict[str, list[float]]] = {}
     answers = pipeline([text_of(row) for row in rows], tasks=names) if names else []
     for name in names:
-        task = pipeline.model.config.tasks[name]
+        task = tasks[name]
         pairs = [
             ([*of["labels"][name]["scores"].values()], task["labels"].index(row[name]))
             for of, row in zip(answers, rows, strict=True)

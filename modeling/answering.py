@@ -31,7 +31,7 @@ def limits(
     else:
         given = () if thresholds is None else tasks
     covering = _chosen("coverage", coverage, tasks, given)
-    sets = {name: of for name, of in covering.items() if _has_one_label(tasks[name])}
+    sets = {name: of for name, of in covering.items() if has_one_label(tasks[name])}
     found |= {name: of for name, of in covering.items() if name not in sets}
     return {**found, **_chosen("precision", precision, tasks, given)}, sets
 
@@ -46,7 +46,7 @@ def in_scope(answer: dict, strange: float, task: dict) -> dict:
     return {**answer, **({"label": None} if refused else {}), "out_of_scope": strange}
 
 
-def _has_one_label(task: dict) -> bool:
+def has_one_label(task: dict) -> bool:
     """Whether a text has one label of the task."""
     return task["problem_type"] == "single_label_classification" and "labelling" not in task
 

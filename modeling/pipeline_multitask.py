@@ -325,6 +325,11 @@ class MultiTaskPipeline(Pipeline):
         sentence_tasks, token_tasks = _by_form(tasks)
         answering = {name: ANSWERS[task["problem_type"]] for name, task in sentence_tasks.items()}
         scores = {name: to.scores(outputs[name]).tolist() for name, to in answering.items()}
+        strange = {
+            name: outputs[OUT_OF_SCOPE + name][:, 0].tolist()
+            for name, task in sentence_tasks.items()
+            if "out_of_scope" in task and OUT_OF_SCOPE + name in outputs
+        }
         for number, (text, document) in enumerate(zip(texts, documents, strict=True)):
             answer = {"embedding": outputs["embedding"][number].tolist()}
             answer["labels"] = {
@@ -336,10 +341,9 @@ class MultiTaskPipeline(Pipeline):
                 )
                 for name, task in sentence_tasks.items()
             }
-            for name, label in answer["labels"].items():
-                if OUT_OF_SCOPE + name in outputs and "out_of_scope" in tasks[name]:
-                    strange = outputs[OUT_OF_SCOPE + name][number].item()
-                    answer["labels"][name] = in_scope(label, strange, tasks[name])
+            for name, shares in strange.items():
+                label = answer["labels"][name]
+                answer["labels"][name] = in_scope(label, shares[number], tasks[name])
             answer["entities"] = {
                 name: [
                     entity

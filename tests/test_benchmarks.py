@@ -37,6 +37,7 @@ from benchmarks.measuring import (
     turns,
 )
 from benchmarks.profiling import group_of
+from benchmarks.quality.data import write_rows
 from benchmarks.reporting import Table, as_json
 from multitask_encoder.cli import run as run_multitask
 
@@ -351,8 +352,7 @@ def test_what_is_forgotten_is_measured_on_every_step(backbone, tmp_path, monkeyp
     ]
     (tmp_path / "snips").mkdir()
     for split in ("train", "validation", "test"):
-        content = "".join(f"{json.dumps(row)}\n" for row in rows * 4)
-        (tmp_path / "snips" / f"{split}.jsonl").write_text(content)
+        write_rows(tmp_path / "snips" / f"{split}.jsonl", rows * 4)
     monkeypatch.setattr(forgetting, "STEPS", forgetting.STEPS[:2])
     types = dict(list(forgetting.TYPES.items())[:2])
     monkeypatch.setattr(forgetting, "TYPES", types)
@@ -389,8 +389,7 @@ def test_a_fused_model_is_beside_its_teachers(backbone, tmp_path, monkeypatch):
     for name, rows in (("snips", words), ("uci_sentences", texts), ("sts", pairs)):
         (tmp_path / name).mkdir()
         for split in ("train", "validation", "test"):
-            content = "".join(f"{json.dumps(row)}\n" for row in rows)
-            (tmp_path / name / f"{split}.jsonl").write_text(content)
+            write_rows(tmp_path / name / f"{split}.jsonl", rows)
     monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
     options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "8"]
     options += ["--pile", "20", "--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]
@@ -407,8 +406,7 @@ def test_scores_are_measured_with_texts_out_of_scope(backbone, tmp_path, monkeyp
     (tmp_path / "clinc150").mkdir()
     for split in ("train", "validation", "test", "oos_test"):
         part = [{**row, "intent": None} for row in rows] if split == "oos_test" else rows
-        content = "".join(f"{json.dumps(row)}\n" for row in part)
-        (tmp_path / "clinc150" / f"{split}.jsonl").write_text(content)
+        write_rows(tmp_path / "clinc150" / f"{split}.jsonl", part)
     monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
     options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--epochs", "1"]
     options += ["--seeds", "0", "--runs", "clinc150", "--output", str(tmp_path / "out")]
@@ -436,8 +434,7 @@ def test_promises_are_measured_on_other_texts(backbone, tmp_path, monkeypatch):
     for name, rows in (("snips", words), ("hwu64", other)):
         (tmp_path / name).mkdir()
         for split in ("train", "validation", "test"):
-            content = "".join(f"{json.dumps(row)}\n" for row in rows)
-            (tmp_path / name / f"{split}.jsonl").write_text(content)
+            write_rows(tmp_path / name / f"{split}.jsonl", rows)
     monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
     options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--epochs", "1"]
     options += ["--seeds", "0", "--runs", "snips", "--output", str(tmp_path / "out")]
@@ -468,8 +465,7 @@ def test_new_labels_are_measured_beside_the_old_ones(backbone, tmp_path, monkeyp
     ]
     (tmp_path / "hwu64").mkdir()
     for split in ("train", "validation", "test"):
-        content = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (tmp_path / "hwu64" / f"{split}.jsonl").write_text(content)
+        write_rows(tmp_path / "hwu64" / f"{split}.jsonl", rows)
     monkeypatch.setattr(runs, "start_run", lambda path: run_multitask.main([str(path)]))
     options = ["--data_dir", str(tmp_path), "--encoder", str(backbone("bert")), "--rows", "6"]
     options += ["--epochs", "1", "--seeds", "0", "--output", str(tmp_path / "out")]

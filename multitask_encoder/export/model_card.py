@@ -11,20 +11,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import multitask_encoder
 from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.modeling.answering import has_one_label
 from multitask_encoder.reporting.report_page import CONFUSION, CURVES, RELIABILITY
-from multitask_encoder.reporting.results import (
-    CALIBRATION_HEADER,
-    CALIBRATION_NOTE,
-    INTERVALS,
-    SCOPE_HEADER,
-    SCOPE_NOTE,
-    THRESHOLD_HEADER,
-    THRESHOLD_NOTE,
-    calibration_rows,
-    percent,
-    scope_rows,
-    threshold_rows,
-)
+from multitask_encoder.reporting.results import INTERVALS, TABLES, percent
 from multitask_encoder.training.intervals import SUFFIX
 from multitask_encoder.training.metrics import task_of_metric
 
@@ -47,11 +36,7 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
-SCORE_TABLES = (
-    ("calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows),
-    ("thresholds", THRESHOLD_NOTE, THRESHOLD_HEADER, threshold_rows),
-    ("out_of_scope", SCOPE_NOTE, SCOPE_HEADER, scope_rows),
-)
+SCORE_TABLES = ("calibration", "thresholds", "out_of_scope")
 TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 
@@ -252,10 +237,10 @@ def _result_parts(scores: dict[str, float], results: dict[str, Any], split: str)
 def _score_parts(run: FinishedRun) -> list[str]:
     """How far scores can be relied on."""
     parts = []
-    for key, note, header, rows in SCORE_TABLES:
-        if key in run.results and (cells := rows(run.results[key])):
-            lines = [header, ["---", *["---:"] * (len(header) - 1)], *cells]
-            parts += [note, "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    for table in map(TABLES.__getitem__, SCORE_TABLES):
+        if cells := table.cells(run.results):
+            lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *cells]
+            parts += [table.note, "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     if not parts:
         return []
     return ["## Scores", *parts, *_pictures(run, RELIABILITY, "How often scores are right")]
@@ -295,11 +280,8 @@ def _limits(
             "There is no test split. Training may have chosen its best epoch by these results, "
             "which then look better than they are."
         )
-    single = [
-        name
-        for name in config.tasks_of_type("sequence_classification")
-        if config.tasks[name]["problem_type"] == "single_label_classification"
-    ]
+    sentences = config.tasks_of_type("sequence_classification")
+    single = [name for name in sentences if has_one_label(config.tasks[name])]
     scoped = [name for name in single if "out_of_scope" in config.tasks[name]]
     if scoped:
         lines.append(

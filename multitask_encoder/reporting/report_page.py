@@ -24,6 +24,7 @@ from .figures import (
     save_png,
     svg,
 )
+from .results import TABLES
 
 PAGE = "report.html"
 CURVES, CONFUSION, RELIABILITY = "curves.png", "confusion.png", "reliability.png"
@@ -183,11 +184,7 @@ def render(content: dict[str, Any]) -> str:
     environment.filters["sha256"] = _sha256
     headings = {
         "results": "Results",
-        "calibration": "Calibration",
-        "thresholds": "Thresholds",
-        "coverage": "Sets that hold the true label",
-        "out_of_scope": "Out of scope",
-        "teachers": "Beside its teachers",
+        **{section: table.title for section, table in TABLES.items()},
         "comparison": "Multi-task beside single-task",
         "curves": "Training",
         "sentences": "Labels of sentences",
@@ -197,7 +194,7 @@ def render(content: dict[str, Any]) -> str:
     content = dict.fromkeys((*headings, "split", "texts", "notes")) | content
     sections = [(key, heading) for key, heading in headings.items() if content[key]]
     return environment.get_template("report_page.html.jinja").render(
-        content, parts=content, sections=sections
+        content, parts=content, sections=sections, tables=list(TABLES)
     )
 
 

@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.inspection import inspection_text
@@ -14,38 +14,6 @@ from multitask_encoder.training.intervals import SUFFIX
 from multitask_encoder.training.metrics import is_error, task_of_metric
 
 INTERVALS = "In parentheses: 95 % bootstrap intervals over rows."
-TEACHER_HEADER = ("task", "model", "metric", "agreement", "parameters", "sentences/s")
-TEACHER_NOTE = (
-    "Metrics and agreement in percent. Agreement is the same metric, with the teacher's answers in "
-    "place of labels; of embeddings, the mean cosine. A model of several tasks answers all of them "
-    "in one pass."
-)
-CALIBRATION_HEADER = (
-    *("task", "temperature", "error, validation", "error, test"),
-    *("Brier, validation", "Brier, test"),
-)
-CALIBRATION_NOTE = (
-    "The mean difference between a score and how often it is right, in percent, and the mean "
-    "squared difference between scores and truth (Brier), before and after the logits were divided "
-    "by the temperature."
-)
-THRESHOLD_NOTE = (
-    "The score above which that share of answers is right, by the validation rows; and on the test "
-    "rows, or else those, the share of texts that is answered (of entities and of several labels: "
-    "found), and of answers that are right. In percent."
-)
-COVERAGE_NOTE = (
-    "The score above which that share of true labels is found, by the validation rows; and on the "
-    "test rows, or else those, the share found, and the mean number of labels in a set. In percent."
-)
-SCOPE_HEADER = ("task", "split", "refused", "found", "AUROC", "accuracy")
-SCOPE_NOTE = (
-    "The share of in-scope texts that get no label, and of those out of scope: those with a label "
-    "that training lacks; how well the two are told apart (50: by chance); and the accuracy over "
-    "both, where no label is right for the others. In percent."
-)
-THRESHOLD_HEADER = ("task", "precision", "threshold", "answered", "right")
-COVERAGE_HEADER = ("task", "coverage", "threshold", "covered", "labels")
 # Split that a run is evaluated on -> the prefix of its metrics, in the order of reports.
 PREFIXES = {"validation": "eval", "test": "test"}
 
@@ -86,8 +54,8 @@ def results_table(results: dict[str, Any], tasks: dict[str, dict]) -> str:
     )
 
 
-def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
-    """The cells of a table with `TEACHER_HEADER`, from the result `teachers`."""
+def _teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """The cells of that table, from the result `teachers`."""
 
     def shown(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.2f}"
@@ -105,8 +73,8 @@ def teacher_rows(found: list[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The cells of a table with `CALIBRATION_HEADER`, from the result `calibration`."""
+def _calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of that table, from the result `calibration`."""
 
     def shown(of: dict[str, Any], split: str, key: str, factor: int, digits: int) -> str:
         if split not in of:
@@ -129,24 +97,24 @@ def calibration_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def threshold_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The cells of a table with `THRESHOLD_HEADER`, from the result `thresholds`."""
+def _threshold_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of that table, from the result `thresholds`."""
     return [
         [*cells, _share(of.get("answered", of.get("recall"))), _share(of["precision"])]
         for *cells, of in _effects(found, "precision")
     ]
 
 
-def coverage_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The cells of a table with `COVERAGE_HEADER`, from the result `thresholds`."""
+def _coverage_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of that table, from the result `thresholds`."""
     return [
         [*cells, _share(of["coverage"]), f"{of['labels']:.2f}" if "labels" in of else ""]
         for *cells, of in _effects(found, "coverage")
     ]
 
 
-def scope_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The cells of a table with `SCOPE_HEADER`, from the result `out_of_scope`."""
+def _scope_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The cells of that table, from the result `out_of_scope`."""
     keys = ("refused", "found", "auroc", "accuracy")
     return [
         [name, split, *(_share(of.get(key)) for key in keys)]
@@ -167,22 +135,83 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
+class ResultTable(NamedTuple):
+    """A result that is shown as a table: its key in all_results.json, a title and a note, the
+    header, and the function that makes rows of cells from it."""
+
+    key: str
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: Callable[[Any], list[list[str]]]
+
+    def cells(self, results: dict[str, Any]) -> list[list[str]]:
+        """The rows from the results of a run; none where it has no such result."""
+        return self.rows(results[self.key]) if self.key in results else []
+
+
+# By section of the report.
+TABLES = {
+    "calibration": ResultTable(
+        "calibration",
+        "Calibration",
+        "The mean difference between a score and how often it is right, in percent, and the mean "
+        "squared difference between scores and truth (Brier), before and after the logits were "
+        "divided by the temperature.",
+        (
+            *("task", "temperature", "error, validation", "error, test"),
+            *("Brier, validation", "Brier, test"),
+        ),
+        _calibration_rows,
+    ),
+    "thresholds": ResultTable(
+        "thresholds",
+        "Thresholds",
+        "The score above which that share of answers is right, by the validation rows; and on the "
+        "test rows, or else those, the share of texts that is answered (of entities and of several "
+        "labels: found), and of answers that are right. In percent.",
+        ("task", "precision", "threshold", "answered", "right"),
+        _threshold_rows,
+    ),
+    "coverage": ResultTable(
+        "thresholds",
+        "Sets that hold the true label",
+        "The score above which that share of true labels is found, by the validation rows; and on "
+        "the test rows, or else those, the share found, and the mean number of labels in a set. In "
+        "percent.",
+        ("task", "coverage", "threshold", "covered", "labels"),
+        _coverage_rows,
+    ),
+    "out_of_scope": ResultTable(
+        "out_of_scope",
+        "Out of scope",
+        "The share of in-scope texts that get no label, and of those out of scope: those with a "
+        "label that training lacks; how well the two are told apart (50: by chance); and the "
+        "accuracy over both, where no label is right for the others. In percent.",
+        ("task", "split", "refused", "found", "AUROC", "accuracy"),
+        _scope_rows,
+    ),
+    "teachers": ResultTable(
+        "teachers",
+        "Beside its teachers",
+        "Metrics and agreement in percent. Agreement is the same metric, with the teacher's "
+        "answers in place of labels; of embeddings, the mean cosine. A model of several tasks "
+        "answers all of them in one pass.",
+        ("task", "model", "metric", "agreement", "parameters", "sentences/s"),
+        _teacher_rows,
+    ),
+}
+PRINTED = ("calibration", "thresholds", "out_of_scope", "teachers")
+
+
 def print_results(results: dict[str, Any], tasks: dict[str, dict]) -> None:
     """Print the table of metrics, in percent."""
     if any(key.endswith("_score") for key in results):
         print(f"\nResults (percent). {INTERVALS}\n{results_table(results, tasks)}")
-    if "calibration" in results:
-        lines = [list(CALIBRATION_HEADER), *calibration_rows(results["calibration"])]
-        print(f"\nCalibration. {CALIBRATION_NOTE}\n{_in_columns(lines)}")
-    if "thresholds" in results:
-        lines = [list(THRESHOLD_HEADER), *threshold_rows(results["thresholds"])]
-        print(f"\nThresholds. {THRESHOLD_NOTE}\n{_in_columns(lines)}")
-    if "out_of_scope" in results:
-        lines = [list(SCOPE_HEADER), *scope_rows(results["out_of_scope"])]
-        print(f"\nOut of scope. {SCOPE_NOTE}\n{_in_columns(lines)}")
-    if "teachers" in results:
-        lines = [list(TEACHER_HEADER), *teacher_rows(results["teachers"])]
-        print(f"\nBeside its teachers. {TEACHER_NOTE}\n{_in_columns(lines)}")
+    for name in PRINTED:
+        if cells := TABLES[name].cells(results):
+            title, note = TABLES[name].title, TABLES[name].note
+            print(f"\n{title}. {note}\n{_in_columns([list(TABLES[name].header), *cells])}")
 
 
 def _in_columns(lines: list[list[str]]) -> str:

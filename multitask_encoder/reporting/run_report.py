@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -29,26 +29,7 @@ from .report_page import (
     render,
     write_pictures,
 )
-from .results import (
-    CALIBRATION_HEADER,
-    CALIBRATION_NOTE,
-    COVERAGE_HEADER,
-    COVERAGE_NOTE,
-    INTERVALS,
-    PREFIXES,
-    SCOPE_HEADER,
-    SCOPE_NOTE,
-    TEACHER_HEADER,
-    TEACHER_NOTE,
-    THRESHOLD_HEADER,
-    THRESHOLD_NOTE,
-    calibration_rows,
-    coverage_rows,
-    results_rows,
-    scope_rows,
-    teacher_rows,
-    threshold_rows,
-)
+from .results import INTERVALS, PREFIXES, TABLES, results_rows
 
 logger = logging.getLogger("multitask_encoder.report")
 
@@ -210,40 +191,22 @@ def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] 
     }
 
 
-class _Table(NamedTuple):
-    """A result that is shown as a table: its key, the note above, the header, its cells, and plots
-    of it."""
-
-    key: str
-    note: str
-    header: Sequence[str]
-    rows: Callable[[Any], list[list[str]]]
-    plots: Callable[[Any], list[str]] = lambda found: []
-
-
-TABLES = {
-    "calibration": _Table(
-        "calibration", CALIBRATION_NOTE, CALIBRATION_HEADER, calibration_rows, reliability_plots
-    ),
-    "thresholds": _Table(
-        "thresholds", THRESHOLD_NOTE, THRESHOLD_HEADER, threshold_rows, answered_plots
-    ),
-    "coverage": _Table("thresholds", COVERAGE_NOTE, COVERAGE_HEADER, coverage_rows),
-    "out_of_scope": _Table("out_of_scope", SCOPE_NOTE, SCOPE_HEADER, scope_rows),
-    "teachers": _Table("teachers", TEACHER_NOTE, TEACHER_HEADER, teacher_rows),
+# By section: plots of the table's result.
+PLOTS: dict[str, Callable[[Any], list[str]]] = {
+    "calibration": reliability_plots,
+    "thresholds": answered_plots,
 }
 
 
 def _tables(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By section the table of a result, if there is one, and its plots."""
-    found = {
+    return {
         section: {
             "note": table.note,
             "header": table.header,
-            "rows": table.rows(results[table.key]),
-            "plots": table.plots(results[table.key]),
+            "rows": rows,
+            "plots": PLOTS[section](results[table.key]) if section in PLOTS else [],
         }
         for section, table in TABLES.items()
-        if table.key in results
+        if (rows := table.cells(results))
     }
-    return {section: of for section, of in found.items() if of["rows"]}

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.scope import POINTS, Scope
 
-from .passes import encoded_batches, first_windows
+from .passes import first_windows
+from .retention import embed
 from .scoring import LEAST_ROWS, MAX_WINDOWS, Scored
 
 logger = logging.getLogger("multitask_encoder")
@@ -70,13 +71,7 @@ def _centers(model: MultiTaskModel, texts: Dataset, padding_id: int) -> torch.Te
     """Of shape `(num_centers, hidden_size)`: those of the texts' embeddings, scaled to length 1, by
     k-means; or the embeddings themselves."""
     places = np.linspace(0, len(texts) - 1, min(len(texts), MAX_WINDOWS), dtype=int)
-    vectors: list = [None] * len(places)
-    model.eval()
-    with torch.inference_mode():
-        for batch, output, _ in encoded_batches(texts[places]["input_ids"], model, padding_id):
-            for row, vector in zip(batch, output.sentence_embedding, strict=True):
-                vectors[row] = vector.double().cpu()
-    found = F.normalize(torch.stack(vectors), dim=-1).clone()
+    found = embed(texts[places]["input_ids"], model.eval(), padding_id).double()
     if len(found) <= CENTERS:
         return found
     # In half the precision in half the time; k-means++ takes five times as long, and finds no more.

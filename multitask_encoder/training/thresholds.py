@@ -11,7 +11,6 @@ task of several labels there are also those with the best F1.
 They are kept in the model's config, and go when it is trained further.
 """
 
-import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -20,13 +19,12 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.modeling.answering import has_one_label
 from multitask_encoder.modeling.batching import length_batches
 from multitask_encoder.modeling.decoding import likeliest_labels, tags_to_spans
 
 from .passes import MAX_TOKENS
 from .scoring import FOLDS, LEAST_ROWS, SEVERAL, Scored
-
-logger = logging.getLogger("multitask_encoder")
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
 LEAST_OF_A_LABEL = 10  # rows with it, and without it, for a threshold of its own
@@ -233,18 +231,18 @@ def _effects(scored: Scored, thresholds: dict[str, dict]) -> dict[str, Any]:
     label a text, the share of texts `answered`; for each coverage, the `coverage` found and, in
     such a task, the mean number of `labels` in a set."""
     judged = judge(scored)
-    single = "labelling" not in scored.task and scored.problem_type != SEVERAL
+    single = has_one_label(scored.task)
     surest = judged.right[judged.scores.sort(descending=True).indices].double()
     ends = [len(surest) * point // POINTS for point in range(1, POINTS + 1)]
     found: dict[str, Any] = {"precision": {}, "coverage": {}}
     for share, threshold in thresholds.get("precision", {}).items():
         right = judged.right[judged.scores > threshold]
-        all_of_them = len(judged.scores) if single else len(judged.true_scores)
-        found["precision"][share] = {
-            "precision": right.double().mean().item() if len(right) else None,
-            "answered" if single else "recall": (len(right) if single else right.sum().item())
-            / max(1, all_of_them),
-        }
+        effects = {"precision": right.double().mean().item() if len(right) else None}
+        if single:
+            effects["answered"] = len(right) / max(1, len(judged.scores))
+        else:
+            effects["recall"] = right.sum().item() / max(1, len(judged.true_scores))
+        found["precision"][share] = effects
     for share, threshold in thresholds.get("coverage", {}).items():
         there = judged.true_scores > threshold
         if single:
