@@ -3,11 +3,12 @@
     python -m benchmarks.parity [--model runs/mine] [--data_dir DIR] [--rows 500] [--rounds 3]
 
 Writes a model in every form that it has, and gives the same texts to each in its own runtime: the
-pipeline on torch, the folder loaded again by the typed API, the HTTP service, ONNX in float32 and
-int8, OpenVINO, sentence-transformers (the embedding), and the stock pipelines (a head each). With
-`--model` those that give all answers are also held against the labels of the test split. Without it
-the heads are not trained, and pooling is `cls`, for which all encoder families have a sequence
-classification of their own.
+pipeline on torch, the folder loaded again by the typed API, also in bfloat16, the HTTP service,
+ONNX and OpenVINO in float32 and int8, sentence-transformers (the embedding), and the stock
+pipelines (a head each). With `--model` those that give all answers are also held against the labels
+of the test split, and with `--pairs`, a file as in configs/sts.yaml, against people's scores.
+Without a model the heads are not trained, and pooling is `cls`, for which all encoder families have
+a sequence classification of their own.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
 from benchmarks.measuring import of_clock, rate, run_all
+from benchmarks.quality.data import json_lines
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
@@ -32,25 +34,30 @@ from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
 from multitask_encoder.export.folders import size_in_bytes
+from multitask_encoder.export.typical_texts import TEXTS
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.loading import graph_class, load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
+from multitask_encoder.training.metrics import PairMetric
 
-OURS, TYPED, STOCK_BATCH = "pipeline, torch", "typed API, torch", 32
+OURS, TYPED, BF16 = "pipeline, torch", "typed API, torch", "typed API, torch in bfloat16"
+STOCK_BATCH = 32
 SERVED = {"the service, 2 replicas": 2}
 GRAPHS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "ONNX": (onnx, {}),
     "ONNX, int8": (onnx, {"int8": True}),
     "OpenVINO": (openvino, {}),
+    "OpenVINO, int8": (openvino, {"texts": True}),  # those of the benchmark
 }
 COLUMNS = (
     "Embedding and logits: the largest difference from the model, as a share of its largest value. "
     "Scores: that of the probabilities in the answers. Labels and entities: how many texts have "
     "others; the stock pipeline decides each tag by itself, so that it finds other entities in the "
-    "same logits. Test: accuracy, and F1 of whole entities, in percent. A stock pipeline and "
-    "sentence-transformers give a part of the answers. Random heads decide many texts by a hair, "
-    "so that rounding changes more labels than of a trained model."
+    "same logits. Test: accuracy, F1 of whole entities, and the Spearman correlation of cosines "
+    "and people's scores, in percent. A stock pipeline and sentence-transformers give a part of "
+    "the answers. Random heads decide many texts by a hair, so that rounding changes more labels "
+    "than of a trained model."
 )
 Answer = Callable[[list[str]], Any]
 Form = tuple[dict[str, Any], Answer]  # how a form differs from the model, and what answers in it
@@ -68,6 +75,7 @@ class Reference(NamedTuple):
 def main(argv: list[str] | None = None) -> None:
     parser = options_parser(__file__, __doc__, rows=500, rounds=3)
     parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
+    parser.add_argument("--pairs", type=Path, help="scored pairs of sentences, as JSON lines")
     options = start(parser, argv)
     work = load(options)
     try:
@@ -86,9 +94,11 @@ def main(argv: list[str] | None = None) -> None:
         contestants |= compare(reference, Path(folder), found, services)
         if options.model and "test" in work.rows:
             (test,) = work.rows["test"].values()
-            for name in (OURS, TYPED, *SERVED, *GRAPHS):
+            pairs = json_lines(options.pairs) if options.pairs else []
+            for name in (OURS, TYPED, BF16, *SERVED, *GRAPHS):
                 if name in contestants:
                     found[name] |= quality(contestants[name], list(test), model.config.tasks)
+                    found[name] |= correlation(contestants[name], pairs)
         times = run_all(
             {name: partial(answer, work.texts) for name, answer in contestants.items()},
             {name: partial(answer, work.texts[:64]) for name, answer in contestants.items()},
@@ -124,6 +134,7 @@ def compare(
     found[OURS] = {"megabytes": size_in_bytes(folder / "torch") / 1e6}
     forms: dict[str, Callable[[Reference, Path], Form]] = {
         TYPED: typed,
+        BF16: partial(typed, bf16=True),
         **{name: partial(served, number, services) for name, number in SERVED.items()},
         **{name: partial(graph, *kind) for name, kind in GRAPHS.items()},
         "sentence-transformers": embedding,
@@ -157,6 +168,7 @@ def largest_differences(
 def graph(module: ModuleType, keys: dict[str, Any], reference: Reference, path: Path) -> Form:
     """All answers, by another runtime."""
     model, tokenizer, texts, expected = reference
+    keys = keys | ({"texts": texts[:TEXTS]} if "texts" in keys else {})
     module.export(model, tokenizer, path, **keys)
     other = graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)
     largest = largest_differences(reference, partial(parity.outputs, other))
@@ -168,11 +180,11 @@ def graph(module: ModuleType, keys: dict[str, Any], reference: Reference, path: 
     }, answer
 
 
-def typed(reference: Reference, path: Path) -> Form:
+def typed(reference: Reference, path: Path, bf16: bool = False) -> Form:
     """All answers, by the saved folder and the typed API."""
     model, tokenizer, texts, expected = reference
     save(model, tokenizer, path)
-    predict = Predictor(path, device="cpu")
+    predict = Predictor(path, device="cpu", bf16=bf16)
 
     def answer(texts: list[str]) -> list[dict]:
         return [asdict(one) for one in predict(texts)]
@@ -185,7 +197,8 @@ def served(replicas: int, services: ExitStack, reference: Reference, path: Path)
     """All answers, by the saved folder and HTTP, for several clients at once."""
     model, tokenizer, texts, expected = reference
     save(model, tokenizer, path)
-    port, flags = free_port(), ["--replicas", str(replicas), "--threads", "1"]
+    port = free_port()
+    flags = ["--replicas", str(replicas), "--threads", "1", "--bf16", "false"]
     services.enter_context(service(path, port, flags))
     client = Client(port)
 
@@ -249,6 +262,20 @@ def quality(answer: Answer, rows: list[dict], tasks: dict[str, dict]) -> dict[st
             hits = sum(len(one & other) for one, other in zip(predicted, gold, strict=True))
             found[f"{name}, test"] = 200 * hits / sum(map(len, [*predicted, *gold]))
     return found
+
+
+def correlation(answer: Answer, pairs: list[dict]) -> dict[str, float]:
+    """In percent, of pairs of sentences with people's scores; nothing without pairs."""
+    if not pairs:
+        return {}
+    one, other = (
+        np.array([a["embedding"] for a in answer([pair[key] for pair in pairs])])
+        for key in ("sentence1", "sentence2")
+    )
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    references = [[pair["score"]] for pair in pairs]
+    found = PairMetric().compute(predictions=cosines[:, None].tolist(), references=references)
+    return {"embedding, test": 100 * found["spearman"]}
 
 
 def embedding(reference: Reference, path: Path) -> Form:

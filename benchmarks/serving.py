@@ -4,8 +4,8 @@
 
 The texts are answered by `MultiTaskPipeline` in one process with as many threads as the service has
 replicas, and by the service (`serve.py`, one thread a replica) for clients that ask one after the
-other, 64 at once: each for one text, and each for 32. A single client shows how soon one text is
-answered. The clients take their part of the same cores.
+other, 64 at once: each for one text, and each for 32. How soon one text is answered is measured
+with 1, 8 and 64 clients. The clients take their part of the same cores.
 """
 
 import http.client
@@ -29,12 +29,14 @@ from transformers import PreTrainedTokenizerBase
 from benchmarks import measuring
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
+from multitask_encoder.inference.precision import in_precision
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 from multitask_encoder.serving.reverse_proxy import free_port
 
 OURS = "MultiTaskPipeline, in one process"
 CLIENTS, TOGETHER, WARM_UP_TEXTS = 64, 32, 256
+LATENCY_CLIENTS = (1, 8, 64)
 ONE = f"the service, {CLIENTS} clients with one text each"
 MANY = f"the service, {CLIENTS} clients with {TOGETHER} texts each"
 
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--replicas", type=int, default=2, help="default: 2")
     options = start(parser, argv)
     work = load(options)
-    model = work.answering_model()
+    model = in_precision(work.answering_model())  # as the service has it
     torch.set_num_threads(options.threads or options.replicas)
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
     with TemporaryDirectory() as folder:
@@ -59,16 +61,16 @@ def main(argv: list[str] | None = None) -> None:
         f"sentences/s, {name} to {OURS}": measuring.ratio(wall[OURS], wall[name])
         for name in (ONE, MANY)
     }
-    header = ("", *(f"p{share}" for share in measuring.SHARES))
+    header = ("", *(f"p{share}" for share in measuring.SHARES), "sentences/s")
     rows = [[name, *values] for name, values in latency.items()]
     tables = [
         Table("Speed", ("", "sentences/s"), list(speed.items())),
         ratios_table(ratios),
-        Table("Milliseconds of one text, one client", header, rows),
+        Table("Milliseconds of one text", header, rows),
     ]
     notes = [
-        f"{len(work.texts):,} texts, {options.replicas} replicas of one thread; the clients "
-        "run on the same cores.",
+        f"{len(work.texts):,} texts, {options.replicas} replicas of one thread, in "
+        f"{str(model.dtype).removeprefix('torch.')}; the clients run on the same cores.",
         "Median (lowest to highest) of the rounds.",
     ]
     results = {"texts": len(work.texts), "replicas": options.replicas}
@@ -79,7 +81,8 @@ def main(argv: list[str] | None = None) -> None:
 def measure(
     ours: MultiTaskPipeline, ask: "Client", texts: list[str], rounds: int
 ) -> tuple[dict[str, list[measuring.Seconds]], dict[str, list[float]]]:
-    """The seconds of all texts, and the percentiles of the milliseconds of one."""
+    """The seconds of all texts; and the percentiles of the milliseconds of one, with the texts a
+    second."""
 
     def contestants(texts: list[str]) -> measuring.Contestants:
         return {
@@ -90,12 +93,21 @@ def measure(
 
     some = texts[:WARM_UP_TEXTS]
     times = measuring.run_all(contestants(texts), contestants(some), rounds)
-    alone = [milliseconds(partial(ours, text)) for text in some]
-    served = [milliseconds(partial(ask, [text])) for text in some]
-    return times, {
-        "the pipeline": list(measuring.percentiles(alone).values()),
-        "the service": list(measuring.percentiles(served).values()),
-    }
+    latency = {"the pipeline": spread(ours, some, 1)}
+    for clients in LATENCY_CLIENTS:
+        name = f"the service, {clients} client{'s' * (clients > 1)}"
+        latency[name] = spread(lambda text: ask([text]), some, clients)
+    return times, latency
+
+
+def spread(answer: Callable[[str], Any], texts: list[str], clients: int) -> list[float]:
+    """The percentiles of the milliseconds of one text, for so many clients at once, and how many
+    texts are answered a second."""
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        took = list(pool.map(lambda text: milliseconds(partial(answer, text)), texts))
+    per_second = len(texts) / (time.perf_counter() - begin)
+    return [*measuring.percentiles(took).values(), per_second]
 
 
 def save(model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

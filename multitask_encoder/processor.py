@@ -18,6 +18,14 @@ def has_fast_bf16(use_cpu: bool) -> bool:
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
+def has_int8_products() -> bool:
+    """Whether the processor multiplies and adds bytes in one instruction (VNNI, AMX; on ARM, dot
+    products): without it, int8 graphs of OpenVINO are slower than float32."""
+    capabilities = torch.cpu.get_capabilities()
+    names = ("avx512_vnni", "avx_vnni", "amx_int8", "dot", "i8mm")
+    return any(capabilities.get(name, False) for name in names)
+
+
 def keep_freed_memory() -> None:
     """Keep freed memory for later tensors, for the rest of this process.
 

@@ -203,6 +203,14 @@ def make_model(backbone, _models):
     return make
 
 
+@pytest.fixture(autouse=True)
+def answers_in_float32(monkeypatch):
+    """Whatever the machine: tests compare numbers. What bfloat16 is for says so."""
+    from multitask_encoder.inference import precision
+
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda use_cpu: False)
+
+
 @pytest.fixture
 def batch() -> dict[str, torch.Tensor]:
     """Four sentences of 9, 7, 4 and 2 tokens."""

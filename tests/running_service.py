@@ -185,7 +185,10 @@ def started(model: Path, log: Path, *flags: str) -> RunningService:
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "serve.py", "--model", str(model), "--port", str(port), *flags],
+            [
+                *(sys.executable, "serve.py", "--model", str(model), "--port", str(port)),
+                *("--bf16", "false", *flags),  # as its answers are compared with float32's
+            ],
             cwd=ROOT,
             env={**os.environ, "RAY_TMPDIR": ray_folder},
             stdin=subprocess.DEVNULL,

@@ -218,12 +218,14 @@ def test_parity(tiny, monkeypatch):
     parity.main(tiny)
     found = results_of(tiny)
     stock = {"stock pipeline, topic", "stock pipeline, entities"}
-    assert found["found"].keys() == {parity.OURS, parity.TYPED, "sentence-transformers", *stock}
+    ours = {parity.OURS, parity.TYPED, parity.BF16}
+    assert found["found"].keys() == {*ours, "sentence-transformers", *stock}
     assert found["found"].keys() == found["sentences_per_second"].keys()
     assert found["found"]["sentence-transformers"]["embedding"] < 1e-4
     typed = found["found"][parity.TYPED]
     assert typed["embedding"] < 1e-6 and typed["scores"] < 1e-6
     assert typed["labels"] == typed["entities"] == 0
+    assert 0 < found["found"][parity.BF16]["embedding"] < 0.05
     assert found["found"]["stock pipeline, topic"]["labels"] == 0
     assert all(one["megabytes"] > 0 for one in found["found"].values())
 
@@ -259,6 +261,20 @@ def test_quality_is_that_of_the_whole_answers():
         ]
 
     assert parity.quality(answer, rows, tasks) == {"intent, test": 50, "slots, test": 50}
+
+
+def test_the_embedding_is_measured_by_pairs():
+    vectors = {"a": [1.0, 0.0], "b": [3.0, 0.1], "c": [1.0, 1.0], "d": [-1.0, 0.0]}
+    pairs = [
+        {"sentence1": "a", "sentence2": other, "score": score}
+        for other, score in (("b", 5), ("c", 3), ("d", 0))
+    ]
+
+    def answer(texts):
+        return [{"embedding": vectors[text]} for text in texts]
+
+    assert parity.correlation(answer, pairs) == {"embedding, test": pytest.approx(100)}
+    assert parity.correlation(answer, []) == {}
 
 
 def test_memory(tiny, slots_and_intents):

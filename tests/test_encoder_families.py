@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
+from multitask_encoder.inference import precision
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.defaults import works_in_bf16
 
@@ -64,7 +65,9 @@ def saved(family: str, sizes: dict, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_encoder_of_the_family_learns_and_round_trips(family, tmp_path):
+def test_an_encoder_of_the_family_learns_round_trips_and_answers_in_bfloat16(
+    family, tmp_path, monkeypatch
+):
     encoder = saved(family, FAMILIES[family], tmp_path / "encoder")
     model = MultiTaskModel.from_backbone(encoder, TASKS, dtype="float32")
     batch = {
@@ -84,6 +87,11 @@ def test_an_encoder_of_the_family_learns_and_round_trips(family, tmp_path):
     assert again.sentence_embedding.shape == (2, 16)
     for name, logits in expected.logits.items():
         torch.testing.assert_close(again.logits[name], logits)
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda use_cpu: True)
+    quick = precision.in_precision(model)
+    assert (quick is model) == (family == "fnet")  # whose transform lacks bfloat16
+    for name, logits in quick(**batch).logits.items():
+        torch.testing.assert_close(logits.float(), expected.logits[name], rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ENCODERS, TASKS
 from datasets import Dataset
 from fresh_process import run_fresh
@@ -19,6 +21,7 @@ from transformers import AutoConfig, AutoModel, pipeline
 from multitask_encoder.cli import export as export_model
 from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
 from multitask_encoder.export.folders import whole_folder
+from multitask_encoder.export.typical_texts import typical_texts
 from multitask_encoder.inference.loading import graph_class, load_finished, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
 
@@ -368,8 +371,10 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
-from multitask_encoder.inference.openvino_model import openvino
+from multitask_encoder.inference.openvino_model import openvino, without_reporter
 
+with without_reporter():
+    import nncf
 left = "openvino_telemetry" in sys.modules
 print(json.dumps({"core": str(openvino.Core()), "said": said, "left": left}))
 """
@@ -393,6 +398,29 @@ def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_
     theirs = load_pipeline(str(tmp_path), backend="openvino")
     ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
     assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
+
+
+def test_openvino_in_int8_is_near_by_weights_that_no_processor_overflows(
+    graph_model, tokenizer, graph_at_hand, tmp_path
+):
+    pytest.importorskip("nncf", reason="needs multitask-encoder[export]")
+    largest = openvino.export(graph_model, tokenizer, tmp_path, texts=TEXTS)
+    assert 0 < max(largest.values()) < openvino.INT8_TOLERANCE
+    from multitask_encoder.inference.openvino_model import openvino as package
+
+    graph = package.Core().read_model(tmp_path / "model.xml")
+    largest_of_each = []
+    for node in graph.get_ops():
+        if node.get_type_name() == "Constant" and node.get_element_type() == package.Type.i8:
+            multiplied = node  # by its scale, and then by what the node gets
+            for _ in range(3):
+                (multiplied, *_) = [
+                    one.get_node() for one in multiplied.output(0).get_target_inputs()
+                ]
+            if multiplied.get_type_name() == "MatMul":
+                largest_of_each.append(np.abs(node.data.astype(int)).max())
+    assert len(largest_of_each) > 12
+    assert max(largest_of_each) <= 64
 
 
 @pytest.mark.slow  # a process that imports everything anew
@@ -468,7 +496,10 @@ def test_command_writes_beside_the_run_and_says_what(finished, capsys):
     [
         (["--to", "plain-heads"], "--to plain-heads, and no other, needs a --task. Found none."),
         (["--to", "onnx", "--task", "topic"], "Found --task topic with --to onnx."),
-        (["--to", "openvino", "--int8"], "--int8 is for --to onnx. Found --to openvino."),
+        (["--to", "folder", "--int8"], "--int8 is for --to onnx and openvino. Found --to folder."),
+        (["--to", "onnx", "--int8", "--texts", "x"], "--texts is for --to openvino --int8."),
+        (["--to", "openvino", "--int8"], "Int8 needs texts like those that the model will read"),
+        (["--to", "openvino", "--int8", "--texts", "no.txt"], "no.txt"),
         (["--to", "plain-heads", "--task", "mood"], "Unknown head 'mood'."),
     ],
 )
@@ -481,6 +512,52 @@ def test_command_refuses_in_one_line(options, reason, finished, capsys):
     assert reason in said
     assert said.count("\n") == 1
     assert [path.name for path in finished.parent.iterdir()] == ["run"]
+
+
+def write_run(folder: Path, count: int) -> Path:
+    """config.yaml of a run that learned from `count` rows of two data sets."""
+    folder.mkdir(exist_ok=True)
+    rows = [{"tokens": ["row", str(index)], "topic": "a"} for index in range(count)]
+    for name, part in {"one": rows[: count // 3], "other": rows[count // 3 :]}.items():
+        text = "".join(f"{json.dumps(row)}\n" for row in part)
+        (folder.parent / f"{name}.jsonl").write_text(text)
+    keys = {
+        "encoder": "somewhere",
+        "tasks": {"topic": {"type": "sequence_classification"}},
+        "datasets": {
+            name: {"train_file": f"{folder.parent}/{name}.jsonl"} for name in ("one", "other")
+        },
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(keys))
+    return folder
+
+
+@pytest.mark.parametrize("count", [4, 900])
+def test_typical_texts_are_from_all_over_the_rows_that_the_run_learned_from(count, tmp_path):
+    texts = typical_texts(str(write_run(tmp_path / "run", count)))
+    assert len(texts) == min(count, 300) == len(set(texts))
+    assert (texts[0], texts[-1]) == ("row 0", f"row {count - 1}")
+    (tmp_path / "other.jsonl").unlink()
+    with pytest.raises(
+        ValueError, match=r"--texts FILE\. Those that .* not at hand: .*other\.jsonl"
+    ):
+        typical_texts(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_openvino_in_int8_takes_texts_and_says_where_it_pays(
+    fast, finished, tmp_path, monkeypatch, capsys
+):
+    taken: dict = {}
+    monkeypatch.setattr(openvino, "export", lambda **keys: taken.update(keys) or {})
+    monkeypatch.setattr(export_model, "has_int8_products", lambda: fast)
+    (tmp_path / "texts.txt").write_text("Anna plays in Paris\n\nRome\n")
+    options = ["--to", "openvino", "--int8", "--texts", str(tmp_path / "*.txt")]
+    export_model.main([str(finished), *options])
+    assert taken["texts"] == ["Anna plays in Paris", "Rome"]
+    said = capsys.readouterr().out
+    assert f"{finished}-openvino-int8 is ready: " in said
+    assert ("It is made for processors with VNNI or AMX." in said) is not fast
 
 
 def test_nothing_is_left_of_an_export_that_answers_otherwise(finished, monkeypatch, capsys):

@@ -27,7 +27,7 @@ PACKAGE = "multitask_encoder"
 # Room -> the rooms that it may import.
 ALLOWED: dict[str, set[str]] = {"modeling": set(), "data": set()}
 ALLOWED["arguments"] = {"modeling", "data", "processor"}
-ALLOWED["inference"] = {"modeling", "data", "arguments", "files"}
+ALLOWED["inference"] = {"modeling", "data", "arguments", "files", "processor"}
 ALLOWED["training"] = {"modeling", "data", "arguments", "inference", "files"}
 ALLOWED["reporting"] = {*ALLOWED["training"], "training"}
 ALLOWED["comparison"] = {*ALLOWED["reporting"], "reporting"}

@@ -10,6 +10,7 @@ from conftest import TASKS
 from multitask_encoder.export import onnx
 from multitask_encoder.export.folders import whole_folder
 from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline
+from multitask_encoder.inference.precision import in_precision
 from multitask_encoder.modeling import MultiTaskPipeline
 
 TEXTS = ["Anna plays in Paris", "", "<b>Rome</b> & the park" * 3]
@@ -176,28 +177,36 @@ def test_a_table_has_each_name_once(make_model, tokenizer):
         answers.to_pandas()
 
 
-def test_answers_are_in_float32_unless_bfloat16_is_asked_for(folder, tmp_path, monkeypatch):
-    """Files, `Predictor` and the service answer with the same numbers."""
-    from multitask_encoder.cli import predict as command
+FAST = "multitask_encoder.inference.precision.has_fast_bf16"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_answers_are_in_bfloat16_where_that_is_fast_unless_told(
+    fast, folder, tmp_path, monkeypatch, capsys
+):
+    """Files, `Predictor`, the service and the demo have one default."""
     from multitask_encoder.cli.run import main
+    from multitask_encoder.serving.options import ServiceOptions
 
-    used = []
-    load = command.load_pipeline
-
-    def loaded(*args):
-        pipeline = load(*args)
-        used.append(pipeline.model.dtype)
-        return pipeline
-
-    monkeypatch.setattr(command, "load_pipeline", loaded)
-    monkeypatch.setattr(
-        "multitask_encoder.arguments.run_arguments.has_fast_bf16", lambda use_cpu: True
-    )
+    monkeypatch.setattr(FAST, lambda use_cpu: fast)
     (tmp_path / "in.txt").write_text("a\n")
     argv = ["--model", str(folder), "--do_predict", "--do_train", "false"]
     argv += ["--predict_file", str(tmp_path / "in.txt"), "--overwrite_output_dir"]
     argv += ["--output_dir", str(tmp_path / "out"), "--use_cpu", "--report_to", "none"]
-    main(argv)
-    main([*argv, "--bf16", "true"])
-    assert used == [torch.float32, torch.bfloat16]
-    assert Predictor(folder).pipeline.model.dtype == torch.float32
+    for bf16 in (None, True, False):
+        expected = fast if bf16 is None else bf16
+        main(argv if bf16 is None else [*argv, "--bf16", str(bf16).lower()])
+        assert ("Answers are computed in bfloat16" in capsys.readouterr().out) is expected
+        for pipeline in (
+            Predictor(folder, bf16=bf16).pipeline,
+            ServiceOptions.of({"model": str(folder), "bf16": bf16}).load(),
+        ):
+            assert (pipeline.model.dtype == torch.bfloat16) is expected
+
+
+def test_what_bfloat16_would_spoil_is_answered_in_float32(make_model, monkeypatch):
+    monkeypatch.setattr(FAST, lambda use_cpu: True)
+    price = {"type": "sequence_classification", "problem_type": "regression", "labels": ["price"]}
+    numbers = make_model(tasks={"price": price}).eval()
+    assert in_precision(numbers) is numbers
+    assert in_precision(numbers, bf16=True).dtype == torch.bfloat16

@@ -47,10 +47,10 @@ def read_pairs(folder: Path) -> list[dict]:
     Raises:
         OSError: the file is missing.
     """
-    return _json_lines(folder / "sts" / "test.jsonl")
+    return json_lines(folder / "sts" / "test.jsonl")
 
 
-def _json_lines(path: Path) -> list[dict]:
+def json_lines(path: Path) -> list[dict]:
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -68,7 +68,7 @@ def read(folder: Path, name: str) -> Rows:
             (task,) = DATA_SETS[name].tasks
             splits[split] = _conll(path.read_text(encoding="utf-8"), task)
         else:
-            rows = _json_lines(path.with_suffix(".jsonl"))
+            rows = json_lines(path.with_suffix(".jsonl"))
             splits[split] = [_in_words(row, name) for row in rows]
     return splits
 

@@ -490,10 +490,10 @@ class RunArguments:
     given: dict[str, Any]
 
     @property
-    def answers_in_bf16(self) -> bool:
-        """Whether files are answered in bfloat16: only where it is set, as for texts and requests.
-        Training uses it by itself where it is fast."""
-        return self.given.get("bf16") is not None and bool(self.training.bf16)
+    def answers_in_bf16(self) -> bool | None:
+        """Whether texts are answered in bfloat16, if the run says so; None leaves it to the machine
+        and the model."""
+        return None if self.given.get("bf16") is None else bool(self.training.bf16)
 
     def set_keys(self) -> dict[str, Any]:
         """The keys that start the run again: those that were set, and its encoder."""

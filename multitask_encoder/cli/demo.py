@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="multitask-demo-") as folder:
         set_environment(folder)
         with refusing():
-            serve(given.model, given.texts, given.host, given.port)
+            serve(**vars(given))
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -53,6 +53,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="default: $GRADIO_SERVER_NAME, which Spaces set, or else 127.0.0.1: only this machine",
     )
     parser.add_argument("--port", type=int, default=7860, help="default: 7860")
+    parser.add_argument(
+        "--bf16", choices=("true", "false"), help="compute in bfloat16; default: where it is fast"
+    )
     given = parser.parse_args(argv)
     if not 0 < given.port < 2**16:
         parser.error(f"--port should be from 1 to 65535. Found {given.port}.")
@@ -67,7 +70,7 @@ def set_environment(folder: str) -> None:
     os.environ["GRADIO_TEMP_DIR"] = folder
 
 
-def serve(model: str, texts: Path | None, host: str, port: int) -> None:
+def serve(model: str, texts: Path | None, host: str, port: int, bf16: str | None = None) -> None:
     """Load the model and show the page until it is interrupted.
 
     Raises:
@@ -79,9 +82,12 @@ def serve(model: str, texts: Path | None, host: str, port: int) -> None:
     from multitask_encoder.demo.sentences import sentences_for
     from multitask_encoder.demo.texts import MAX_FILE_BYTES
     from multitask_encoder.inference import Predictor
+    from multitask_encoder.inference.precision import print_precision
 
     sentences = sentences_for(model, texts)
-    page = build(Predictor(model), Path(model).resolve().name, sentences)
+    predict = Predictor(model, bf16=None if bf16 is None else bf16 == "true")
+    print_precision(predict.pipeline)
+    page = build(predict, Path(model).resolve().name, sentences)
     try:
         _, url, _ = page.launch(
             server_name=host,

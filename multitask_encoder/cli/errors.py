@@ -18,6 +18,7 @@ Mistakes = type[Exception] | tuple[type[Exception], ...]
 EXTRAS = {
     "fastapi": "serve",
     "gradio": "demo",
+    "nncf": "export",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",

@@ -1,7 +1,7 @@
 """Publish a finished model, or write it in another form and compare the two before saying so.
 
     multitask-encoder export runs/mine --to onnx [--int8]               # everything
-    multitask-encoder export runs/mine --to openvino                    # everything
+    multitask-encoder export runs/mine --to openvino [--int8]           # everything
     multitask-encoder export runs/mine --to sentence-transformers       # the embedding
     multitask-encoder export runs/mine --to plain-heads --task intent   # one head
     multitask-encoder export runs/mine --to hub --repo_id me/my-model   # publish it
@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from multitask_encoder.cli.errors import command_parser, refusing
 from multitask_encoder.export.folders import size_in_bytes, whole_folder
 from multitask_encoder.inference.loading import load_finished
+from multitask_encoder.processor import has_int8_products
 
 FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
 # How to use each form.
@@ -38,7 +39,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", help="a finished run, or a Hub id")
     parser.add_argument("--to", required=True, choices=FORMS)
     parser.add_argument("--task", help="the head, for plain-heads")
-    parser.add_argument("--int8", action="store_true", help="weights in int8, for onnx")
+    parser.add_argument("--int8", action="store_true", help="in int8, for onnx and openvino")
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        help="files of texts like those that the model will read, for openvino in int8; default: "
+        "the rows that the run learned from",
+    )
     parser.add_argument("--repo_id", help="owner/name on the Hub, for hub and folder")
     parser.add_argument("--output", type=Path, help="default: beside the folder, named after it")
     options = parser.parse_args(argv)
@@ -55,8 +62,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def check_options(options: argparse.Namespace) -> None:
     """Raise a ValueError for options that do not go together."""
-    if options.int8 and options.to != "onnx":
-        raise ValueError(f"--int8 is for --to onnx. Found --to {options.to}.")
+    if options.int8 and options.to not in ("onnx", "openvino"):
+        raise ValueError(f"--int8 is for --to onnx and openvino. Found --to {options.to}.")
+    if options.texts and not (options.int8 and options.to == "openvino"):
+        raise ValueError("--texts is for --to openvino --int8.")
     if (options.task is not None) != (options.to == "plain-heads"):
         given = "none" if options.task is None else f"--task {options.task} with --to {options.to}"
         raise ValueError(f"--to plain-heads, and no other, needs a --task. Found {given}.")
@@ -108,8 +117,17 @@ def export_model(options: argparse.Namespace) -> None:
         form = import_module(f"multitask_encoder.export.{options.to.replace('-', '_')}")
         own = {"onnx": {"int8": options.int8}, "plain-heads": {"task_name": options.task}}
         keys = own.get(options.to, {})
+        if options.to == "openvino" and options.int8:
+            from multitask_encoder.export.typical_texts import typical_texts
+
+            keys = {"texts": typical_texts(options.folder, options.texts)}
         largest = form.export(model=model, tokenizer=tokenizer, folder=folder, **keys)
     print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
+    if options.to == "openvino" and options.int8 and not has_int8_products():
+        print(
+            "It is made for processors with VNNI or AMX. This one has neither, and answers faster "
+            "with --to onnx --int8."
+        )
     print("Largest differences, as shares of the largest value:")
     for name, difference in largest.items():
         print(f"  {name}: {difference:.2g}")

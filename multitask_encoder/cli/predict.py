@@ -10,6 +10,7 @@ from multitask_encoder.inference.files import answer_files
 from multitask_encoder.inference.inputs import InputChanged, Inputs, scan_inputs
 from multitask_encoder.inference.loading import load_pipeline, read_as
 from multitask_encoder.inference.parts import OtherAnswers, parts_in
+from multitask_encoder.inference.precision import print_precision
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskPipeline
 from multitask_encoder.terminal import visible
@@ -26,7 +27,7 @@ def predict(run: RunArguments) -> None:
                 "do_predict without do_train needs `model`, or a finished one in output_dir. "
                 f"Found none in {name}."
             )
-        bf16 = run.answers_in_bf16 and is_torch
+        bf16 = run.answers_in_bf16 if is_torch else None
         pipeline = load_pipeline(name, run.model.backend, str(run.training.device), bf16)
         read_as(pipeline, run.data.max_length, run.data.stride, run.data.sentence_windows)
         texts = texts_to_answer(run, pipeline.model.config)
@@ -82,6 +83,8 @@ def answer(
     run: RunArguments, pipeline: MultiTaskPipeline, texts: tuple[Inputs, Layout, Path] | None
 ) -> None:
     """Print the answers to `examples`, and write those to `predict_file`."""
+    if run.training.process_index == 0:
+        print_precision(pipeline)
     if run.data.examples and run.training.process_index == 0:
         for prediction in Predictor(pipeline)(run.data.examples):
             print(visible(f"\n{prediction}"))

@@ -36,6 +36,7 @@ from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.export.sentence_transformers import describe
 from multitask_encoder.files import write_json
+from multitask_encoder.inference.precision import in_precision
 from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.configuration_multitask import FITTED
@@ -421,9 +422,8 @@ def pipeline_of(
     run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase
 ) -> MultiTaskPipeline:
     """The model of this run, ready to answer."""
-    if run.answers_in_bf16:
-        model = copy.deepcopy(model).to(torch.bfloat16)  # half the memory traffic of autocasting
-    return MultiTaskPipeline(model=model.eval(), tokenizer=tokenizer, device=model.device)
+    model = in_precision(model.eval(), run.answers_in_bf16, run.training.use_cpu)
+    return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=model.device)
 
 
 def say_written(run: RunArguments, measured: bool) -> None:

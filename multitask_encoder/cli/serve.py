@@ -60,13 +60,14 @@ def main(argv: list[str] | None = None) -> None:
     with refusing():
         import torch
 
+        from multitask_encoder.inference.precision import print_precision
         from multitask_encoder.serving.options import ServiceOptions
 
         threads = max(1, torch.get_num_threads() // max(1, given.get("replicas", 1)))
         options = ServiceOptions.of({"threads": threads, **given})
         check_port(connection["host"], connection["port"])
         print(f"Loading {options.model}", flush=True)
-        options.load()  # fails here, once; replicas would try again
+        print_precision(options.load())  # fails here, once; replicas would try again
     with refusing(OSError):
         serve_locally(options, **connection)
 
@@ -76,7 +77,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = command_parser("serve", __doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("--model", required=True, help="a run folder, an export, or a Hub id")
     parser.add_argument("--backend", help="torch (default), or onnx or openvino for an export")
-    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, on torch")
+    parser.add_argument(
+        "--bf16", choices=("true", "false"), help="compute in bfloat16; default: where it is fast"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=int, default=8888, help="default: 8888")
     parser.add_argument("--replicas", type=int, help="processes that answer; default: 1")

@@ -14,10 +14,14 @@ from multitask_encoder.modeling.windows import tokenize
 
 from . import tokenizer_trial
 from .graph_model import GraphModel
+from .precision import in_precision
 
 
 def load_pipeline(
-    name_or_path: str, backend: str = "torch", device: str | None = None, bf16: bool = False
+    name_or_path: str,
+    backend: str = "torch",
+    device: str | None = None,
+    bf16: bool | None = None,
 ) -> MultiTaskPipeline:
     """The pipeline of a finished model. It runs this package's code, never the folder's.
 
@@ -25,7 +29,8 @@ def load_pipeline(
         name_or_path (`str`): a run folder, an exported folder, or a Hub id.
         backend (`str`): `torch`; `onnx` or `openvino` for a folder exported for it.
         device (`str`, *optional*): of torch; by default the GPU, if there is one.
-        bf16 (`bool`): whether torch computes in bfloat16.
+        bf16 (`bool`, *optional*): whether torch computes in bfloat16; by default where that is fast
+            (see `in_precision`).
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
@@ -36,8 +41,7 @@ def load_pipeline(
         raise ValueError(f"backend should be one of {', '.join(BACKENDS)}. Found {backend!r}.")
     if backend == "torch":
         model, tokenizer = load_finished(name_or_path)
-        if bf16:
-            model = model.bfloat16()
+        model = in_precision(model, bf16, use_cpu=str(device) == "cpu")
         return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
     if bf16:
         raise ValueError(f"bf16 needs the backend torch. Found {backend}.")

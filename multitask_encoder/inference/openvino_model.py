@@ -1,21 +1,32 @@
 """The model of a folder with an OpenVINO graph, run by OpenVINO; ships with that folder."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from .graph_model import GraphModel
 
-# Its import would write an id to the user's folder, and report each start to a web analytics host.
-# Where the module that does so can't be found, it goes without.
 REPORTER = "openvino_telemetry"
-sys.modules.setdefault(REPORTER, None)  # as Python marks a module that is not there
-try:
+
+
+@contextmanager
+def without_reporter() -> Iterator[None]:
+    """Import OpenVINO's packages in silence: they would write an id to the user's folder, and
+    report each use to a web analytics host. Where the module that does so can't be found, they go
+    without."""
+    sys.modules.setdefault(REPORTER, None)  # as Python marks a module that is not there
+    try:
+        yield
+    finally:
+        if sys.modules[REPORTER] is None:
+            del sys.modules[REPORTER]
+
+
+with without_reporter():
     import openvino
-finally:
-    if sys.modules[REPORTER] is None:
-        del sys.modules[REPORTER]
 
 
 class OpenvinoModel(GraphModel):

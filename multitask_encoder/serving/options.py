@@ -20,7 +20,7 @@ class ServiceOptions(BaseModel):
 
     model: str = Field(min_length=1, description="a run folder, an exported folder, or a Hub id")
     backend: Backend = Field("torch", description="the runtime")
-    bf16: bool = Field(False, description="compute in bfloat16")
+    bf16: bool | None = Field(None, description="compute in bfloat16; default: where it is fast")
     replicas: int = Field(1, ge=1, description="processes that answer")
     threads: int = Field(1, ge=1, description="of each replica; what Ray reserves as num_cpus")
     gpus: float = Field(0, ge=0, description="of each replica; 0.5 lets two share one")
