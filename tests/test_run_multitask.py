@@ -1,6 +1,7 @@
 """Whole runs of the command line: what they read, and what they leave."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -262,3 +263,10 @@ def test_sharding_that_would_be_left_out_is_refused(keys, reason, run, monkeypat
     with pytest.raises(SystemExit, match="2"):
         run(**keys)
     assert reason in capsys.readouterr().err
+
+
+def test_a_run_says_how_long_its_training_steps_took(run, capsys):
+    found = results(run())
+    assert 0 < found["train_steps_runtime"] < found["train_runtime"] < found["run_runtime"]
+    said = capsys.readouterr().out
+    assert re.search(r"^Took \d+ seconds, of which training steps \d+ %\.$", said, re.MULTILINE)

@@ -20,6 +20,7 @@ import gc
 import logging
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from multitask_encoder.reporting.results import (
     print_inspection,
     print_results,
     print_written,
+    time_line,
     training_results,
 )
 from multitask_encoder.reporting.run_report import RunReport
@@ -76,6 +78,7 @@ from multitask_encoder.training.prepare_data import (
     tokenize_data,
 )
 from multitask_encoder.training.run_rows import labelled_tasks, row_counts, write_bad_rows
+from multitask_encoder.training.run_time import StepTime
 from multitask_encoder.training.scoring import Scored, score_rows
 from multitask_encoder.training.taught_rows import ask_own_share
 from multitask_encoder.training.thresholds import choose_thresholds, with_effects
@@ -134,6 +137,7 @@ def run_command(argv: list[str], keys: dict[str, Any] | None = None) -> None:
 
 def run_once(run: RunArguments) -> None:
     """Load, train, evaluate, report, predict and publish, as far as the run asks for it."""
+    began = time.perf_counter()
     with refusing():
         checkpoint = find_checkpoint(run)
         set_seed(run.training.seed)
@@ -157,6 +161,7 @@ def run_once(run: RunArguments) -> None:
 
     trainer = make_trainer(run, model, tokenizer, data)
     trainer.add_callback(report := make_report(run, trainer, data))
+    trainer.add_callback(steps := StepTime())
     results: dict[str, Any] = {}
     if run.training.do_train:
         results |= train(run, trainer, data, checkpoint)
@@ -172,6 +177,9 @@ def run_once(run: RunArguments) -> None:
         results |= measure_fitted(model, rows)
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
+    if run.training.do_train:
+        results["train_steps_runtime"] = steps.seconds
+        results["run_runtime"] = time.perf_counter() - began
     if trainer.is_world_process_zero():
         if run.training.do_train and run.teachers and not in_shards(run.training):
             results |= compare_with_teachers(run, trainer, data)
@@ -182,6 +190,8 @@ def run_once(run: RunArguments) -> None:
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():
+        if steps.seconds:
+            print(time_line(time.perf_counter() - began, steps.seconds))
         say_written(run, bool(results))
         if run.training.push_to_hub:
             publish_run(run, model, tokenizer, results)

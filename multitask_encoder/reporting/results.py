@@ -229,6 +229,16 @@ def print_written(folder: Path, names: list[str], next_command: str = "") -> Non
         print(f"Try it: {next_command}")
 
 
+def duration(seconds: float) -> str:
+    """In seconds, from two minutes on in minutes."""
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def time_line(seconds: float, in_steps: float) -> str:
+    """How a run says how long it took, and how much of that were its training steps."""
+    return f"\nTook {duration(seconds)}, of which training steps {100 * in_steps / seconds:.0f} %."
+
+
 def print_inspection(report: dict, path: Path) -> None:
     """Print an inspection of the data, in colour on a terminal, and write it as JSON."""
     wanted = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")

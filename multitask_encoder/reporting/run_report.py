@@ -29,7 +29,7 @@ from .report_page import (
     render,
     write_pictures,
 )
-from .results import INTERVALS, PREFIXES, TABLES, results_rows
+from .results import INTERVALS, PREFIXES, TABLES, duration, results_rows
 
 logger = logging.getLogger("multitask_encoder.report")
 
@@ -172,12 +172,8 @@ def _subtitle(tasks: dict[str, dict], results: dict[str, Any]) -> str:
             sentences.append(f"{results[f'{prefix}_samples']:,.0f} {title} rows.")
     if "train_runtime" in results:
         part = " (its last part)" if results.get("train_resumed") else ""
-        sentences.append(f"Training{part} took {_time(results['train_runtime'])}.")
+        sentences.append(f"Training{part} took {duration(results['train_runtime'])}.")
     return " ".join(sentences)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _results(results: dict[str, Any], tasks: dict[str, dict]) -> dict[str, Any] | None:
