@@ -1,17 +1,19 @@
 """How fast answers are: `MultiTaskPipeline`, its forward passes alone, and three stock pipelines.
 
-    python -m benchmarks.inference [--data_dir DIR] [--rows 2000] [--rounds 5]
+    python -m benchmarks.inference [--data_dir DIR] [--rows 2000] [--rounds 5] [--dtype bfloat16]
 
 A list of texts goes in; an embedding, a sentence label and entities come out. Ours answers all in
 one pass; of transformers' own pipelines it takes feature-extraction, text-classification and
 token-classification, one after the other, with a model each: once with their default batch size of
-1, and once with 32. sentence-transformers, where it is installed, gives the embedding alone.
+1, and once with 32. sentence-transformers, where it is installed, gives the embedding alone. All
+compute in the fastest type of the machine; beside bfloat16, ours do so in float32, too.
 
 The heads are not trained, which changes no time but that of writing answers down; so that there is
 as much to write as there would be, the bias of `O` is set to give as many entity tokens as the data
 has, and the stock model has the same token head.
 """
 
+import copy
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +27,21 @@ from benchmarks import machine
 from benchmarks.flops import inference_flops
 from benchmarks.measuring import Contestants, Seconds, Spread, of_clock, ratio, run_all, summed
 from benchmarks.reporting import SPREAD_AND_PEAK, plot_bars, speed_report, write
-from benchmarks.workload import Workload, load, options_parser, padded_share, start, stock_pipelines
+from benchmarks.workload import (
+    PEAKS,
+    Workload,
+    add_dtype,
+    load,
+    options_parser,
+    padded_share,
+    start,
+    stock_pipelines,
+)
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.windows import tokenize
 
 OURS, FORWARD = "MultiTaskPipeline", "its forward passes alone"
+OURS_WIDE = "MultiTaskPipeline in float32"  # beside another dtype
 TOKENIZING, EMBEDDING = "its tokenization alone", "sentence-transformers (embedding only)"
 STOCK = {1: "three stock pipelines", 32: "three stock pipelines, batch_size=32"}
 KINDS = {"sequence_classification": "sentence", "token_classification": "token"}
@@ -38,13 +50,16 @@ WARM_UP_TEXTS = 64
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = start(options_parser(__file__, __doc__, rows=2000, rounds=5), argv)
+    options = start(add_dtype(options_parser(__file__, __doc__, rows=2000, rounds=5)), argv)
     work = load(options)
     texts = work.texts
     model = work.answering_model()
     limits = machine.limits(model.encoder)
     stock = stock_pipelines(work, model)
     answers = our_pipelines(work, model)
+    if work.dtype != torch.float32:
+        wide = MultiTaskPipeline(model=copy.deepcopy(model).float(), tokenizer=work.tokenizer)
+        answers[OURS_WIDE] = wide
     batches = {}
     for name, pipeline in answers.items():
         with recorded(pipeline.model) as batches[name]:
@@ -60,16 +75,16 @@ def main(argv: list[str] | None = None) -> None:
     flops, padding = stock_arithmetic(stock, texts)
     flops |= dict.fromkeys((OURS, FORWARD), inference_flops(model, batches[OURS]))
     padding |= dict.fromkeys((OURS, FORWARD), padded_share(batches[OURS]))
-    peaks = dict.fromkeys(times, limits["fp32"]["peak"])
+    peaks = dict.fromkeys(times, limits[PEAKS[options.dtype]]["peak"])
     results, tables = speed_report(times, len(texts), ratios_of(times), flops, peaks, padding)
     speed = results["sentences_per_second"]
     shown = [OURS, FORWARD, *STOCK.values(), *([EMBEDDING] if EMBEDDING in speed else [])]
     plot_bars(options.output, "speed", "Inference", "sentences/s", {n: speed[n] for n in shown})
     shapes = [list(batch["input_ids"].shape) for batch in batches[OURS]]
     notes = [
-        f"{len(texts):,} texts in one list, in float32. `three stock pipelines` is the sum of "
-        "the three, that is of all answers.",
-        SPREAD_AND_PEAK.format("."),
+        f"{len(texts):,} texts in one list, in {options.dtype}. `three stock pipelines` is the sum "
+        "of the three, that is of all answers.",
+        SPREAD_AND_PEAK.format(f" in {options.dtype}."),
     ]
     results = {"limits": limits, "texts": len(texts), "batches": shapes, **results}
     write(options, results, tables, notes)
@@ -85,6 +100,8 @@ def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
     ratios[f"processor seconds, {STOCK[32]} to {OURS}"] = ratio(cpu[STOCK[32]], cpu[OURS])
     ratios[f"wall seconds, {OURS} to {FORWARD}"] = ratio(wall[OURS], wall[FORWARD])
     ratios[f"wall seconds, {TOKENIZING} to {OURS}"] = ratio(wall[TOKENIZING], wall[OURS])
+    if OURS_WIDE in wall:
+        ratios[f"sentences/s, {OURS} to {OURS_WIDE}"] = ratio(wall[OURS_WIDE], wall[OURS])
     if EMBEDDING in wall:
         ratios[f"sentences/s, {OURS} to {EMBEDDING}"] = ratio(wall[EMBEDDING], wall[OURS])
     for kind in KINDS:
@@ -124,7 +141,7 @@ def contestants(
         found[stock_title(name, 1)] = partial(answer, texts)
         found[stock_title(name, 32)] = partial(answer, texts, batch_size=32)
     if importlib.util.find_spec("sentence_transformers"):
-        encoder = sentence_transformer(work.run.model.encoder)
+        encoder = sentence_transformer(work.run.model.encoder).to(work.dtype)
         found[EMBEDDING] = partial(encoder.encode, texts, show_progress_bar=False)
     return found
 

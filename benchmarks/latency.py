@@ -1,6 +1,6 @@
 """How long one answer takes: milliseconds of a single text, by its length and by threads.
 
-    python -m benchmarks.latency [--data_dir DIR] [--rows 2000] [--rounds 200]
+    python -m benchmarks.latency [--data_dir DIR] [--rows 2000] [--rounds 200] [--dtype bfloat16]
 
 A short, a median and a long text (the 5th, 50th and 95th percentile of `--rows` texts' tokens) are
 answered one at a time, `--rounds` times by each contestant in turn: `MultiTaskPipeline`, its
@@ -19,7 +19,7 @@ from transformers import Pipeline
 from benchmarks import machine
 from benchmarks.measuring import SHARES, Spread, of_clock, percentiles, ratio, run_all, summed
 from benchmarks.reporting import Table, plot_bars, write
-from benchmarks.workload import load, options_parser, start, stock_pipelines
+from benchmarks.workload import add_dtype, load, options_parser, start, stock_pipelines
 from multitask_encoder.modeling import MultiTaskPipeline
 
 OURS, FORWARD, STOCK = "MultiTaskPipeline", "its forward pass alone", "three stock pipelines"
@@ -27,7 +27,7 @@ LENGTHS = {"short": 5, "median": 50, "long": 95}
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = start(options_parser(__file__, __doc__, rows=2000, rounds=200), argv)
+    options = start(add_dtype(options_parser(__file__, __doc__, rows=2000, rounds=200)), argv)
     work = load(options)
     model = work.answering_model()
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     plot(found, options.output)
     note = (
-        f"{options.rounds:,} calls of each, in turn. Processor: median of all threads' time "
-        "together."
+        f"{options.rounds:,} calls of each, in turn, in {options.dtype}. Processor: median of all "
+        "threads' time together."
     )
     results = {"limits": limits, "calls": options.rounds, "found": found}
     write(options, results, tables(found), [note])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from multitask_encoder.processor import has_fast_bf16
+from multitask_encoder.processor import has_fast_bf16, has_int8_products
 
 SAMPLE_SECONDS = 0.02  # below, the clock and the threads' start would be part of what is measured
 SAMPLES = 5
@@ -29,6 +29,7 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "amx_bf16": bool(capabilities.get("amx_bf16")),
         "avx512_bf16": bool(capabilities.get("avx512_bf16")),
+        "int8_products": has_int8_products(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("torch", "transformers")},

@@ -66,7 +66,7 @@ STOCK_COLLATORS = {
 SAME = (
     "per_device_train_batch_size", "learning_rate", "weight_decay", "warmup_steps",
     "num_train_epochs", "seed", "output_dir", "save_strategy", "report_to", "disable_tqdm",
-    "use_cpu",
+    "use_cpu", "bf16",
 )  # fmt: skip
 
 
@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> None:
     contestants = [name for name in CONTESTANTS if "embedding" in work.tasks or name != PLAIN]
     times, quality = compete(contestants, options)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
-    precision = {OURS: "bf16" if work.training_arguments(seed=0).bf16 else "fp32", STOCK: "fp32"}
-    peaks = {name: limits[precision.get(name, precision[OURS])]["peak"] for name in contestants}
+    precision = "bf16" if work.training_arguments(seed=0).bf16 else "fp32"
+    peaks = dict.fromkeys(contestants, limits[precision]["peak"])
     flops, padding = arithmetic(contestants, work, rows, options.epochs)
     sentences = options.epochs * len(rows)
     results, tables = speed_report(times, sentences, ratios_of(times), flops, peaks, padding)
@@ -98,10 +98,11 @@ def main(argv: list[str] | None = None) -> None:
     results = {"limits": limits, "precision": precision, "sentences": sentences, **results}
     results |= {"quality": scores, "quality_by_round": quality}
     notes = [
-        f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}. "
+        f"{len(rows):,} rows, epochs: {options.epochs}, tasks: {len(work.trained_tasks())}; all in "
+        f"{precision}. "
         "Stock Trainers train one model per task, one after the other; a sentence counts once "
         "it has trained all of them.",
-        SPREAD_AND_PEAK.format(" in the same precision."),
+        SPREAD_AND_PEAK.format(f" in {precision}."),
     ]
     write(options, results, [*tables, quality_table(scores)], notes)
 

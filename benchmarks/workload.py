@@ -25,6 +25,7 @@ from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.processor import has_fast_bf16
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import join_datasets, preprocess_rows
 from multitask_encoder.training.run_rows import load_rows
@@ -39,6 +40,7 @@ QUIET = {
     "use_cpu": "true",
 }
 TOKENS = "token_classification"
+PEAKS = {"float32": "fp32", "bfloat16": "bf16"}  # dtype -> the machine's limit, see machine.py
 STOCK_PIPELINES: dict[str, dict] = {
     "feature-extraction": {},
     "text-classification": {},
@@ -62,6 +64,14 @@ def options_parser(script: str, doc: str, rows: int, rounds: int) -> argparse.Ar
     title = Path(script).stem
     parser.add_argument("--output", default=f"runs/benchmarks/{title}", help="folder")
     parser.set_defaults(title=title)
+    return parser
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """With the option of what the models compute in: by default the best that the machine has."""
+    best = "bfloat16" if has_fast_bf16(use_cpu=True) else "float32"
+    help = f"what all models compute in; default: the fastest of this machine, {best}"
+    parser.add_argument("--dtype", choices=PEAKS, default=best, help=help)
     return parser
 
 
@@ -109,7 +119,12 @@ class Workload:
         labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
         share = (labels > 0).sum() / max((labels >= 0).sum(), 1)  # label 0 is `O`
         find_entities(model, self.tokenizer, self.texts[:64], float(share))
-        return model
+        return model.to(self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What answering models compute in: float32 where the benchmark has no option for it."""
+        return getattr(torch, getattr(self.options, "dtype", "float32"))
 
     def stock_model(self, name: str, seed: int = 0) -> transformers.PreTrainedModel:
         """The same of transformers' own, for one of the tasks."""
@@ -119,7 +134,7 @@ class Workload:
             self.run.model.encoder,
             id2label=dict(enumerate(task["labels"])),
             label2id={label: index for index, label in enumerate(task["labels"])},
-            dtype="float32",
+            dtype=self.dtype,
         )
         return model.eval()
 
@@ -184,8 +199,8 @@ def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, transfor
     sentence, token = (work.first_of(one) for one in AUTO)
     tagger = work.stock_model(token)
     tagger.classifier.load_state_dict(model.heads[token].classifier.state_dict())
-    encoder = transformers.AutoModel.from_pretrained(work.run.model.encoder, dtype="float32").eval()
-    models = (encoder, work.stock_model(sentence), tagger)
+    encoder = transformers.AutoModel.from_pretrained(work.run.model.encoder, dtype=work.dtype)
+    models = (encoder.eval(), work.stock_model(sentence), tagger)
     return {
         name: transformers.pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
         for (name, keys), one in zip(STOCK_PIPELINES.items(), models, strict=True)

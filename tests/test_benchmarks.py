@@ -189,12 +189,14 @@ def test_training(tiny, slots_and_intents):
     assert "matrix products" in Path(slots_and_intents, "out", "profile.md").read_text()
 
 
-def test_inference(tiny):
-    inference.main(tiny)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_inference(dtype, tiny):
+    inference.main([*tiny, "--dtype", dtype])
     found = results_of(tiny, "speed")
     shown = {inference.OURS, inference.FORWARD, *inference.STOCK.values()}
     assert shown <= found["times"].keys()
     assert found["share_of_matrix_peak"].keys() == shown
+    assert (inference.OURS_WIDE in found["times"]) == (dtype == "bfloat16")
     assert sum(rows for rows, _ in found["batches"]) == found["texts"] == 20
     # One after the other, there is nothing to pad.
     assert found["padded_share"][inference.STOCK[1]] == 0
