@@ -80,6 +80,19 @@ def test_heads_of_tokens_take_larger_steps_in_short_runs(rows, keys, rate):
     assert filled(rows, **{"tasks": TAGS, **keys}).training.head_learning_rate == rate
 
 
+def test_heads_that_have_learned_take_no_larger_steps():
+    data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}
+    new = {"b": {"type": "token_classification"}, "c": {"type": "sequence_classification"}}
+
+    def rate(tasks: dict, held: list[str]) -> float | None:
+        run = resolve({"tasks": tasks, "train_file": "x.jsonl", "num_train_epochs": 2})
+        fill_defaults(run, data, Model, held=held)  # type: ignore[arg-type]
+        return run.training.head_learning_rate
+
+    assert rate({**TAGS, "c": new["c"]}, held=list(TAGS)) is None
+    assert rate({**TAGS, "b": new["b"]}, held=list(TAGS)) == 1.5e-3
+
+
 def test_a_resumed_run_keeps_the_groups_of_its_optimizer(tmp_path):
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 2000})}}
 

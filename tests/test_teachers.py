@@ -256,7 +256,7 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     new_rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
-        num_train_epochs=20, l2_sp=10, **keys)  # fmt: skip
+        num_train_epochs=30, l2_sp=10, **keys)  # fmt: skip
     assert "16 random texts are added, which hold topic." in caplog.text
     assert f"topic is taught by {old} in 32 rows." in caplog.text
     assert results(new)["eval_topic_accuracy"] == 1.0
@@ -265,6 +265,22 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     for row in ROWS:
         was, is_now = (model(row["text"])["labels"]["topic"]["score"] for model in (before, after))
         assert is_now == pytest.approx(was, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("keys", "has_noise"),
+    [({}, False), ({"encoder_dropout": 0.1}, True), ({"activation_checkpointing": True}, True)],
+)
+def test_a_held_model_begins_without_noise(keys, has_noise, run, tmp_path):
+    """Dropout would be taken for a change of what it says; where it is asked for, it is there."""
+    old = run(train_file=ROWS, validation_file=ROWS, tasks=CLASSES, num_train_epochs=5)
+    new_rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
+    new = tmp_path / "new"
+    run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
+        validation_file=ROWS, logging_steps=1, **keys)  # fmt: skip
+    log = json.loads((new / "trainer_state.json").read_text())["log_history"]
+    first = next(one["loss_topic"] for one in log if "loss_topic" in one)
+    assert (first > 1e-5) is has_noise
 
 
 def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path, monkeypatch):

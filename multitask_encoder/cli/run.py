@@ -147,7 +147,7 @@ def run_once(run: RunArguments) -> None:
             find_held(run, data, model)
             label_measured(run, data, model)
             choose_precision(run, model)
-            fill_defaults(run, data.rows, model, checkpoint, held=bool(data.held))
+            fill_defaults(run, data.rows, model, checkpoint, held=data.held)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             lessons = plan_teaching(run, data, tokenizer, model)
@@ -255,6 +255,18 @@ def make_trainer(
         datasets=labelled_tasks(run),
         draws=data.draws,
         held=list(data.held),
+        dropout=has_dropout(run, data),
+    )
+
+
+def has_dropout(run: RunArguments, data: RunData) -> bool:
+    """Whether the run trains with dropout. Where a model is held to what it says, the noise would
+    count as a change: there it does only if it sets it, or recomputes activations, which models
+    leave out without it."""
+    return (
+        not data.held
+        or run.model.encoder_dropout is not None
+        or run.training.activation_checkpointing
     )
 
 

@@ -7,7 +7,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
-| `head_learning_rate` | 5 times `learning_rate` for token tasks, to 300 steps and 1/3 of these |
+| `head_learning_rate` | 5 times `learning_rate` for new token tasks, to 300 steps and 1/3 of all |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
 | `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
@@ -21,6 +21,7 @@ rules were chosen on validation splits (docs/quality.md).
 
 import logging
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,12 @@ def fill_defaults(
     rows: Rows,
     model: MultiTaskModel,
     checkpoint: str | None = None,
-    held: bool = False,
+    held: Collection[str] = (),
 ) -> None:
-    """Set the keys above that the run leaves open, and log them; `held` says whether the model is
-    held to tasks that it has learned before. A run that is resumed from a
-    checkpoint with its config beside it chooses no rate for its heads: there the optimizer has
-    groups of its own for them, or none."""
+    """Set the keys above that the run leaves open, and log them; `held` are the tasks that the
+    model has learned before and is held to. A run that is resumed from a checkpoint with its config
+    beside it chooses no rate for its heads: there the optimizer has groups of its own for them, or
+    none."""
     if not run.training.do_train or run.training.do_inspect:
         return
     chosen = {
@@ -128,7 +129,9 @@ def fill_defaults(
         logger.info("Not set, so chosen by the encoder and the rows: %s.", shown)
 
 
-def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel, held: bool) -> dict[str, Any]:
+def _rules(
+    run: RunArguments, rows: Rows, model: MultiTaskModel, held: Collection[str]
+) -> dict[str, Any]:
     count = sum(map(len, rows["train"].values())) if not run.data.streaming else None
     step = SMALL_STEP if count is not None and count < ROWS_OF_SMALL_STEPS else LARGE_STEP
     batches = run.training.world_size * run.training.gradient_accumulation_steps
@@ -145,7 +148,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel, held: bool) -> 
     # The retention loss holds an embedding, but no head.
     embeds = any(task.is_embedding for task in run.tasks.values()) and not held
     stays = embeds or in_shards(run.training) or run.training.lora_rank is not None
-    rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count, held)
+    rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count, bool(held))
     if count is None:
         return rules
     epochs = float(run.given.get("num_train_epochs") or epochs_of(count))
@@ -154,7 +157,7 @@ def _rules(run: RunArguments, rows: Rows, model: MultiTaskModel, held: bool) -> 
     if run.training.max_steps > 0:
         epochs = run.training.max_steps * step / max(count, 1)
     short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * epochs_of(count)
-    tags = any(task.labels_tokens for task in run.tasks.values())
+    tags = any(task.labels_tokens for name, task in run.tasks.items() if name not in held)
     if short and tags and run.training.lora_rank is None and not in_shards(run.training):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
