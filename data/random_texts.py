@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .caching import fingerprint
 
-SHARE = 0.5  # of the words that are exchanged
+SHARE = 0.25  # of the words that are exchanged
 ROWS_SHARE = 4  # of so many texts, one is a row's where there are samples
 MOST_WORDS = 32  # of a text
 MOST_TEXTS = 10_000  # of a data set
@@ -35,8 +35,8 @@ def with_random_texts(
     rows: Dataset, words: list[str], seed: int, samples: Sequence[str] = ()
 ) -> Dataset:
     """The rows, and after them as many without labels, at most 10,000: the samples' texts and, of
-    four, one of the rows', with each word exchanged for a random one at odds of one to two, and cut
-    to 32 words. Rows of several texts get none, nor do any where there are fewer than 100 words.
+    four, one of the rows', with one word in four exchanged for a random one, and cut to 32 words.
+    Rows of several texts get none, nor do any where there are fewer than 100 words.
     The result is cached.
 
     Args:
@@ -70,6 +70,6 @@ def with_random_texts(
         batched=True,
         with_indices=True,
         features=rows.features,
-        new_fingerprint=fingerprint(rows._fingerprint, words, seed, samples, "random texts"),
+        new_fingerprint=fingerprint(rows._fingerprint, words, seed, samples, SHARE, "random texts"),
     )
     return concatenate_datasets([rows, random_rows])
