@@ -44,12 +44,14 @@ from multitask_encoder.training.metrics import PairMetric
 OURS, TYPED, BF16 = "pipeline, torch", "typed API, torch", "typed API, torch in bfloat16"
 STOCK_BATCH = 32
 SERVED = {"the service, 2 replicas": 2}
-GRAPHS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
-    "ONNX": (onnx, {}),
-    "ONNX, int8": (onnx, {"int8": True}),
-    "OpenVINO": (openvino, {}),
-    "OpenVINO, int8": (openvino, {"texts": True}),  # those of the benchmark
+# Form -> what exports it, with which keys by the benchmark's texts.
+GRAPHS: dict[str, tuple[ModuleType, Callable[[list[str]], dict[str, Any]]]] = {
+    "ONNX": (onnx, lambda texts: {}),
+    "ONNX, int8": (onnx, lambda texts: {"int8": True}),
+    "OpenVINO": (openvino, lambda texts: {}),
+    "OpenVINO, int8": (openvino, lambda texts: {"texts": texts[:TEXTS]}),
 }
+
 COLUMNS = (
     "Embedding and logits: the largest difference from the model, as a share of its largest value. "
     "Scores: that of the probabilities in the answers. Labels and entities: how many texts have "
@@ -77,6 +79,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
     parser.add_argument("--pairs", type=Path, help="scored pairs of sentences, as JSON lines")
     options = start(parser, argv)
+    if options.pairs and not options.model:
+        parser.error("--pairs needs a --model.")
     work = load(options)
     try:
         model, tokenizer = (
@@ -165,11 +169,12 @@ def largest_differences(
     return largest
 
 
-def graph(module: ModuleType, keys: dict[str, Any], reference: Reference, path: Path) -> Form:
+def graph(
+    module: ModuleType, keys: Callable[[list[str]], dict], reference: Reference, path: Path
+) -> Form:
     """All answers, by another runtime."""
     model, tokenizer, texts, expected = reference
-    keys = keys | ({"texts": texts[:TEXTS]} if "texts" in keys else {})
-    module.export(model, tokenizer, path, **keys)
+    module.export(model, tokenizer, path, **keys(texts))
     other = graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)
     largest = largest_differences(reference, partial(parity.outputs, other))
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)

@@ -29,7 +29,7 @@ from transformers import PreTrainedTokenizerBase
 from benchmarks import measuring
 from benchmarks.reporting import Table, ratios_table, times_as_json, write
 from benchmarks.workload import ROOT, load, options_parser, start
-from multitask_encoder.inference.precision import in_precision
+from multitask_encoder.inference.precision import answers_in_bf16
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 from multitask_encoder.serving.reverse_proxy import free_port
@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--replicas", type=int, default=2, help="default: 2")
     options = start(parser, argv)
     work = load(options)
-    model = in_precision(work.answering_model())  # as the service has it
+    model = work.answering_model()
+    if answers_in_bf16(model):  # as the service does
+        model = model.bfloat16()
     torch.set_num_threads(options.threads or options.replicas)
     ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
     with TemporaryDirectory() as folder:
@@ -96,7 +98,8 @@ def measure(
     latency = {"the pipeline": spread(ours, some, 1)}
     for clients in LATENCY_CLIENTS:
         name = f"the service, {clients} client{'s' * (clients > 1)}"
-        latency[name] = spread(lambda text: ask([text]), some, clients)
+        asked = some * max(1, clients // 4)  # so that each client asks often
+        latency[name] = spread(lambda text: ask([text]), asked, clients)
     return times, latency
 
 
@@ -104,7 +107,8 @@ def spread(answer: Callable[[str], Any], texts: list[str], clients: int) -> list
     """The percentiles of the milliseconds of one text, for so many clients at once, and how many
     texts are answered a second."""
     begin = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
+    # Each connects before its first text is timed.
+    with ThreadPoolExecutor(clients, initializer=answer, initargs=(texts[0],)) as pool:
         took = list(pool.map(lambda text: milliseconds(partial(answer, text)), texts))
     per_second = len(texts) / (time.perf_counter() - begin)
     return [*measuring.percentiles(took).values(), per_second]

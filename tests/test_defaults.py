@@ -80,7 +80,7 @@ def test_heads_of_tokens_take_larger_steps_in_short_runs(rows, keys, rate):
     assert filled(rows, **{"tasks": TAGS, **keys}).training.head_learning_rate == rate
 
 
-def test_heads_that_have_learned_take_no_larger_steps():
+def test_a_new_head_of_tokens_asks_for_larger_steps_and_a_held_one_does_not():
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}
     new = {"b": {"type": "token_classification"}, "c": {"type": "sequence_classification"}}
 

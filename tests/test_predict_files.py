@@ -464,7 +464,11 @@ def text_rows(numbers, bad: tuple[int, ...] = ()) -> list[TextRow]:
         (INPUT, ("--predict_format", "parquet"), "predict_format was 'jsonl'. Found 'parquet'."),
         (INPUT, ("--predict_shard_size", "5"), "predict_shard_size was 10. Found 5."),
         (INPUT, ("--predict_without", "scores"), "predict_without was []. Found ['scores']."),
-        (INPUT, ("--bf16", "true"), "bf16 was False. Found True."),
+        (
+            INPUT,
+            ("--bf16", "true"),
+            "bf16 was False. Found True; --bf16 false goes on with them.",
+        ),
         (INPUT, ("--max_length", "20"), "the model or its windows have changed."),
     ],
 )

@@ -9,8 +9,8 @@ from conftest import TASKS
 
 from multitask_encoder.export import onnx
 from multitask_encoder.export.folders import whole_folder
-from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline
-from multitask_encoder.inference.precision import in_precision
+from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline, loading
+from multitask_encoder.inference.precision import answers_in_bf16
 from multitask_encoder.modeling import MultiTaskPipeline
 
 TEXTS = ["Anna plays in Paris", "", "<b>Rome</b> & the park" * 3]
@@ -180,6 +180,25 @@ def test_a_table_has_each_name_once(make_model, tokenizer):
 FAST = "multitask_encoder.inference.precision.has_fast_bf16"
 
 
+def test_an_encoder_that_bfloat16_breaks_answers_in_float32(folder, monkeypatch):
+    monkeypatch.setattr(FAST, lambda use_cpu: True)
+    expected = Predictor(folder, bf16=False)(TEXTS[0])
+    monkeypatch.setattr(loading, "computes", lambda model: False)
+    found = Predictor(folder)
+    assert found.pipeline.model.dtype == torch.float32
+    assert found(TEXTS[0]).embedding.tolist() == expected.embedding.tolist()
+    assert Predictor(folder, bf16=True).pipeline.model.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("device", "use_cpu"),
+    [(None, False), ("cpu", True), ("cpu:0", True), (torch.device("cpu"), True), (-1, True),
+     ("cuda:1", False), (0, False)],
+)  # fmt: skip
+def test_the_device_decides_what_is_fast(device, use_cpu):
+    assert loading._is_cpu(device) is use_cpu
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_answers_are_in_bfloat16_where_that_is_fast_unless_told(
     fast, folder, tmp_path, monkeypatch, capsys
@@ -208,5 +227,7 @@ def test_what_bfloat16_would_spoil_is_answered_in_float32(make_model, monkeypatc
     monkeypatch.setattr(FAST, lambda use_cpu: True)
     price = {"type": "sequence_classification", "problem_type": "regression", "labels": ["price"]}
     numbers = make_model(tasks={"price": price}).eval()
-    assert in_precision(numbers) is numbers
-    assert in_precision(numbers, bf16=True).dtype == torch.bfloat16
+    assert not answers_in_bf16(numbers)
+    assert answers_in_bf16(numbers, asked=True)
+    topic = {"type": "sequence_classification", "labels": ["a", "b"]}
+    assert answers_in_bf16(make_model(tasks={"topic": topic}).eval())

@@ -37,7 +37,7 @@ from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.export.sentence_transformers import describe
 from multitask_encoder.files import write_json
-from multitask_encoder.inference.precision import in_precision
+from multitask_encoder.inference.precision import answers_in_bf16, computes
 from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.configuration_multitask import FITTED
@@ -177,7 +177,7 @@ def run_once(run: RunArguments) -> None:
         results |= measure_fitted(model, rows)
     if results:  # otherwise those of an earlier run stay
         results |= row_counts(run, data.rows)
-    if run.training.do_train:
+    if steps.seconds:
         results["train_steps_runtime"] = steps.seconds
         results["run_runtime"] = time.perf_counter() - began
     if trainer.is_world_process_zero():
@@ -255,18 +255,6 @@ def make_trainer(
         datasets=labelled_tasks(run),
         draws=data.draws,
         held=list(data.held),
-        dropout=has_dropout(run, data),
-    )
-
-
-def has_dropout(run: RunArguments, data: RunData) -> bool:
-    """Whether the run trains with dropout. Where a model is held to what it says, the noise would
-    count as a change: there it does only if it sets it, or recomputes activations, which models
-    leave out without it."""
-    return (
-        not data.held
-        or run.model.encoder_dropout is not None
-        or run.training.activation_checkpointing
     )
 
 
@@ -444,7 +432,11 @@ def pipeline_of(
     run: RunArguments, model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase
 ) -> MultiTaskPipeline:
     """The model of this run, ready to answer."""
-    model = in_precision(model.eval(), run.answers_in_bf16, run.training.use_cpu)
+    model.eval()
+    asked = run.answers_in_bf16
+    if answers_in_bf16(model, asked, run.training.use_cpu) and not in_shards(run.training):
+        cast = copy.deepcopy(model).bfloat16()  # half the memory traffic of autocasting
+        model = cast if asked or computes(cast) else model
     return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=model.device)
 
 

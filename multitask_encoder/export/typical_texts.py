@@ -11,6 +11,11 @@ from multitask_encoder.data.texts import read_texts
 from multitask_encoder.training.run_rows import load_rows
 
 TEXTS = 300  # more change nothing that can be measured
+# Keys of a run that reads nothing else.
+ONLY_TRAINING_ROWS = (
+    *("--do_eval", "false", "--do_test", "false"),
+    *("--early_stopping_patience", "null"),
+)
 
 
 def typical_texts(folder: str, files: list[str] | None = None) -> list[str]:
@@ -26,9 +31,11 @@ def typical_texts(folder: str, files: list[str] | None = None) -> list[str]:
             from.
     """
     if files is not None:
-        texts = [row.text for row in read_texts(files, DatasetArguments()) if row.text]
+        rows = list(read_texts(files, DatasetArguments()))
+        texts = [row.text for row in rows if row.text]
         if not texts:
-            raise ValueError(f"--texts should have texts. Found none in {', '.join(files)}.")
+            first = next((f" {row.source}: {row.problem}" for row in rows if row.problem), "")
+            raise ValueError(f"--texts should have texts. Found none in {', '.join(files)}.{first}")
         return [texts[place] for place in _places(len(texts))]
     config = Path(folder, "config.yaml")
     if not config.is_file():
@@ -37,8 +44,10 @@ def typical_texts(folder: str, files: list[str] | None = None) -> list[str]:
             f"no config.yaml in {folder}, which names those that it learned from."
         )
     try:
-        run = parse_arguments([str(config), "--do_eval", "false", "--do_test", "false"])
+        run = parse_arguments([str(config), *ONLY_TRAINING_ROWS])
         parts = load_rows(run)[0].get("train", {}).values()
+        if run.data.streaming or not parts:
+            raise ValueError("its rows are streamed" if run.data.streaming else "it names none")
     except (OSError, ValueError) as error:
         raise ValueError(
             "Int8 needs texts like those that the model will read: --texts FILE. Those that it "

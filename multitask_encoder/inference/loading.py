@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
@@ -14,7 +15,7 @@ from multitask_encoder.modeling.windows import tokenize
 
 from . import tokenizer_trial
 from .graph_model import GraphModel
-from .precision import in_precision
+from .precision import answers_in_bf16, computes
 
 
 def load_pipeline(
@@ -30,7 +31,7 @@ def load_pipeline(
         backend (`str`): `torch`; `onnx` or `openvino` for a folder exported for it.
         device (`str`, *optional*): of torch; by default the GPU, if there is one.
         bf16 (`bool`, *optional*): whether torch computes in bfloat16; by default where that is fast
-            (see `in_precision`).
+            (see `answers_in_bf16`).
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
@@ -41,7 +42,10 @@ def load_pipeline(
         raise ValueError(f"backend should be one of {', '.join(BACKENDS)}. Found {backend!r}.")
     if backend == "torch":
         model, tokenizer = load_finished(name_or_path)
-        model = in_precision(model, bf16, use_cpu=str(device) == "cpu")
+        if answers_in_bf16(model, bf16, use_cpu=_is_cpu(device)):
+            model = model.bfloat16()
+            if bf16 is None and not computes(model):
+                model, _ = load_finished(name_or_path)
         return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
     if bf16:
         raise ValueError(f"bf16 needs the backend torch. Found {backend}.")
@@ -49,6 +53,13 @@ def load_pipeline(
     tokenizer = load_tokenizer(name_or_path)
     graph = graph_class(backend).from_pretrained(name_or_path)
     return MultiTaskPipeline(model=graph, tokenizer=tokenizer)
+
+
+def _is_cpu(device: str | int | torch.device | None) -> bool:
+    """Whether a pipeline's device is the processor; None takes a GPU, if there is one."""
+    if device is None or isinstance(device, int):
+        return device is not None and device < 0
+    return torch.device(device).type == "cpu"
 
 
 def graph_class(backend: str) -> type[GraphModel]:

@@ -101,6 +101,9 @@ class Parts:
                 continue
             if key == "model":  # its hashes would tell a user nothing
                 return "the model or its windows have changed."
+            if key == "bf16" and former.get(key) is not None:  # which a machine may choose
+                kept = str(former[key]).lower()
+                return f"bf16 was {former[key]}. Found {now}; --bf16 {kept} goes on with them."
             return f"{key} was {former.get(key)!r}. Found {now!r}."
         if number >= len(shards):
             return f"predict_file had rows for more files. Found rows for {len(shards)}."

@@ -1,7 +1,5 @@
 """In which precision a finished model answers."""
 
-import copy
-
 import torch
 
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
@@ -9,35 +7,31 @@ from multitask_encoder.modeling.pretrained_encoder import trial
 from multitask_encoder.processor import has_fast_bf16
 
 
-def in_precision(
-    model: MultiTaskModel, bf16: bool | None = None, use_cpu: bool = True
-) -> MultiTaskModel:
-    """The model in the precision that it answers in: itself, or a copy in bfloat16.
+def answers_in_bf16(model: MultiTaskModel, asked: bool | None = None, use_cpu: bool = True) -> bool:
+    """Whether a model should answer in bfloat16.
 
     Args:
-        bf16 (`bool`, *optional*): whether it is bfloat16. By default it is where that is several
-            times as fast (`has_fast_bf16`), unless the encoder can't compute in it or a task is a
-            regression, whose numbers have more digits.
+        asked (`bool`, *optional*): what the user says. By default it should where that is several
+            times as fast (`has_fast_bf16`), unless a task is a regression, whose numbers have more
+            digits; and it does if it `computes` there.
         use_cpu (`bool`): whether it answers on the processor, though there may be a GPU.
     """
-    by_default = bf16 is None
-    if by_default:
-        bf16 = has_fast_bf16(use_cpu) and not _has_numbers(model)
-    if not bf16:
-        return model
-    cast = copy.deepcopy(model).bfloat16()  # half the memory traffic of autocasting
-    return model if by_default and not _computes(cast) else cast
+    if asked is not None:
+        return asked
+    tasks = model.config.tasks.values()
+    if any(task.get("problem_type") == "regression" for task in tasks):
+        return False
+    return has_fast_bf16(use_cpu)
 
 
-def _has_numbers(model: MultiTaskModel) -> bool:
-    return any(task.get("problem_type") == "regression" for task in model.config.tasks.values())
-
-
-def _computes(model: MultiTaskModel) -> bool:
-    """Whether the encoder runs, and to finite numbers."""
+def computes(model: MultiTaskModel) -> bool:
+    """Whether the encoder computes finite numbers: in bfloat16 some have larger ones, or transforms
+    that lack the type."""
     try:
         return bool(trial(model.encoder).isfinite().all())
-    except (RuntimeError, TypeError, ValueError):  # transforms that lack the type, as FNet's
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError):
         return False
 
 

@@ -7,7 +7,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
 | `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
-| `head_learning_rate` | 5 times `learning_rate` for new token tasks, to 300 steps and 1/3 of all |
+| `head_learning_rate` | 5 times `learning_rate` with new token tasks, to 300 steps, 1/3 of all |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
 | `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
@@ -29,8 +29,8 @@ import torch
 from accelerate.utils import parse_flag_from_env
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
+from multitask_encoder.inference.precision import computes
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.pretrained_encoder import trial
 
 from .checkpoints import config_beside
 from .run_rows import Rows
@@ -82,20 +82,13 @@ def l2_sp_of(rate: float, rows: int | None, held: bool = False) -> float:
     return float(f"{(HELD_PULL if held else PULL) / math.sqrt(max(rows, 1)) / rate:.2g}")
 
 
-def works_in_bf16(model: MultiTaskModel) -> bool:
-    """Whether the encoder can compute under bfloat16 autocast: some have numbers too large for it,
-    or transforms that it lacks."""
-    try:
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            trial(model.encoder)
-    except (RuntimeError, TypeError, ValueError):
-        return False
-    return True
-
-
 def choose_precision(run: RunArguments, model: MultiTaskModel) -> None:
     """Train in float32 where bfloat16 is the processor's default and the encoder can't use it."""
-    if run.training.bf16 and run.given.get("bf16") is None and not works_in_bf16(model):
+    if not run.training.bf16 or run.given.get("bf16") is not None:
+        return
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        works = computes(model)
+    if not works:
         run.training.bf16 = False
         run.training.mixed_precision = "no"
         logger.info("The encoder can't compute in bfloat16, so it trains in float32.")

@@ -61,7 +61,7 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
     where = f"The teacher {name!r} of task {task_name!r}"
     check_folder(name)
     if config_of(name, where).model_type == MultiTaskConfig.model_type:
-        pipeline = load_pipeline(name, device=str(device))
+        pipeline = load_pipeline(name, device=str(device), bf16=False)
         model, tokenizer = pipeline.model, pipeline.tokenizer
 
         def vectors(texts: list[str]) -> np.ndarray:

@@ -5,7 +5,7 @@ Frozen modules are also set to evaluation: with dropout, the trained part would 
 that is absent in use.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import MethodType
 
@@ -136,27 +136,19 @@ def frozen(model: nn.Module, names: set[str]) -> Iterator[None]:
     ]
     for parameter in parameters:
         parameter.requires_grad_(False)
-    try:
-        with in_evaluation(_wholly_frozen(model) if names else ()):
-            yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def in_evaluation(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Context in which these modules, and so their parts, stay in evaluation mode, even after
-    `module.train()`: without dropout."""
-    chosen = [module for module in modules if "train" not in vars(module)]
-    modes = [module.training for module in chosen]
-    for module in chosen:
+    modules: list[nn.Module] = []
+    if names:
+        modules = [module for module in _wholly_frozen(model) if "train" not in vars(module)]
+    modes = [module.training for module in modules]
+    for module in modules:
         module.eval()
         module.train = MethodType(_stay_in_evaluation, module)  # the Trainer calls it in every step
     try:
         yield
     finally:
-        for module, mode in zip(chosen, modes, strict=True):
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module, mode in zip(modules, modes, strict=True):
             del module.train
             module.train(mode)
 

@@ -33,6 +33,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
 
+from .dropout import leave_out_dropout
 from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .model_loading import finished_config
@@ -98,15 +99,21 @@ def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
 
 
 def find_held(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
-    """Which tasks a finished model has learned, and is held to while it is trained further."""
+    """Which tasks a finished model has learned, and is held to while it is trained further: without
+    dropout, unless the run sets it."""
     finished = finished_config(run)
     if not finished or not run.training.do_train:
         return
     data.old_tasks = {name: finished.tasks[name] for name in run.tasks if name in finished.tasks}
     if "train" in data.rows:
         data.held = held_tasks(run, data.rows["train"], model, data.old_tasks)
-    if data.held:
-        data.samples = read_sample_texts(Path(run.model.model)) or []
+    if not data.held:
+        return
+    data.samples = read_sample_texts(Path(run.model.model)) or []
+    if run.model.encoder_dropout is None:
+        leave_out_dropout(model.encoder)
+    if "head_dropout" not in run.given:
+        leave_out_dropout(model.heads)
 
 
 def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:

@@ -43,7 +43,6 @@ from .freezing import (
     frozen,
     frozen_layers,
     frozen_parameters,
-    in_evaluation,
 )
 from .importance import importance
 from .layer_cache import cached_layers
@@ -89,7 +88,6 @@ class MultiTaskTrainer(Trainer):
             row once.
         held (`Sequence[str]`, *optional*): tasks that the model has learned before: `l2_sp` pulls
             each weight by what it matters to them.
-        dropout (`bool`): whether there is dropout in training, by the model's config.
 
     Attributes:
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
@@ -107,7 +105,6 @@ class MultiTaskTrainer(Trainer):
         datasets: dict[str, list[str]] | None = None,
         draws: list[int] | None = None,
         held: Sequence[str] = (),
-        dropout: bool = True,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -116,7 +113,7 @@ class MultiTaskTrainer(Trainer):
             # would be a separate run. The time keeps two starts apart.
             started = time.strftime("%Y%m%d-%H%M%S")
             self.args.run_name = f"{Path(self.args.output_dir).name}-{started}"
-        self.datasets, self.draws, self.held, self.dropout = datasets, draws, held, dropout
+        self.datasets, self.draws, self.held = datasets, draws, held
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"Found {self.args.n_gpu} GPUs in one process. Use: accelerate launch "
@@ -178,17 +175,14 @@ class MultiTaskTrainer(Trainer):
 
     @contextmanager
     def _freezing(self) -> Iterator[None]:
-        """Context of training, in which the parts chosen by the arguments are frozen, and have
-        dropout or not."""
+        """Context of training, in which the parts chosen by the arguments are frozen."""
         check_freezing(self.model, self.args, not isinstance(self.train_dataset, Dataset))
         callbacks: list = []
         if self.args.unfreeze_layers_per_epoch is not None:
             callbacks.append(GradualUnfreezing())
         if self.args.cache_frozen_layers:
             callbacks.append(_CachedLayers(self))
-        names = frozen_parameters(self.model, self.args)
-        with frozen(self.model, names), ExitStack() as stack:
-            stack.enter_context(in_evaluation(() if self.dropout else [self.model]))
+        with frozen(self.model, frozen_parameters(self.model, self.args)), ExitStack() as stack:
             for callback in callbacks:
                 self.add_callback(callback)
                 stack.callback(self.remove_callback, callback)
