@@ -135,6 +135,7 @@ def without_room(tmp_path):
     return without_room
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(run, without_room):
     folder = run()
     checkpoint = content(next(folder.glob("checkpoint-*")))
