@@ -26,7 +26,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
 from benchmarks.measuring import of_clock, rate, run_all
-from benchmarks.quality.data import json_lines
+from benchmarks.quality.data import correlation, json_lines
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
@@ -39,7 +39,6 @@ from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.loading import graph_class, load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
-from multitask_encoder.training.metrics import PairMetric
 
 OURS, TYPED, BF16 = "pipeline, torch", "typed API, torch", "typed API, torch in bfloat16"
 STOCK_BATCH = 32
@@ -102,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
             for name in (OURS, TYPED, BF16, *SERVED, *GRAPHS):
                 if name in contestants:
                     found[name] |= quality(contestants[name], list(test), model.config.tasks)
-                    found[name] |= correlation(contestants[name], pairs)
+                    found[name] |= of_pairs(contestants[name], pairs)
         times = run_all(
             {name: partial(answer, work.texts) for name, answer in contestants.items()},
             {name: partial(answer, work.texts[:64]) for name, answer in contestants.items()},
@@ -269,18 +268,13 @@ def quality(answer: Answer, rows: list[dict], tasks: dict[str, dict]) -> dict[st
     return found
 
 
-def correlation(answer: Answer, pairs: list[dict]) -> dict[str, float]:
-    """In percent, of pairs of sentences with people's scores; nothing without pairs."""
-    if not pairs:
-        return {}
-    one, other = (
-        np.array([a["embedding"] for a in answer([pair[key] for pair in pairs])])
-        for key in ("sentence1", "sentence2")
-    )
-    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
-    references = [[pair["score"]] for pair in pairs]
-    found = PairMetric().compute(predictions=cosines[:, None].tolist(), references=references)
-    return {"embedding, test": 100 * found["spearman"]}
+def of_pairs(answer: Answer, pairs: list[dict]) -> dict[str, float]:
+    """The embedding's correlation with people's scores, in percent; nothing without pairs."""
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return np.array([one["embedding"] for one in answer(texts)])
+
+    return {"embedding, test": 100 * correlation(encode, pairs)} if pairs else {}
 
 
 def embedding(reference: Reference, path: Path) -> Form:

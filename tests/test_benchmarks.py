@@ -275,8 +275,8 @@ def test_the_embedding_is_measured_by_pairs():
     def answer(texts):
         return [{"embedding": vectors[text]} for text in texts]
 
-    assert parity.correlation(answer, pairs) == {"embedding, test": pytest.approx(100)}
-    assert parity.correlation(answer, []) == {}
+    assert parity.of_pairs(answer, pairs) == {"embedding, test": pytest.approx(100)}
+    assert parity.of_pairs(answer, []) == {}
 
 
 def test_memory(tiny, slots_and_intents):

@@ -20,7 +20,6 @@ import torch
 import yaml
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.util import pairwise_cos_sim
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import (
@@ -37,10 +36,17 @@ from transformers import (
 )
 
 from benchmarks.measuring import ROOT
-from benchmarks.quality.data import SENTENCE, TOKENS, Sample, score, text_of, write_rows
+from benchmarks.quality.data import (
+    SENTENCE,
+    TOKENS,
+    Sample,
+    correlation,
+    score,
+    text_of,
+    write_rows,
+)
 from multitask_encoder.data.label_alignment import IGNORE_INDEX, first_tokens
 from multitask_encoder.processor import has_fast_bf16
-from multitask_encoder.training.metrics import PairMetric
 
 Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen values by task
 
@@ -95,16 +101,8 @@ held = partial(ours, hold=True)
 
 
 def _sts(encoder: Path, sample: Sample) -> float:
-    """Spearman correlation of cosines and people's scores of pairs of sentences."""
     model = SentenceTransformer(str(encoder))
-    first, second = (
-        model.encode([pair[key] for pair in sample.pairs], show_progress_bar=False)
-        for key in ("sentence1", "sentence2")
-    )
-    return PairMetric().compute(
-        predictions=pairwise_cos_sim(first, second)[:, None].tolist(),
-        references=[[pair["score"]] for pair in sample.pairs],
-    )["spearman"]
+    return correlation(partial(model.encode, show_progress_bar=False), sample.pairs)
 
 
 def run_script(command: list[str], folder: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from multitask_encoder.data.dataset_arguments import SPLITS
 from multitask_encoder.data.label_alignment import join_words, spans_to_tags
 from multitask_encoder.data.task_kinds import kind_of
-from multitask_encoder.training.metrics import ClassificationMetric, EntityMetric
+from multitask_encoder.training.metrics import ClassificationMetric, EntityMetric, PairMetric
 
 SENTENCE, TOKENS = "sequence_classification", "token_classification"
 METRICS = {SENTENCE: ClassificationMetric, TOKENS: EntityMetric}
@@ -48,6 +48,18 @@ def read_pairs(folder: Path) -> list[dict]:
         OSError: the file is missing.
     """
     return json_lines(folder / "sts" / "test.jsonl")
+
+
+def correlation(encode: Callable[[list[str]], np.ndarray], pairs: Sequence[dict]) -> float:
+    """Spearman correlation of the cosines of vectors and people's scores of pairs of sentences."""
+    first, second = (
+        np.asarray(encode([pair[key] for pair in pairs])) for key in ("sentence1", "sentence2")
+    )
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines = (first * second).sum(1) / lengths
+    return PairMetric().compute(
+        predictions=cosines[:, None].tolist(), references=[[pair["score"]] for pair in pairs]
+    )["spearman"]
 
 
 def json_lines(path: Path) -> list[dict]:

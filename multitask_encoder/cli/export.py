@@ -110,6 +110,7 @@ def export_model(options: argparse.Namespace) -> None:
     for name in (None, "torch.onnx"):  # exporters give advice that no user can follow
         logging.getLogger(name).setLevel(logging.ERROR)
     target = options.output or default_output(options)
+    scaled = options.int8 and options.to == "openvino"  # by texts
     with whole_folder(target) as folder:
         print(f"Loading {options.folder}", flush=True)
         model, tokenizer = load_finished(options.folder)
@@ -117,13 +118,13 @@ def export_model(options: argparse.Namespace) -> None:
         form = import_module(f"multitask_encoder.export.{options.to.replace('-', '_')}")
         own = {"onnx": {"int8": options.int8}, "plain-heads": {"task_name": options.task}}
         keys = own.get(options.to, {})
-        if options.to == "openvino" and options.int8:
+        if scaled:
             from multitask_encoder.export.typical_texts import typical_texts
 
             keys = {"texts": typical_texts(options.folder, options.texts)}
         largest = form.export(model=model, tokenizer=tokenizer, folder=folder, **keys)
     print(f"{target} is ready: {size_in_bytes(target) / 1e6:.1f} MB")
-    if options.to == "openvino" and options.int8 and not has_int8_products():
+    if scaled and not has_int8_products():
         print(
             "It is made for processors with VNNI or AMX. This one has neither, and answers faster "
             "with --to onnx --int8."

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import ConcatDataset
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.data.dataset_arguments import DatasetArguments
@@ -53,13 +54,8 @@ def typical_texts(folder: str, files: list[str] | None = None) -> list[str]:
             "Int8 needs texts like those that the model will read: --texts FILE. Those that it "
             f"learned from are not at hand: {error}"
         ) from error
-    bounds = np.cumsum([0, *map(len, parts)])
-    places = np.array(_places(bounds[-1]))
-    return [
-        text_and_words(part[int(place)])[0]
-        for part, start, end in zip(parts, bounds, bounds[1:], strict=False)
-        for place in places[(places >= start) & (places < end)] - start
-    ]
+    trained_on: ConcatDataset = ConcatDataset(parts)
+    return [text_and_words(trained_on[place])[0] for place in _places(len(trained_on))]
 
 
 def _places(count: int) -> list[int]:

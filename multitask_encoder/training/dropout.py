@@ -11,8 +11,6 @@ def leave_out_dropout(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.modules.dropout._DropoutNd):
             part.p = 0.0
-        # Some attention takes it as a number.
-        numbers = {name for name, value in vars(part).items() if isinstance(value, float)}
-        for name in numbers:
-            if "dropout" in name:
+        for name, value in list(vars(part).items()):  # some attention takes it as a number
+            if "dropout" in name and isinstance(value, float):
                 setattr(part, name, 0.0)
