@@ -1,11 +1,20 @@
-"""Texts of random words, on which a model is held to what it knows."""
+"""Texts of exchanged words, on which a model is held to what it knows."""
 
+import re
+
+import numpy as np
 import pytest
 from datasets import Dataset
 
-from multitask_encoder.data.random_texts import vocabulary_words, with_random_texts
+from multitask_encoder.data.random_texts import similar_words, vocabulary_words, with_random_texts
 
-WORDS = [f"word{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
+# 15 words of each of 12 kinds, by their first letter; the vectors of a kind are close.
+OF_A_KIND = 15
+NAMES = [f"{kind}{chr(97 + i)}word" for kind in "abcdefghijkl" for i in range(OF_A_KIND)]
+OTHER_TOKENS = 5
+WORDS = {name: i + OTHER_TOKENS for i, name in enumerate(NAMES)}
+VECTORS = np.vstack([np.ones((OTHER_TOKENS, 12)), np.repeat(np.eye(12), OF_A_KIND, axis=0)])
+VECTORS += np.random.default_rng(0).normal(size=VECTORS.shape) * 0.01
 
 
 def loaded(**columns) -> Dataset:
@@ -13,6 +22,10 @@ def loaded(**columns) -> Dataset:
     count = len(next(iter(columns.values())))
     marks = {"source": [f"row {i}" for i in range(count)], "repairs": [2] * count}
     return Dataset.from_dict({**columns, **marks})
+
+
+def with_texts(rows: Dataset, seed: int = 0, samples=()) -> Dataset:
+    return with_random_texts(rows, WORDS, VECTORS, seed, samples)
 
 
 class Vocabulary:
@@ -32,56 +45,65 @@ class Vocabulary:
     ],
 )
 def test_words_are_the_tokens_that_begin_one(tokens):
-    assert vocabulary_words(Vocabulary(*tokens)) == ["ball", "play", "Öl"]
+    found = vocabulary_words(Vocabulary(*tokens))
+    assert list(found.items()) == [("ball", 6), ("play", 1), ("Öl", 4)]
 
 
-def test_a_quarter_of_the_words_is_exchanged_and_labels_are_gone():
-    texts = [" ".join(f"own{i}x{j}" for j in range(20)) for i in range(50)]
-    rows = loaded(text=texts, topic=["a"] * 50)
-    found = with_random_texts(rows, WORDS, seed=0)
+def test_similar_words_have_the_nearest_vectors():
+    found = similar_words(["Aaword, (abword) 2 unknown", "labword"], WORDS, VECTORS)
+    assert list(found) == ["Aaword", "abword"]  # as they are written
+    assert sorted(found["Aaword"]) == sorted(found["abword"]) == NAMES[:OF_A_KIND]
+
+
+def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
+    texts = [f"{NAMES[i]}, x2 {NAMES[-i]}! own{i}" for i in range(100)]
+    rows = loaded(text=texts, topic=["a"] * 100)
+    found = with_texts(rows)
     assert found.features == rows.features
-    assert found[:50] == rows[:]
-    assert found["topic"][50:] == [None] * 50
-    assert found["repairs"][50:] == [0] * 50
-    assert found["source"][50:] == rows["source"][:]
-    words = [(word, i) for i, text in enumerate(found["text"][50:]) for word in text.split()]
-    assert len(words) == 50 * 20
-    kept = [(word, i) for word, i in words if word not in WORDS]
-    assert all(word.startswith(f"own{i}x") for word, i in kept)
-    assert 700 < len(kept) < 800
-    assert with_random_texts(rows, WORDS, seed=0)[:] == found[:]
-    assert with_random_texts(rows, WORDS, seed=1)[:] != found[:]
+    assert found[:100] == rows[:]
+    assert found["topic"][100:] == [None] * 100
+    assert found["repairs"][100:] == [0] * 100
+    assert found["source"][100:] == rows["source"][:]
+    kept = 0
+    for i, text in enumerate(found["text"][100:]):
+        first, last = re.fullmatch(rf"(\w+), x2 (\w+)! own{i}", text).groups()
+        assert (first[0], last[0]) == (NAMES[i][0], NAMES[-i][0])
+        kept += (first == NAMES[i]) + (last == NAMES[-i])
+    assert 85 < kept < 130  # one of the 15 is the word itself
+    assert with_texts(rows)[:] == found[:]
+    assert with_texts(rows, seed=1)[:] != found[:]
 
 
 def test_samples_stand_for_three_texts_of_four():
     rows = loaded(tokens=[["own"] * 8] * 40, topic=["a"] * 40)
-    samples = ["what it knows already", "and this one"]
-    made = with_random_texts(rows, WORDS, 0, samples)["tokens"][40:]
+    made = with_texts(rows, samples=["what it knows already", "and aaword one"])["tokens"][40:]
     lengths = [len(words) for words in made]
     assert lengths.count(8) == 10
     assert lengths.count(3) + lengths.count(4) == 30
     assert min(lengths.count(3), lengths.count(4)) > 5
     kept = {word for words in made for word in words} - {*WORDS}
-    assert kept == {"own", "what", "it", "knows", "already", "and", "this", "one"}
-    assert with_random_texts(rows, WORDS, 0, ["other"])["tokens"][40:] != made
+    assert kept == {"own", "what", "it", "knows", "already", "and", "one"}
+    assert with_texts(rows, samples=["other"])["tokens"][40:] != made
 
 
 def test_words_stay_a_list_and_long_rows_are_cut():
-    rows = loaded(tokens=[["own"] * 100], tags=[["O"] * 100])
-    made = with_random_texts(rows, WORDS, seed=0)[1]
+    rows = loaded(tokens=[["aaword", "own"] * 50], tags=[["O"] * 100])
+    made = with_texts(rows)[1]
     assert made["tags"] is None
     assert len(made["tokens"]) == 32
-    assert set(made["tokens"]) <= {"own", *WORDS}
+    assert made["tokens"][1::2] == ["own"] * 16
+    assert {"aaword"} < {*made["tokens"][::2]} <= {*NAMES[:OF_A_KIND]}
 
 
 def test_no_more_than_so_many_are_added(monkeypatch):
     monkeypatch.setattr("multitask_encoder.data.random_texts.MOST_TEXTS", 3)
     rows = loaded(text=["a b"] * 5)
-    assert len(with_random_texts(rows, WORDS, seed=0)) == 8
+    assert len(with_texts(rows)) == 8
 
 
 def test_rows_of_pairs_and_tokenizers_without_words_get_none():
     pairs = loaded(texts=[["a", "b"]])
-    assert with_random_texts(pairs, WORDS, seed=0) is pairs
+    assert with_texts(pairs) is pairs
     rows = loaded(text=["a b"])
-    assert with_random_texts(rows, WORDS[:99], seed=0) is rows
+    few = dict(list(WORDS.items())[:99])
+    assert with_random_texts(rows, few, VECTORS, seed=0) is rows

@@ -286,9 +286,9 @@ def test_a_held_model_begins_without_noise(keys, has_noise, run, tmp_path):
 def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path, monkeypatch):
     seen = []
 
-    def with_samples(rows, words, seed, samples):
+    def with_samples(rows, words, vectors, seed, samples):
         seen.append(samples)
-        return random_texts.with_random_texts(rows, words, seed, samples)
+        return random_texts.with_random_texts(rows, words, vectors, seed, samples)
 
     monkeypatch.setattr(prepare_data, "with_random_texts", with_samples)
     old = run(train_file=ROWS, validation_file=ROWS[:3], tasks=CLASSES)

@@ -137,8 +137,9 @@ def plan_teaching(
         return []
     if data.held:
         words, seed, given = vocabulary_words(tokenizer), run.training.seed, data.rows["train"]
+        vectors = model.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
         data.rows["train"] = {
-            title: with_random_texts(rows, words, seed, data.samples)
+            title: with_random_texts(rows, words, vectors, seed, data.samples)
             for title, rows in given.items()
         }
         added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
