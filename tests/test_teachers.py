@@ -21,7 +21,7 @@ from multitask_encoder.data import random_texts
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.inference.sample_texts import read_sample_texts
-from multitask_encoder.training import prepare_data
+from multitask_encoder.training import prepare_data, taught_rows
 from multitask_encoder.training.taught_rows import (
     Lesson,
     ask_own_share,
@@ -30,7 +30,7 @@ from multitask_encoder.training.taught_rows import (
     teach_rows,
 )
 from multitask_encoder.training.taught_rows import label as label_rows
-from multitask_encoder.training.teachers import Teacher, load_teacher
+from multitask_encoder.training.teachers import Teacher, ask, load_teacher
 
 TOPIC = {
     "type": "sequence_classification",
@@ -67,7 +67,8 @@ def said(
     """What teachers say of each text, or of those without a label: label to probability, by the
     start of each unit."""
     rows = loaded(texts) if labels is None else loaded(texts, task=labels)
-    rows = teach(rows, "task", task, teachers, labels is not None, "test")
+    lesson = Lesson("task", task, teachers, labels is not None, taught_by(teachers, task))
+    rows = teach(rows, [lesson], "test")
     taught, answers = taught_by(teachers, task), []
     for row in rows:
         starts = row.get("task.soft_starts", [0] if row["task.soft"] else [])
@@ -146,6 +147,36 @@ def test_several_teachers_are_averaged_label_by_label(plain):
             assert both[0][label] == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_model_that_teaches_several_tasks_reads_a_text_once(saved, monkeypatch):
+    folder, tasks = saved(topic=TOPIC, slots=SLOTS), {"topic": TOPIC, "slots": SLOTS}
+    teachers: list[Teacher] = []
+    for name, task in tasks.items():
+        teachers.append(load_teacher(folder, name, task, teachers))
+    model = teachers[0].model
+    assert teachers[1].model is model
+    lessons = [
+        Lesson(
+            one.task, tasks[one.task], [one], one.task == "topic", taught_by([one], tasks[one.task])
+        )
+        for one in teachers
+    ]
+    texts = [*SENTENCES, " ".join(SENTENCES * 20)]
+    rows = loaded(texts, topic=["x", None, None, None])
+    alone = [teach(rows, [lesson], "test") for lesson in lessons]
+    asked: list[list[str]] = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: asked.append(kwargs["tasks"]), with_kwargs=True
+    )
+    both = teach(rows, lessons, "test")
+    assert asked
+    assert all(names == ["topic", "slots"] for names in asked)
+    for name, part in zip(tasks, alone, strict=True):
+        assert both[f"{name}.soft_ids"] == part[f"{name}.soft_ids"]
+        for found, expected in zip(both[f"{name}.soft"], part[f"{name}.soft"], strict=True):
+            assert found == pytest.approx(expected, abs=1e-3)
+    assert both["topic.soft"][0] == []
+
+
 def test_each_process_asks_about_its_share(saved, tmp_path, monkeypatch):
     folder, texts = saved(slots=SLOTS), [f"{n} {SENTENCES[n % 3]}" for n in range(450)]
     loaded(texts).save_to_disk(tmp_path / "rows")
@@ -153,13 +184,12 @@ def test_each_process_asks_about_its_share(saved, tmp_path, monkeypatch):
     teachers = [load_teacher(folder, "slots", SLOTS)]
     lessons = [Lesson("slots", SLOTS, teachers, False, taught_by(teachers, SLOTS))]
     asked: list[str] = []
-    answers = Teacher.answers
 
-    def counted(teacher: Teacher, texts: list[str]):
+    def counted(teachers: list[Teacher], texts: list[str]):
         asked.extend(texts)
-        return answers(teacher, texts)
+        return ask(teachers, texts)
 
-    monkeypatch.setattr(Teacher, "answers", counted)
+    monkeypatch.setattr(taught_rows, "ask", counted)
     waited = SimpleNamespace(wait_for_everyone=lambda: None)
     for rank in range(3):
         training = SimpleNamespace(process_index=rank, world_size=3, device=torch.device("cpu"),
@@ -234,7 +264,8 @@ def test_several_labels_and_numbers_are_taught_as_they_are(kind, saved):
         for answer in load_pipeline(folder, "torch")(SENTENCES, thresholds=0.0)
     ]
     teacher = load_teacher(folder, "topic", task)
-    rows = teach(loaded(SENTENCES), "topic", task, [teacher], False, "test")
+    lesson = Lesson("topic", task, [teacher], False, taught_by([teacher], task))
+    rows = teach(loaded(SENTENCES), [lesson], "test")
     for row, expected in zip(rows, scores, strict=True):
         assert row["topic.soft_ids"] == [0, 1, 2]
         found = dict(zip(task["labels"], row["topic.soft"], strict=True))

@@ -26,7 +26,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.decoding import UNITS, likeliest_labels, tags_to_spans
 from multitask_encoder.modeling.windows import tokenize
 
-from .teachers import Teacher, as_teacher, load_teacher
+from .teachers import Answer, Teacher, as_teacher, ask, load_teacher
 
 logger = logging.getLogger("multitask_encoder.training")
 
@@ -72,7 +72,7 @@ def plan_lessons(
     Raises:
         OSError, ValueError: as `load_teacher`.
     """
-    lessons = []
+    lessons: list[Lesson] = []
     for name in [*(name for name in run.teachers if name in model.heads), *held]:
         task = with_label_map(run, name, model)
         grown = name in held and _has_grown(name, model, held)
@@ -81,7 +81,8 @@ def plan_lessons(
             teachers = [as_teacher(str(run.model.model), model, tokenizer, name)]
         else:
             folders = run.teachers.get(name) or [str(run.model.model)]
-            teachers = [load_teacher(folder, name, task) for folder in folders]
+            others = [teacher for lesson in lessons for teacher in lesson.teachers]
+            teachers = [load_teacher(folder, name, task, others) for folder in folders]
         taught = taught_by(teachers, task)
         if grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
             taught = replace(taught, new_only=True)
@@ -158,13 +159,15 @@ def _shares(rows: Dataset, processes: int) -> list[Dataset]:
 def _teach_share(
     run: RunArguments, rows: Dataset, lessons: Sequence[Lesson], title: str
 ) -> Dataset:
-    for lesson in lessons:
-        homes = [next(teacher.model.parameters()).device for teacher in lesson.teachers]
-        for teacher in lesson.teachers:
-            teacher.model.eval().to(run.training.device)
-        rows = teach(rows, lesson.name, lesson.task, lesson.teachers, lesson.unlabelled_only, title)
-        for teacher, home in zip(lesson.teachers, homes, strict=True):
-            teacher.model.to(home)
+    if not lessons:
+        return rows
+    models = [teacher.model for lesson in lessons for teacher in lesson.teachers]
+    homes = [next(model.parameters()).device for model in models]
+    for model in models:
+        model.eval().to(run.training.device)
+    rows = teach(rows, lessons, title)
+    for model, home in zip(models, homes, strict=True):
+        model.to(home)
     return rows
 
 
@@ -193,68 +196,98 @@ def taught_by(teachers: list[Teacher], task: dict) -> Taught:
     )
 
 
-def teach(
-    rows: Dataset, name: str, task: dict, teachers: list[Teacher], unlabelled_only: bool, title: str
-) -> Dataset:
-    """Loaded rows with the soft labels of one task (see data/soft_labels.py): the mean over its
-    teachers. The result is cached.
+def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
+    """Loaded rows with the soft labels of all lessons (see data/soft_labels.py): of each the mean
+    over its teachers. A model that teaches several tasks reads a text once. The result is cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
-        name (`str`), task (`dict`): the task, as in the model's config.
-        teachers (`list[Teacher]`): at least one.
-        unlabelled_only (`bool`): leave out the rows with a label.
+        lessons (`Sequence[Lesson]`): at least one.
         title (`str`): of the rows, for the progress bar.
     """
-    taught = taught_by(teachers, task)
-    keys = list(soft_features(name, taught.by_token, loaded=True))
+    columns = {
+        lesson.name: soft_features(lesson.name, lesson.taught.by_token, loaded=True)
+        for lesson in lessons
+    }
 
     def soften(batch: dict[str, list]) -> dict[str, list]:
-        columns: dict[str, list] = {key: [] for key in keys}
         count = len(next(iter(batch.values())))
         examples = [{key: batch[key][i] for key in batch} for i in range(count)]
-        asked = [
-            index
-            for index, row in enumerate(examples)
-            if "texts" not in row and not (unlabelled_only and row.get(name) is not None)
-        ]
-        texts = [text_and_words(examples[index])[0] for index in asked]
-        answers = dict(zip(asked, _mean_answers(teachers, task, taught, texts), strict=True))
-        for index in range(count):
-            ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
-            if taught.of_classes:
-                values, ids = likeliest(values, taught.known)
-            else:
-                ids = np.tile(taught.known, (len(values), 1))
-            columns[keys[0]].append(values.astype(np.float16).ravel())
-            columns[keys[1]].append(ids.ravel())
-            for key in keys[2:]:  # of token tasks
-                columns[key].append([start for start, _ in ranges])
-        return columns
+        found: dict[str, list] = {}
+        for lesson, answers in zip(lessons, _ask_all(lessons, examples), strict=True):
+            taught, keys = lesson.taught, list(columns[lesson.name])
+            found |= {key: [] for key in keys}
+            for index in range(count):
+                ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
+                if taught.of_classes:
+                    values, ids = likeliest(values, taught.known)
+                else:
+                    ids = np.tile(taught.known, (len(values), 1))
+                found[keys[0]].append(values.astype(np.float16).ravel())
+                found[keys[1]].append(ids.ravel())
+                for key in keys[2:]:  # of token tasks
+                    found[key].append([start for start, _ in ranges])
+        return found
 
+    names = ", ".join(lesson.name for lesson in lessons)
+    new = {key: feature for of_task in columns.values() for key, feature in of_task.items()}
+    states = [
+        (
+            *(lesson.name, lesson.task["labels"], lesson.unlabelled_only),
+            [teacher.state for teacher in lesson.teachers],
+        )
+        for lesson in lessons
+    ]
     return rows.map(
         soften,
         batched=True,
         batch_size=ROWS_AT_ONCE,
-        features=Features({**rows.features, **soft_features(name, taught.by_token, loaded=True)}),
-        desc=f"Asking the teachers of {name}: {title}",
+        features=Features({**rows.features, **new}),
+        desc=f"Asking the teachers of {names}: {title}",
         new_fingerprint=fingerprint(
-            rows._fingerprint,
-            *(name, task["labels"], unlabelled_only),
-            [teacher.state for teacher in teachers],
-            functions=(teach, tokenize, UNITS["first"]),
+            rows._fingerprint, states, functions=(teach, ask, tokenize, UNITS["first"])
         ),
     )
 
 
+def _ask_all(lessons: Sequence[Lesson], examples: list[dict]) -> list[dict[int, Answer]]:
+    """Of each lesson the answers by the places of the rows that it teaches."""
+    asked = [
+        [
+            place
+            for place, row in enumerate(examples)
+            if "texts" not in row
+            and not (lesson.unlabelled_only and row.get(lesson.name) is not None)
+        ]
+        for lesson in lessons
+    ]
+    of_models: dict[int, list[tuple[Teacher, list[int]]]] = {}
+    for lesson, places in zip(lessons, asked, strict=True):
+        for teacher in lesson.teachers:
+            of_models.setdefault(id(teacher.model), []).append((teacher, places))
+    said: dict[int, dict[int, Answer]] = {}
+    for tasks in of_models.values():
+        union = sorted({place for _, places in tasks for place in places})
+        texts = [text_and_words(examples[place])[0] for place in union]
+        answers = ask([teacher for teacher, _ in tasks], texts)
+        for (teacher, _), of_teacher in zip(tasks, answers, strict=True):
+            said[id(teacher)] = dict(zip(union, of_teacher, strict=True))
+    found = []
+    for lesson, places in zip(lessons, asked, strict=True):
+        of_each = [[said[id(one)][place] for place in places] for one in lesson.teachers]
+        means = _mean_answers(lesson.teachers, lesson.task, lesson.taught, of_each)
+        found.append(dict(zip(places, means, strict=True)))
+    return found
+
+
 def _mean_answers(
-    teachers: list[Teacher], task: dict, taught: Taught, texts: list[str]
-) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
+    teachers: list[Teacher], task: dict, taught: Taught, answers: list[list[Answer]]
+) -> Iterator[Answer]:
     """Per text the ranges of its units and what its teachers say of each, one column per known
     label: the mean over the teachers that have the unit and know the label. Where they
     cut a text differently, units end where the next begins."""
     carried = [_carrying(teacher, task, taught) for teacher in teachers]
-    for of_teachers in zip(*(teacher.answers(texts) for teacher in teachers), strict=True):
+    for of_teachers in zip(*answers, strict=True):
         ends: dict[int, int] = {}
         sums: dict[int, np.ndarray] = {}
         counts: dict[int, np.ndarray] = {}
@@ -357,7 +390,9 @@ def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: 
 
     def labelled(batch: dict[str, list]) -> dict[str, list]:
         joined = [text_and_words({form: one}) for one in batch[form]]
-        answers = _mean_answers(teachers, task, taught, [text for text, _ in joined])
+        texts = [text for text, _ in joined]
+        of_each = [teacher.answers(texts) for teacher in teachers]
+        answers = _mean_answers(teachers, task, taught, of_each)
         return {
             name: [
                 _label(task, taught, ranges, values, words)

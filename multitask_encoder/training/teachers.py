@@ -7,7 +7,7 @@ its own tokenizer and in its own windows, and answers by ranges of characters.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,7 +37,7 @@ from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
-from multitask_encoder.modeling.windows import tokenize
+from multitask_encoder.modeling.windows import TokenizedText, tokenize
 
 from .passes import MAX_TOKENS, hash_of_weights
 
@@ -49,6 +49,9 @@ PLAIN = {
     "sequence_classification": AutoModelForSequenceClassification,
     "token_classification": AutoModelForTokenClassification,
 }
+# The ranges of a text's units, as start and end (a sentence task has one unit, the text), and their
+# probabilities, of shape `(num_units, num_labels)`; of a regression the values.
+Answer = tuple[list[tuple[int, int]], np.ndarray]
 
 
 class _Plain(nn.Module):
@@ -98,45 +101,26 @@ class Teacher:
         hasher.update([self.prompt, self.stride, self.all_windows])
         return hasher.hexdigest()
 
-    @torch.inference_mode()
-    def answers(self, texts: list[str]) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
-        """For each text the ranges of its units, as start and end (a sentence task has one unit,
-        the text), and their probabilities, of shape `(num_units, num_labels)`; of a regression the
-        values."""
-        documents = tokenize(self.tokenizer, texts, self.prompt, stride=self.stride)
-        by_token = "labelling" in self.settings
-        places = [
-            (number, window)
-            for number, document in enumerate(documents)
-            for window in document.windows[: None if by_token or self.all_windows else 1]
-        ]
-        lengths = [documents[number].length_of(window) for number, window in places]
-        logits: list[Any] = [None] * len(places)
-        device = next(self.model.parameters()).device
-        for batch in length_batches(lengths, MAX_TOKENS):
-            sequences = [documents[places[i][0]].input_ids(places[i][1]) for i in batch]
-            ids, mask = pad(sequences, self.tokenizer.pad_token_id or 0)
-            output = self.model(
-                input_ids=ids.to(device), attention_mask=mask.to(device), tasks=[self.task]
-            )
-            for index, answer in zip(batch, output.logits[self.task].float().cpu(), strict=True):
-                number, window = places[index]
-                shift = len(documents[number].prefix) - window.start
-                answered = slice(window.first + shift, window.last + shift)
-                logits[index] = answer[answered] if by_token else answer[None]
-        of_texts: list[list[torch.Tensor]] = [[] for _ in texts]
-        for (number, _), answer in zip(places, logits, strict=True):
-            of_texts[number].append(answer)
-        for text, document, answers in zip(texts, documents, of_texts, strict=True):
-            if not by_token:
-                of_text = torch.cat(answers).mean(0, keepdim=True)
-                yield [(0, len(text))], self._probabilities(of_text)
-                continue
-            labelling, *marks = cutting(self.settings)
-            units = UNITS[labelling](text, document.offsets, *marks)
-            ranges = word_ranges(units, document.offsets)
-            first = first_tokens(units, len(ranges))
-            yield ranges, self._probabilities(torch.cat(answers)[first])
+    def answers(self, texts: list[str]) -> list[Answer]:
+        """What it says of each text."""
+        return ask([self], texts)[0]
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it answers for the units of a text, or for the text as a whole."""
+        return "labelling" in self.settings
+
+    def answer(self, text: str, document: TokenizedText, of_windows: list[torch.Tensor]) -> Answer:
+        """What it says of a text, by its logits in each window."""
+        if not self.by_token:
+            read = of_windows if self.all_windows else of_windows[:1]
+            of_text = torch.cat(read).mean(0, keepdim=True)
+            return [(0, len(text))], self._probabilities(of_text)
+        labelling, *marks = cutting(self.settings)
+        units = UNITS[labelling](text, document.offsets, *marks)
+        ranges = word_ranges(units, document.offsets)
+        first = first_tokens(units, len(ranges))
+        return ranges, self._probabilities(torch.cat(of_windows)[first])
 
     def _probabilities(self, logits: torch.Tensor) -> np.ndarray:
         kind = self.settings.get("problem_type")
@@ -147,13 +131,50 @@ class Teacher:
         return logits.softmax(-1).numpy()
 
 
-def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
+@torch.inference_mode()
+def ask(teachers: Sequence[Teacher], texts: list[str]) -> list[list[Answer]]:
+    """What each of some tasks of one model says of each text, in one pass."""
+    of_model = teachers[0]
+    documents = tokenize(of_model.tokenizer, texts, of_model.prompt, stride=of_model.stride)
+    whole = of_model.all_windows or any(teacher.by_token for teacher in teachers)
+    places = [
+        (number, window)
+        for number, document in enumerate(documents)
+        for window in document.windows[: None if whole else 1]
+    ]
+    lengths = [documents[number].length_of(window) for number, window in places]
+    names = list(dict.fromkeys(teacher.task for teacher in teachers))
+    logits: list[list[Any]] = [[None] * len(places) for _ in teachers]
+    device = next(of_model.model.parameters()).device
+    for batch in length_batches(lengths, MAX_TOKENS):
+        sequences = [documents[places[i][0]].input_ids(places[i][1]) for i in batch]
+        ids, mask = pad(sequences, of_model.tokenizer.pad_token_id or 0)
+        output = of_model.model(
+            input_ids=ids.to(device), attention_mask=mask.to(device), tasks=names
+        )
+        for teacher, found in zip(teachers, logits, strict=True):
+            for index, answer in zip(batch, output.logits[teacher.task].float().cpu(), strict=True):
+                number, window = places[index]
+                shift = len(documents[number].prefix) - window.start
+                answered = slice(window.first + shift, window.last + shift)
+                found[index] = answer[answered] if teacher.by_token else answer[None]
+    answers: list[list[Answer]] = []
+    for teacher, found in zip(teachers, logits, strict=True):
+        of_texts: list[list[torch.Tensor]] = [[] for _ in texts]
+        for (number, _), answer in zip(places, found, strict=True):
+            of_texts[number].append(answer)
+        answers.append(list(map(teacher.answer, texts, documents, of_texts)))
+    return answers
+
+
+def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher] = ()) -> Teacher:
     """The teacher of a task.
 
     Args:
         name (`str`): a folder or Hub id.
         task_name (`str`), task (`dict`): the run's task, as in its model's config; its `label_map`
             says what the teacher's labels are called.
+        beside (`Iterable[Teacher]`): other teachers, one of which may have the model loaded.
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
@@ -162,7 +183,7 @@ def load_teacher(name: str, task_name: str, task: dict) -> Teacher:
     where = f"The teacher {name!r} of task {task_name!r}"
     config = config_of(name, where)
     if config.model_type == MultiTaskConfig.model_type:
-        teacher = _of_ours(name, task_name, task, where)
+        teacher = _of_ours(name, task_name, task, where, beside)
     else:
         teacher = _of_plain(name, config, task, where)
     labels = teacher.settings["labels"]
@@ -300,8 +321,11 @@ def _task_in(config: MultiTaskConfig, name: str, task: dict, where: str) -> str:
     return name if name in same else same[0]
 
 
-def _of_ours(name: str, task_name: str, task: dict, where: str) -> Teacher:
-    model, tokenizer = load_finished(name)
+def _of_ours(
+    name: str, task_name: str, task: dict, where: str, beside: Iterable[Teacher]
+) -> Teacher:
+    there = [(one.model, one.tokenizer) for one in beside if one.name == name]
+    model, tokenizer = there[0] if there else load_finished(name)
     return as_teacher(name, model, tokenizer, _task_in(model.config, task_name, task, where))
 
 
