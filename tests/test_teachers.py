@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from multitask_encoder.arguments.parsing import resolve
-from multitask_encoder.data import random_texts
+from multitask_encoder.data import rehearsal_texts
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.inference.sample_texts import read_sample_texts
@@ -168,12 +168,12 @@ def test_a_model_that_teaches_several_tasks_reads_a_text_once(saved, monkeypatch
         lambda _, args, kwargs: asked.append(kwargs["tasks"]), with_kwargs=True
     )
     both = teach(rows, lessons, "test")
-    assert asked
-    assert all(names == ["topic", "slots"] for names in asked)
+    assert asked == [["topic", "slots"]]
     for name, part in zip(tasks, alone, strict=True):
         assert both[f"{name}.soft_ids"] == part[f"{name}.soft_ids"]
         for found, expected in zip(both[f"{name}.soft"], part[f"{name}.soft"], strict=True):
             assert found == pytest.approx(expected, abs=1e-3)
+    assert both["slots.soft_starts"] == alone[1]["slots.soft_starts"]
     assert both["topic.soft"][0] == []
 
 
@@ -280,7 +280,7 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
 ):
     """Rows for the new task alone: without the old model's answers, the old head forgets."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(random_texts, "FEWEST", 1)
+    monkeypatch.setattr(rehearsal_texts, "FEWEST", 1)
     keys = {"validation_file": ROWS, "learning_rate": 1e-3}
     old = run(train_file=ROWS, tasks=CLASSES, num_train_epochs=20, **keys)
     assert results(old)["eval_topic_accuracy"] == 1.0
@@ -288,7 +288,7 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
         num_train_epochs=20, l2_sp=10, **keys)  # fmt: skip
-    assert "16 random texts are added, which hold topic." in caplog.text
+    assert "16 rehearsal texts are added, which hold topic." in caplog.text
     assert f"topic is taught by {old} in 32 rows." in caplog.text
     assert results(new)["eval_topic_accuracy"] == 1.0
     assert results(new)["eval_slots_f1"] == 1.0
@@ -319,9 +319,9 @@ def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path,
 
     def with_samples(rows, words, vectors, seed, samples):
         seen.append(samples)
-        return random_texts.with_random_texts(rows, words, vectors, seed, samples)
+        return rehearsal_texts.with_rehearsal_texts(rows, words, vectors, seed, samples)
 
-    monkeypatch.setattr(prepare_data, "with_random_texts", with_samples)
+    monkeypatch.setattr(prepare_data, "with_rehearsal_texts", with_samples)
     old = run(train_file=ROWS, validation_file=ROWS[:3], tasks=CLASSES)
     old_texts = [row["text"] for row in ROWS[:3]]
     new_rows = [{"text": f"{row['text']} today", "slots": row["slots"]} for row in ROWS]
@@ -335,6 +335,33 @@ def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path,
         validation_file=ROWS[5:7])  # fmt: skip
     assert read_sample_texts(again) == [row["text"] for row in ROWS[5:7]]
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("held", ["about", "topic"])
+def test_a_task_with_new_labels_is_taught_by_the_model_without_them(
+    held, run, tmp_path, monkeypatch
+):
+    """Whether it comes after or before a task that the model itself is held to."""
+    planned: list[Lesson] = []
+
+    def spy(*arguments):
+        planned.extend(taught_rows.plan_lessons(*arguments))
+        return planned
+
+    monkeypatch.setattr(prepare_data, "plan_lessons", spy)
+    tasks = {held: BOTH["topic"], "slots": BOTH["slots"]}
+    rows = [{"text": row["text"], held: row["topic"], "slots": row["slots"]} for row in ROWS]
+    old = run(train_file=rows, validation_file=rows, tasks=tasks, do_eval=False)
+    new_rows = [{"text": "qqq", "slots": [{"start": 0, "end": 3, "label": "NEW"}]}] * 4
+    run(model=str(old), encoder=None, output_dir=str(tmp_path / "new"), tasks=tasks,
+        train_file=new_rows, validation_file=None, do_eval=False)  # fmt: skip
+    assert [lesson.name for lesson in planned] == sorted([held, "slots"])
+    lessons = {lesson.name: lesson for lesson in planned}
+    (itself,), (before,) = lessons[held].teachers, lessons["slots"].teachers
+    assert before.model is not itself.model
+    known = {before.labels[index] for index in lessons["slots"].taught.known}
+    assert known == set(before.labels) == {"O", "B-LOC", "I-LOC"}
+    assert lessons["slots"].taught.new_only
 
 
 @pytest.mark.parametrize("task", ["topic", "kinds", "slots"])

@@ -24,7 +24,7 @@ from multitask_encoder.data.inspection import (
 )
 from multitask_encoder.data.loading import stream_rows
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
-from multitask_encoder.data.random_texts import vocabulary_words, with_random_texts
+from multitask_encoder.data.rehearsal_texts import vocabulary_words, with_rehearsal_texts
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.streaming import StreamedWindows
@@ -132,20 +132,20 @@ def plan_teaching(
     run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> list[Lesson]:
     """What is taught in the run's training rows; where a model is held to what it says, they get
-    random texts. Raises as `plan_lessons`."""
+    rehearsal texts. Raises as `plan_lessons`."""
     if not run.training.do_train or run.training.do_inspect or "train" not in data.rows:
         return []
     if data.held:
         words, seed, given = vocabulary_words(tokenizer), run.training.seed, data.rows["train"]
         vectors = model.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
         data.rows["train"] = {
-            title: with_random_texts(rows, words, vectors, seed, data.samples)
+            title: with_rehearsal_texts(rows, words, vectors, seed, data.samples)
             for title, rows in given.items()
         }
         added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
         if added:
             held = ", ".join(data.held)
-            logger.info("%s random texts are added, which hold %s.", f"{added:,}", held)
+            logger.info("%s rehearsal texts are added, which hold %s.", f"{added:,}", held)
     lessons = plan_lessons(run, data.rows["train"], model, tokenizer, data.held)
     data.taught = {lesson.name: lesson.taught for lesson in lessons}
     return lessons

@@ -81,7 +81,10 @@ def plan_lessons(
             teachers = [as_teacher(str(run.model.model), model, tokenizer, name)]
         else:
             folders = run.teachers.get(name) or [str(run.model.model)]
-            others = [teacher for lesson in lessons for teacher in lesson.teachers]
+            # The model itself has changed by now: its new labels are untrained.
+            others = [
+                one for lesson in lessons for one in lesson.teachers if one.model is not model
+            ]
             teachers = [load_teacher(folder, name, task, others) for folder in folders]
         taught = taught_by(teachers, task)
         if grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
@@ -159,16 +162,24 @@ def _shares(rows: Dataset, processes: int) -> list[Dataset]:
 def _teach_share(
     run: RunArguments, rows: Dataset, lessons: Sequence[Lesson], title: str
 ) -> Dataset:
-    if not lessons:
-        return rows
-    models = [teacher.model for lesson in lessons for teacher in lesson.teachers]
-    homes = [next(model.parameters()).device for model in models]
-    for model in models:
-        model.eval().to(run.training.device)
-    rows = teach(rows, lessons, title)
-    for model, home in zip(models, homes, strict=True):
-        model.to(home)
+    for together in _by_models(lessons):
+        models = [teacher.model for teacher in together[0].teachers]
+        homes = [next(model.parameters()).device for model in models]
+        for model in models:
+            model.eval().to(run.training.device)
+        rows = teach(rows, together, title)
+        for model, home in zip(models, homes, strict=True):
+            model.to(home)
     return rows
+
+
+def _by_models(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    """The lessons that the same models give, together."""
+    found: dict[tuple[int, ...], list[Lesson]] = {}
+    for lesson in lessons:
+        models = tuple(id(teacher.model) for teacher in lesson.teachers)
+        found.setdefault(models, []).append(lesson)
+    return list(found.values())
 
 
 def _has_new_labels_only(
@@ -198,11 +209,11 @@ def taught_by(teachers: list[Teacher], task: dict) -> Taught:
 
 def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
     """Loaded rows with the soft labels of all lessons (see data/soft_labels.py): of each the mean
-    over its teachers. A model that teaches several tasks reads a text once. The result is cached.
+    over its teachers. The result is cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
-        lessons (`Sequence[Lesson]`): at least one.
+        lessons (`Sequence[Lesson]`): given by the same models, which read each text once.
         title (`str`): of the rows, for the progress bar.
     """
     columns = {
@@ -233,8 +244,10 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
     new = {key: feature for of_task in columns.values() for key, feature in of_task.items()}
     states = [
         (
-            *(lesson.name, lesson.task["labels"], lesson.unlabelled_only),
-            [teacher.state for teacher in lesson.teachers],
+            lesson.name,
+            lesson.task["labels"],
+            lesson.unlabelled_only,
+            *(one.state for one in lesson.teachers),
         )
         for lesson in lessons
     ]
@@ -261,20 +274,14 @@ def _ask_all(lessons: Sequence[Lesson], examples: list[dict]) -> list[dict[int, 
         ]
         for lesson in lessons
     ]
-    of_models: dict[int, list[tuple[Teacher, list[int]]]] = {}
-    for lesson, places in zip(lessons, asked, strict=True):
-        for teacher in lesson.teachers:
-            of_models.setdefault(id(teacher.model), []).append((teacher, places))
-    said: dict[int, dict[int, Answer]] = {}
-    for tasks in of_models.values():
-        union = sorted({place for _, places in tasks for place in places})
-        texts = [text_and_words(examples[place])[0] for place in union]
-        answers = ask([teacher for teacher, _ in tasks], texts)
-        for (teacher, _), of_teacher in zip(tasks, answers, strict=True):
-            said[id(teacher)] = dict(zip(union, of_teacher, strict=True))
+    union = sorted(set().union(*asked))
+    texts = [text_and_words(examples[place])[0] for place in union]
+    by_model = zip(*(lesson.teachers for lesson in lessons), strict=True)
+    by_lesson = zip(*(ask(teachers, texts) for teachers in by_model), strict=True)
     found = []
-    for lesson, places in zip(lessons, asked, strict=True):
-        of_each = [[said[id(one)][place] for place in places] for one in lesson.teachers]
+    for lesson, places, of_models in zip(lessons, asked, by_lesson, strict=True):
+        said = [dict(zip(union, of_model, strict=True)) for of_model in of_models]
+        of_each = [[of_model[place] for place in places] for of_model in said]
         means = _mean_answers(lesson.teachers, lesson.task, lesson.taught, of_each)
         found.append(dict(zip(places, means, strict=True)))
     return found
@@ -411,7 +418,7 @@ def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: 
             rows._fingerprint,
             *(name, task["labels"]),
             [teacher.state for teacher in teachers],
-            functions=(label, tokenize, likeliest_labels, UNITS["first"]),
+            functions=(label, ask, tokenize, likeliest_labels, UNITS["first"]),
         ),
     )
 

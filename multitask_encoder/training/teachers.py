@@ -43,7 +43,6 @@ from .passes import MAX_TOKENS, hash_of_weights
 
 logger = logging.getLogger("multitask_encoder.training")
 
-ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
 UNIT_KEYS = ("labelling", "begin_marks", "inner_marks")  # how a task cuts texts into units
 PLAIN = {
     "sequence_classification": AutoModelForSequenceClassification,
@@ -107,7 +106,7 @@ class Teacher:
 
     @property
     def by_token(self) -> bool:
-        """Whether it answers for the units of a text, or for the text as a whole."""
+        """Whether it answers for each unit rather than for the whole text."""
         return "labelling" in self.settings
 
     def answer(self, text: str, document: TokenizedText, of_windows: list[torch.Tensor]) -> Answer:
@@ -133,10 +132,10 @@ class Teacher:
 
 @torch.inference_mode()
 def ask(teachers: Sequence[Teacher], texts: list[str]) -> list[list[Answer]]:
-    """What each of some tasks of one model says of each text, in one pass."""
-    of_model = teachers[0]
-    documents = tokenize(of_model.tokenizer, texts, of_model.prompt, stride=of_model.stride)
-    whole = of_model.all_windows or any(teacher.by_token for teacher in teachers)
+    """What several tasks of one model say of each text, in one pass."""
+    first = teachers[0]
+    documents = tokenize(first.tokenizer, texts, first.prompt, stride=first.stride)
+    whole = first.all_windows or any(teacher.by_token for teacher in teachers)
     places = [
         (number, window)
         for number, document in enumerate(documents)
@@ -145,13 +144,11 @@ def ask(teachers: Sequence[Teacher], texts: list[str]) -> list[list[Answer]]:
     lengths = [documents[number].length_of(window) for number, window in places]
     names = list(dict.fromkeys(teacher.task for teacher in teachers))
     logits: list[list[Any]] = [[None] * len(places) for _ in teachers]
-    device = next(of_model.model.parameters()).device
+    device = next(first.model.parameters()).device
     for batch in length_batches(lengths, MAX_TOKENS):
         sequences = [documents[places[i][0]].input_ids(places[i][1]) for i in batch]
-        ids, mask = pad(sequences, of_model.tokenizer.pad_token_id or 0)
-        output = of_model.model(
-            input_ids=ids.to(device), attention_mask=mask.to(device), tasks=names
-        )
+        ids, mask = pad(sequences, first.tokenizer.pad_token_id or 0)
+        output = first.model(input_ids=ids.to(device), attention_mask=mask.to(device), tasks=names)
         for teacher, found in zip(teachers, logits, strict=True):
             for index, answer in zip(batch, output.logits[teacher.task].float().cpu(), strict=True):
                 number, window = places[index]

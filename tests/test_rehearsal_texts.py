@@ -1,12 +1,18 @@
-"""Texts of exchanged words, on which a model is held to what it knows."""
+"""Texts with words exchanged, by which a model is held to what it knows."""
 
 import re
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
-from multitask_encoder.data.random_texts import similar_words, vocabulary_words, with_random_texts
+from multitask_encoder.data.rehearsal_texts import (
+    similar_words,
+    vocabulary_words,
+    with_rehearsal_texts,
+)
 
 # 15 words of each of 12 kinds, by their first letter; the vectors of a kind are close.
 OF_A_KIND = 15
@@ -25,34 +31,30 @@ def loaded(**columns) -> Dataset:
 
 
 def with_texts(rows: Dataset, seed: int = 0, samples=()) -> Dataset:
-    return with_random_texts(rows, WORDS, VECTORS, seed, samples)
-
-
-class Vocabulary:
-    def __init__(self, *tokens: str):
-        self.tokens = tokens
-
-    def get_vocab(self) -> dict[str, int]:
-        return {token: i for i, token in enumerate(self.tokens)}
+    return with_rehearsal_texts(rows, WORDS, VECTORS, seed, samples)
 
 
 @pytest.mark.parametrize(
-    "tokens",
+    ("decoder", "tokens"),
     [
-        ["[CLS]", "play", "##ing", "a", "Öl", "2024", "ball"],  # WordPiece
-        ["<s>", "▁play", "ing", "▁a", "▁Öl", "▁2024", "▁ball", "▁"],  # SentencePiece
-        ["<s>", "Ġplay", "ing", "Ġa", "ĠÖl", "Ġ2024", "Ġball", "Ġ"],  # byte-level BPE
+        (decoders.WordPiece(), ["[CLS]", "play", "##ing", "a", "Öl", "2024", "ball"]),
+        (decoders.Metaspace(), ["<s>", "▁play", "ing", "▁a", "▁Öl", "▁2024", "▁ball", "▁"]),
+        (decoders.ByteLevel(), ["<s>", "Ġplay", "ing", "Ġa", "ĠÃĸl", "Ġ2024", "Ġball", "Ġ"]),
     ],
 )
-def test_words_are_the_tokens_that_begin_one(tokens):
-    found = vocabulary_words(Vocabulary(*tokens))
+def test_words_are_the_tokens_that_begin_one(decoder, tokens):
+    ids = {token: i for i, token in enumerate(tokens)}
+    backend = Tokenizer(models.WordLevel(ids, unk_token=tokens[0]))
+    backend.decoder = decoder
+    found = vocabulary_words(PreTrainedTokenizerFast(tokenizer_object=backend))
     assert list(found.items()) == [("ball", 6), ("play", 1), ("Öl", 4)]
 
 
 def test_similar_words_have_the_nearest_vectors():
-    found = similar_words(["Aaword, (abword) 2 unknown", "labword"], WORDS, VECTORS)
-    assert list(found) == ["Aaword", "abword"]  # as they are written
-    assert sorted(found["Aaword"]) == sorted(found["abword"]) == NAMES[:OF_A_KIND]
+    found = similar_words(["Aaword", "abword", "unknown", "lbword"], WORDS, VECTORS[:-2])
+    assert list(found) == ["Aaword", "abword", "lbword"]  # as they are written
+    assert found["Aaword"] == found["abword"] == NAMES[:OF_A_KIND]
+    assert set(found["lbword"]) > set(NAMES[-OF_A_KIND:-2])  # two of them have no vector
 
 
 def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
@@ -76,13 +78,16 @@ def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
 
 def test_samples_stand_for_three_texts_of_four():
     rows = loaded(tokens=[["own"] * 8] * 40, topic=["a"] * 40)
-    made = with_texts(rows, samples=["what it knows already", "and aaword one"])["tokens"][40:]
+    made = with_texts(rows, samples=["what it knows already", "and Aaword, one"])["tokens"][40:]
     lengths = [len(words) for words in made]
     assert lengths.count(8) == 10
     assert lengths.count(3) + lengths.count(4) == 30
     assert min(lengths.count(3), lengths.count(4)) > 5
-    kept = {word for words in made for word in words} - {*WORDS}
+    kept = {word for words in made for word in words if not word.endswith(",")}
     assert kept == {"own", "what", "it", "knows", "already", "and", "one"}
+    exchanged = {words[1] for words in made if len(words) == 3} - {"Aaword,"}
+    assert exchanged
+    assert exchanged <= {f"{name.title()}," for name in NAMES[:OF_A_KIND]}
     assert with_texts(rows, samples=["other"])["tokens"][40:] != made
 
 
@@ -96,7 +101,7 @@ def test_words_stay_a_list_and_long_rows_are_cut():
 
 
 def test_no_more_than_so_many_are_added(monkeypatch):
-    monkeypatch.setattr("multitask_encoder.data.random_texts.MOST_TEXTS", 3)
+    monkeypatch.setattr("multitask_encoder.data.rehearsal_texts.MOST_TEXTS", 3)
     rows = loaded(text=["a b"] * 5)
     assert len(with_texts(rows)) == 8
 
@@ -106,4 +111,4 @@ def test_rows_of_pairs_and_tokenizers_without_words_get_none():
     assert with_texts(pairs) is pairs
     rows = loaded(text=["a b"])
     few = dict(list(WORDS.items())[:99])
-    assert with_random_texts(rows, few, VECTORS, seed=0) is rows
+    assert with_rehearsal_texts(rows, few, VECTORS, seed=0) is rows
