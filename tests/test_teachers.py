@@ -147,7 +147,7 @@ def test_several_teachers_are_averaged_label_by_label(plain):
             assert both[0][label] == pytest.approx(expected, abs=2e-3)
 
 
-def test_a_model_that_teaches_several_tasks_reads_a_text_once(saved, monkeypatch):
+def test_a_model_that_teaches_several_tasks_reads_a_text_once(saved):
     folder, tasks = saved(topic=TOPIC, slots=SLOTS), {"topic": TOPIC, "slots": SLOTS}
     teachers: list[Teacher] = []
     for name, task in tasks.items():
@@ -155,10 +155,8 @@ def test_a_model_that_teaches_several_tasks_reads_a_text_once(saved, monkeypatch
     model = teachers[0].model
     assert teachers[1].model is model
     lessons = [
-        Lesson(
-            one.task, tasks[one.task], [one], one.task == "topic", taught_by([one], tasks[one.task])
-        )
-        for one in teachers
+        Lesson(name, task, [teacher], name == "topic", taught_by([teacher], task))
+        for (name, task), teacher in zip(tasks.items(), teachers, strict=True)
     ]
     texts = [*SENTENCES, " ".join(SENTENCES * 20)]
     rows = loaded(texts, topic=["x", None, None, None])
