@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install backbone quickstart demo notebook test test-slow fuzz test-lower-bounds check format docs docker clean
+.PHONY: help install backbone quickstart demo notebook test test-slow test-gpu fuzz test-lower-bounds check format docs docker clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ test: install ## Run the tests
 
 test-slow: install ## Run the long tests
 	$(PYTEST) -m slow
+
+test-gpu: install ## Run the tests of a GPU, where there is one
+	GPU_TESTS=1 $(PYTEST) -m gpu
 
 fuzz: install ## Change what users hand in at random, 5,000 times, and look for answers that are none
 	$(BIN)/python tests/fuzz.py

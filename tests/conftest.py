@@ -10,7 +10,8 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="datasets-")  # not in
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+if "GPU_TESTS" not in os.environ:  # set by `make test-gpu`
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import copy
 import json

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, send_to_device
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
@@ -284,8 +284,15 @@ class MultiTaskTrainer(Trainer):
         counts = torch.stack(
             [sum(count_labels(_to_learn(batch, name)) for batch in batches) for name in names]
         )
-        counts = self.accelerator.reduce(counts.to(device), reduction="sum")
+        counts = counts.to(device, non_blocking=True)  # returns once they are staged
+        counts = self.accelerator.reduce(counts, reduction="sum")
         return batches, dict(zip(names, counts, strict=True))
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Like `Trainer`, but the host goes on while a GPU copies a batch from pinned memory."""
+        if self.args.device.type == "cuda":
+            inputs = send_to_device(inputs, self.args.device, non_blocking=True)
+        return super()._prepare_inputs(inputs)
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Like `Trainer`, in passes of at most `max_batch_tokens` tokens. The loss is a sum, so the
