@@ -304,6 +304,17 @@ def test_steps_are_of_the_learning_rates(make_trainer, make_model, synthetic_spl
             assert step == pytest.approx(expected[depths[name.removeprefix("encoder.")]], rel=0.05)
 
 
+def test_heads_of_held_tasks_learn_as_fast_as_the_encoder(make_trainer):
+    trainer = make_trainer(learning_rate=1e-3, head_learning_rate=1e-2)
+    trainer.held = ["topic"]
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    for group in trainer.create_optimizer().param_groups:
+        for weight in group["params"]:
+            name = names[id(weight)]
+            new = name.startswith("heads.") and not name.startswith("heads.topic.")
+            assert group["lr"] == (1e-2 if new else 1e-3)
+
+
 def test_by_default_groups_are_those_of_the_trainer(make_trainer):
     groups = make_trainer(learning_rate=1e-3, weight_decay=0.1).create_optimizer().param_groups
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.1), (1e-3, 0.0)]

@@ -338,7 +338,11 @@ class MultiTaskTrainingArguments(TrainingArguments):
         },
     )
     head_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate of the heads. Default: learning_rate."}
+        default=None,
+        metadata={
+            "help": "Learning rate of the heads, except those of old tasks that a finished model "
+            "keeps. Default: learning_rate."
+        },
     )
     l2_sp: float | None = field(
         default=None,
