@@ -141,7 +141,8 @@ def preprocessed_features(tasks: dict[str, dict], taught: Collection[str] = ()) 
         if not kind_of(task).numeric:
             features[f"{name}.unseen"] = List(Value("string"))
         if name in taught:
-            features |= soft_features(name, kind_of(task).by_token, loaded=False)
+            kind = kind_of(task)
+            features |= soft_features(name, kind.by_token, loaded=False, numeric=kind.numeric)
     return Features(features)
 
 

@@ -1,9 +1,9 @@
-"""Texts by which a model is held to what it says while it learns something else.
+"""Unlabelled texts that keep what a model says while it learns something else.
 
 New rows may have nothing to do with what the model knows, as reviews have no entities. Texts that
 it was measured on bring it up (pseudorehearsal: Robins 1995, "Catastrophic Forgetting, Rehearsal
-and Pseudorehearsal", Connection Science 7(2)). As these are few, some of their words give way to
-words with similar vectors, such as other names (after Jiao et al. 2020, "TinyBERT", arXiv
+and Pseudorehearsal", Connection Science 7(2)). As these are few, some of their words are replaced
+by words with similar vectors, such as other names (after Jiao et al. 2020, "TinyBERT", arXiv
 1909.10351, algorithm 1).
 """
 
@@ -33,7 +33,8 @@ def vocabulary_words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     order."""
     tokens = tokenizer.get_vocab()
     marked = [token for token in tokens if token.startswith(BEGINS)]
-    if marked:  # byte-level tokens are not spelled as words are
+    if len(marked) > sum(token.startswith(CONTINUES) for token in tokens):
+        # Byte-level tokens are not spelled as words are.
         spelled = tokenizer.convert_tokens_to_string
         words = {spelled([token]).strip(): tokens[token] for token in marked}
     else:
@@ -74,6 +75,7 @@ def with_rehearsal_texts(
     vectors: np.ndarray,
     seed: int,
     samples: Sequence[str] = (),
+    number: int = 0,
 ) -> Dataset:
     """The rows, and after them as many without labels, at most 10,000: the samples' texts and, of
     four, one of the rows', cut to 32 words, of which half, chosen at random, give way to similar
@@ -85,6 +87,7 @@ def with_rehearsal_texts(
         words (`Mapping[str, int]`), vectors (`np.ndarray`): as `similar_words` takes them.
         seed (`int`): decides the words.
         samples (`Sequence[str]`): texts of what the model knows; without any, all are the rows'.
+        number (`int`): of the data set, so that each has other texts.
     """
     form = next((one for one in ("tokens", "text") if one in rows.column_names), None)
     if form is None or len(words) < FEWEST:
@@ -96,24 +99,27 @@ def with_rehearsal_texts(
         for one, index in zip(batch[form], indices, strict=True):
             own = one.split() if form == "text" else one
             if samples and index % ROWS_SHARE:
-                own = str(np.random.default_rng((seed, index, 0)).choice(samples)).split()
+                own = str(np.random.default_rng((seed, index, 0, number)).choice(samples)).split()
             texts.append(own[:MOST_WORDS])
         written = {word.strip(PUNCTUATION) for text in texts for word in text}
         similar = similar_words(written, words, vectors)
         made = [
-            _with_similar(text, similar, np.random.default_rng((seed, index, 1)))
+            _with_similar(text, similar, np.random.default_rng((seed, index, 1, number)))
             for text, index in zip(texts, indices, strict=True)
         ]
         none = {name: [None] * len(made) for name in labels}
         joined = list(map(" ".join, made)) if form == "text" else made
         return {form: joined, **none, "repairs": [0] * len(made)}
 
-    rehearsal = rows.select(range(min(len(rows), MOST_TEXTS))).map(
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TEXTS), dtype=int)
+    rehearsal = rows.select(chosen).map(
         exchanged,
         batched=True,
         with_indices=True,
         features=rows.features,
-        new_fingerprint=fingerprint(rows._fingerprint, words, vectors, seed, samples, "rehearsal"),
+        new_fingerprint=fingerprint(
+            rows._fingerprint, words, vectors, seed, samples, number, "rehearsal"
+        ),
     )
     return concatenate_datasets([rows, rehearsal])
 

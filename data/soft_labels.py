@@ -27,9 +27,11 @@ LIKELIEST = 8  # labels that are kept of a unit
 UNKNOWN = -1.0  # of a label that the teacher doesn't know
 
 
-def soft_features(name: str, by_token: bool, loaded: bool) -> dict:
-    """The columns of a task's soft labels, in loaded or in preprocessed rows."""
-    features = {f"{name}.soft": List(Value("float16")), f"{name}.soft_ids": List(Value("int32"))}
+def soft_features(name: str, by_token: bool, loaded: bool, numeric: bool = False) -> dict:
+    """The columns of a task's soft labels, in loaded or in preprocessed rows. Numbers are of any
+    size, probabilities are not."""
+    values = Value("float32" if numeric else "float16")
+    features = {f"{name}.soft": List(values), f"{name}.soft_ids": List(Value("int32"))}
     if by_token:
         features[f"{name}.soft_{'starts' if loaded else 'places'}"] = List(Value("int32"))
     return features

@@ -394,6 +394,8 @@ def _keys_of_type(name: str, task: dict) -> dict:
                 _check_choice(f"`{key}` of task {name!r}", value or default, allowed)
             if key.endswith("_marks") and not isinstance(value, str):
                 raise ValueError(f"`{key}` of task {name!r} should be a text. Found {value!r}.")
+            if key == "dimensions" and not isinstance(value, list | tuple):
+                raise ValueError(f"`{key}` of task {name!r} should be a list. Found {value!r}.")
             values[key] = list(value) if key == "dimensions" else value or default
     return values
 

@@ -84,13 +84,14 @@ def test_a_new_head_of_tokens_asks_for_larger_steps_and_a_held_one_does_not():
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}
     new = {"b": {"type": "token_classification"}, "c": {"type": "sequence_classification"}}
 
-    def rate(tasks: dict, held: list[str]) -> float | None:
+    def rate(tasks: dict, old: list[str], held: list[str]) -> float | None:
         run = resolve({"tasks": tasks, "train_file": "x.jsonl", "num_train_epochs": 2})
-        fill_defaults(run, data, Model, held=held)  # type: ignore[arg-type]
+        fill_defaults(run, data, Model, None, old, held)  # type: ignore[arg-type]
         return run.training.head_learning_rate
 
-    assert rate({**TAGS, "c": new["c"]}, held=list(TAGS)) is None
-    assert rate({**TAGS, "b": new["b"]}, held=list(TAGS)) == 1.5e-3
+    for held in ([], list(TAGS)):  # a head that learns more of its own task isn't new either
+        assert rate({**TAGS, "c": new["c"]}, list(TAGS), held) is None
+        assert rate({**TAGS, "b": new["b"]}, list(TAGS), held) == 1.5e-3
 
 
 def test_a_resumed_run_keeps_the_groups_of_its_optimizer(tmp_path):

@@ -355,6 +355,17 @@ def rows_of(config: Path, *argv: str):
     return load_rows(parse_arguments([str(config), *argv]))[0]
 
 
+def test_every_split_has_the_data_sets_in_their_order(config):
+    """Also one whose validation rows are cut off, after the others' were read."""
+    sharing_ner(config, IN_IOB2, IN_IOB2)
+    given = yaml.safe_load(config.read_text())
+    given["datasets"]["first"]["validation_fraction"] = 0.5
+    given["datasets"]["second"]["validation_file"] = "second.conll"
+    config.write_text(yaml.safe_dump({**given, "do_eval": True}, sort_keys=False))
+    rows = rows_of(config)
+    assert [list(parts) for parts in rows.values()] == [["first", "second"]] * 2
+
+
 def sharing_verdict(config: Path, first: list[str], second: list[str], **task) -> None:
     """Two tables that label the same task, and evaluate on the first's rows."""
     for name, verdicts in {"first": first, "second": second}.items():

@@ -102,8 +102,18 @@ def test_words_stay_a_list_and_long_rows_are_cut():
 
 def test_no_more_than_so_many_are_added(monkeypatch):
     monkeypatch.setattr("multitask_encoder.data.rehearsal_texts.MOST_TEXTS", 3)
-    rows = loaded(text=["a b"] * 5)
-    assert len(with_texts(rows)) == 8
+    rows = loaded(text=[f"{number} b" for number in range(5)])
+    texts = with_texts(rows)["text"][:]
+    assert [text.split()[0] for text in texts[5:]] == ["0", "2", "4"]  # from all over the rows
+
+
+def test_each_data_set_gets_other_texts():
+    rows, samples = loaded(text=["a"] * 20), [" ".join(NAMES[i : i + 5]) for i in range(0, 60, 5)]
+    first, second = (
+        with_rehearsal_texts(rows, WORDS, VECTORS, 0, samples, number)["text"][20:]
+        for number in (0, 1)
+    )
+    assert sum(one != other for one, other in zip(first, second, strict=True)) > 10
 
 
 def test_rows_of_pairs_and_tokenizers_without_words_get_none():

@@ -234,6 +234,22 @@ def test_a_run_leaves_a_sample_of_its_validation_texts(run):
     words = [{"tokens": ["so", "good"], "topic": "x"}, {"tokens": ["bad"], "topic": "y"}]
     folder = run(train_file=words * 4, validation_file=words)
     assert read_sample_texts(folder) == ["so good", "bad"]
+    run(train_file=words * 4, validation_file=None, do_eval=False)
+    assert read_sample_texts(folder) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", 'sample_texts.json should hold {"texts": [...]}, a list of strings.'),
+        ('{"texts": [1]}', 'sample_texts.json should hold {"texts": [...]}, a list of strings.'),
+        ("[", "sample_texts.json is not valid JSON: Expecting value: line 1 column 2 (char 1)"),
+    ],
+)
+def test_a_damaged_sample_is_refused(content, message, tmp_path):
+    (tmp_path / "sample_texts.json").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_sample_texts(tmp_path)
 
 
 def test_sentence_transformers_loads_the_embedding_of_a_run(run):

@@ -147,6 +147,12 @@ def test_settings_that_make_no_sense_are_refused(task, message, run, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_dimensions_are_a_list(make_model):
+    task = {"type": "sentence_embedding", "dimensions": 5}
+    with pytest.raises(ValueError, match=r"`dimensions` of task 'v' should be a list\. Found 5\."):
+        make_model(tasks={"v": task})
+
+
 def test_only_an_embedding_has_such_a_loss(run, capsys):
     with pytest.raises(SystemExit):
         run(tasks={"topic": {"type": "sequence_classification", "loss": "cosent"}})

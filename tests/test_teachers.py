@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from bad_input import CLASSES, TAGS, TEXTS
 from conftest import results
 from datasets import Dataset, Features, Value, load_from_disk
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -270,6 +273,37 @@ def test_several_labels_and_numbers_are_taught_as_they_are(kind, saved):
         assert found == pytest.approx(expected, rel=2e-3, abs=1e-3)
 
 
+def test_numbers_are_taught_by_their_names_or_else_in_order(saved):
+    def taught(labels: list[str]) -> list[list[float]]:
+        task = {**TOPIC, "labels": labels, "problem_type": "regression"}
+        found = said([load_teacher(folder, "task", task)], task, SENTENCES)
+        return [list(of_text[0].values()) for of_text in found]
+
+    task = {**TOPIC, "labels": ["valence", "arousal"], "problem_type": "regression"}
+    folder = saved(topic=task)
+    own = taught(["valence", "arousal"])
+    assert taught(["arousal", "valence"]) == [one[::-1] for one in own]
+    assert taught(["a", "b"]) == own
+    more = taught(["valence", "dominance", "arousal"])
+    assert [[one[0], one[2]] for one in more] == own
+    assert all(math.isnan(one[1]) for one in more)
+    with pytest.raises(ValueError, match=r"should give 3 numbers\. Found 2\."):
+        taught(["a", "b", "c"])
+
+
+def test_numbers_of_any_size_are_taught(saved):
+    task = {**TOPIC, "labels": ["price"], "problem_type": "regression"}
+    folder = saved(topic=task)
+    path = Path(folder, "model.safetensors")
+    weights = load_file(path)
+    weights["heads.topic.classifier.bias"] = torch.tensor([123457.0])
+    save_file(weights, path, {"format": "pt"})
+    teacher = load_teacher(folder, "topic", task)
+    lesson = Lesson("topic", task, [teacher], False, taught_by([teacher], task))
+    for row in teach(loaded(SENTENCES), [lesson], "test"):
+        assert row["topic.soft"] == pytest.approx([123457], abs=10)
+
+
 # Runs
 
 
@@ -286,7 +320,7 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
         num_train_epochs=20, l2_sp=10, **keys)  # fmt: skip
-    assert "16 rehearsal texts are added, which hold topic." in caplog.text
+    assert "Added 16 rehearsal texts, which hold topic." in caplog.text
     assert f"topic is taught by {old} in 32 rows." in caplog.text
     assert results(new)["eval_topic_accuracy"] == 1.0
     assert results(new)["eval_slots_f1"] == 1.0
@@ -315,9 +349,9 @@ def test_a_held_model_begins_without_noise(keys, has_noise, run, tmp_path):
 def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path, monkeypatch):
     seen = []
 
-    def with_samples(rows, words, vectors, seed, samples):
+    def with_samples(rows, words, vectors, seed, samples, number):
         seen.append(samples)
-        return rehearsal_texts.with_rehearsal_texts(rows, words, vectors, seed, samples)
+        return rehearsal_texts.with_rehearsal_texts(rows, words, vectors, seed, samples, number)
 
     monkeypatch.setattr(prepare_data, "with_rehearsal_texts", with_samples)
     old = run(train_file=ROWS, validation_file=ROWS[:3], tasks=CLASSES)
@@ -333,6 +367,13 @@ def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path,
         validation_file=ROWS[5:7])  # fmt: skip
     assert read_sample_texts(again) == [row["text"] for row in ROWS[5:7]]
     assert len(seen) == 1
+    third = tmp_path / "third"  # its rows leave no sample of their own
+    run(model=str(old), encoder=None, output_dir=str(third), tasks=BOTH, train_file=new_rows,
+        validation_file=None, do_eval=False)  # fmt: skip
+    assert read_sample_texts(third) == old_texts
+    (old / "sample_texts.json").write_text("{}")
+    with pytest.raises(SystemExit, match="2"):
+        run(model=str(old), encoder=None, output_dir=str(third), tasks=BOTH, train_file=new_rows)
 
 
 @pytest.mark.parametrize("held", ["about", "topic"])
@@ -494,7 +535,8 @@ def test_rows_get_the_labels_that_the_teachers_pipeline_gives(saved):
     kinds = {**TOPIC, "problem_type": "multi_label_classification"}
     degree = {**TOPIC, "labels": ["degree"], "problem_type": "regression"}
     tasks = {"topic": TOPIC, "slots": SLOTS, "kinds": kinds, "degree": degree}
-    folder = saved(**tasks)
+    limits = {"thresholds": {"f1": {"x": 0.2, "y": 0.8, "z": 0.45}}}
+    folder = saved(**{**tasks, "kinds": {**kinds, **limits}})
     answers = load_pipeline(folder)(SENTENCES)
     text = {"text": SENTENCES}
     found = {name: labelled(folder, name, task, text) for name, task in tasks.items()}

@@ -338,5 +338,5 @@ def test_a_run_that_diverges_ends_with_a_line_and_saves_no_model(steps, run, tmp
         run("--max_steps", str(steps), learning_rate=1e9, max_grad_norm=0, logging_steps=1)
     error = capsys.readouterr().err
     assert "lower learning_rate." in error
-    assert ("The loss has been no finite number for 10 steps" in error) == (steps == 40)
+    assert ("The loss has not been finite for 10 steps" in error) == (steps == 40)
     assert not (tmp_path / "run" / "model.safetensors").exists()

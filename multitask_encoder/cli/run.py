@@ -147,9 +147,10 @@ def run_once(run: RunArguments) -> None:
             find_held(run, data, model)
             label_measured(run, data, model)
             choose_precision(run, model)
-            fill_defaults(run, data.rows, model, checkpoint, held=data.held)
+            fill_defaults(run, data.rows, model, checkpoint, data.old_tasks, data.held)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
+            counts = row_counts(run, data.rows)  # before rehearsal texts are among them
             lessons = plan_teaching(run, data, tokenizer, model)
         ask_own_share(run, data.rows.get("train", {}), lessons)
         with run.training.main_process_first(desc="tokenizing"):
@@ -176,7 +177,7 @@ def run_once(run: RunArguments) -> None:
         rows = {split: scored(trainer, data, split) for split in measured_splits(run, data)}
         results |= measure_fitted(model, rows)
     if results:  # otherwise those of an earlier run stay
-        results |= row_counts(run, data.rows)
+        results |= counts
     if steps.seconds:
         results["train_steps_runtime"] = steps.seconds
         results["run_runtime"] = time.perf_counter() - began
@@ -184,9 +185,9 @@ def run_once(run: RunArguments) -> None:
         if run.training.do_train and run.teachers and not in_shards(run.training):
             results |= compare_with_teachers(run, trainer, data)
         write_results(run, results, trainer, report)
-        if run.training.do_train and "validation" in data.rows:
+        if run.training.do_train:
             folder = Path(run.training.output_dir)
-            write_sample_texts(data.rows["validation"], folder, data.samples)
+            write_sample_texts(data.rows.get("validation", {}), folder, data.samples)
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():

@@ -97,7 +97,7 @@ def write_graph(model: MultiTaskModel, path: Path) -> None:
             )
         except torch.onnx.OnnxExporterError as error:
             family = model.config.encoder_config.model_type
-            cause = str(error.__cause__ or error).strip().splitlines()[0]
+            cause = str(error.__cause__ or error).strip().split("\n")[0]
             raise ValueError(f"torch can't convert {family} to an ONNX graph: {cause}") from error
 
 

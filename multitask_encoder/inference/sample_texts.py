@@ -16,8 +16,8 @@ TEXTS, LONGEST = 50, 300  # characters of a text
 
 
 def write_sample_texts(rows: dict[str, Dataset], folder: Path, earlier: Sequence[str] = ()) -> None:
-    """Write texts from all over these rows to the run folder, and then the earlier ones; nothing
-    where all are too long.
+    """Write up to 50 texts, spread evenly over these rows, to the run folder, and then the earlier
+    ones. Without any, an earlier run's file goes.
 
     Args:
         rows (`dict[str, Dataset]`): loaded rows by data set.
@@ -29,11 +29,28 @@ def write_sample_texts(rows: dict[str, Dataset], folder: Path, earlier: Sequence
         texts += [text_and_words(part[int(place)])[0] for place in places]
     short = [text for text in dict.fromkeys(texts) if text.strip() and len(text) <= LONGEST]
     places = np.linspace(0, len(short) - 1, min(len(short), TEXTS), dtype=int)
+    path = folder / SAMPLE_TEXTS
     if sample := [*dict.fromkeys([*(short[place] for place in places), *earlier])]:
-        write_json({"texts": sample}, folder / SAMPLE_TEXTS)
+        write_json({"texts": sample}, path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_sample_texts(folder: Path) -> list[str] | None:
-    """The texts that a run left in its folder, if it did."""
+    """The texts that a run left in its folder, if it did.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else.
+    """
     path = folder / SAMPLE_TEXTS
-    return json.loads(path.read_text(encoding="utf-8"))["texts"] if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON, or UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    texts = content.get("texts") if isinstance(content, dict) else None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f'{path} should hold {{"texts": [...]}}, a list of strings.')
+    return texts

@@ -99,17 +99,22 @@ def fill_defaults(
     rows: Rows,
     model: MultiTaskModel,
     checkpoint: str | None = None,
+    old_tasks: Collection[str] = (),
     held: Collection[str] = (),
 ) -> None:
-    """Set the keys above that the run leaves open, and log them; `held` are the tasks that the
-    model has learned before and is held to. A run that is resumed from a checkpoint with its config
-    beside it chooses no rate for its heads: there the optimizer has groups of its own for them, or
-    none."""
+    """Set the keys above that the run leaves open, and log them. A run that is resumed from a
+    checkpoint with its config beside it chooses no rate for its heads: the groups of the saved
+    optimizer have rates.
+
+    Args:
+        old_tasks (`Collection[str]`): the tasks that the model has learned before.
+        held (`Collection[str]`): those of them that it is held to.
+    """
     if not run.training.do_train or run.training.do_inspect:
         return
     chosen = {
         key: value
-        for key, value in _rules(run, rows, model, held).items()
+        for key, value in _rules(run, rows, model, old_tasks, held).items()
         if run.given.get(key) is None
     }
     if checkpoint is not None and config_beside(Path(checkpoint)) is not None:
@@ -123,7 +128,11 @@ def fill_defaults(
 
 
 def _rules(
-    run: RunArguments, rows: Rows, model: MultiTaskModel, held: Collection[str]
+    run: RunArguments,
+    rows: Rows,
+    model: MultiTaskModel,
+    old_tasks: Collection[str],
+    held: Collection[str],
 ) -> dict[str, Any]:
     count = sum(map(len, rows["train"].values())) if not run.data.streaming else None
     step = SMALL_STEP if count is not None and count < ROWS_OF_SMALL_STEPS else LARGE_STEP
@@ -150,7 +159,7 @@ def _rules(
     if run.training.max_steps > 0:
         epochs = run.training.max_steps * step / max(count, 1)
     short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * epochs_of(count)
-    tags = any(task.labels_tokens for name, task in run.tasks.items() if name not in held)
+    tags = any(task.labels_tokens for name, task in run.tasks.items() if name not in old_tasks)
     if short and tags and run.training.lora_rank is None and not in_shards(run.training):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")

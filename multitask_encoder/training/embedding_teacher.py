@@ -75,7 +75,7 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
         try:
             model = SentenceTransformer(name, trust_remote_code=False, device=str(device))
         except Exception as error:  # damaged files raise all kinds of errors
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().split("\n")[0]
             raise OSError(f"{where} can't be loaded: {reason}") from error
         tokenizer = model.tokenizer
 

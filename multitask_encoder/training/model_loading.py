@@ -218,7 +218,8 @@ def finished_config(run: RunArguments) -> MultiTaskConfig | None:
     try:
         config = MultiTaskConfig.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:
-        raise OSError(f"Can't load model {name_or_path!r}: {str(error).splitlines()[0]}") from error
+        reason = str(error).strip().split("\n")[0]
+        raise OSError(f"Can't load model {name_or_path!r}: {reason}") from error
     if not config.tasks:
         raise ValueError(f"{name_or_path} has no config.json of a finished model.")
     return config
@@ -228,7 +229,8 @@ def _load_finished(
     run: RunArguments, tasks: dict[str, dict], known: MultiTaskConfig
 ) -> tuple[PreTrainedTokenizerBase, MultiTaskModel]:
     # Fields that the run doesn't set stay as they were.
-    given = {"pooling", "normalize", "head_dropout"} & run.given.keys()
+    keys = ("pooling", "normalize", "head_dropout")
+    given = {key for key in keys if run.given.get(key) is not None}
     fields = _fields(run, given)
     if "prompts" in fields:
         fields["prompts"] = {**(known.prompts or {}), **fields["prompts"]}

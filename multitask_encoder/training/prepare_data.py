@@ -112,7 +112,7 @@ def find_held(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
     data.samples = read_sample_texts(Path(run.model.model)) or []
     if run.model.encoder_dropout is None:
         leave_out_dropout(model.encoder)
-    if "head_dropout" not in run.given:
+    if run.given.get("head_dropout") is None:
         leave_out_dropout(model.heads)
 
 
@@ -139,13 +139,13 @@ def plan_teaching(
         words, seed, given = vocabulary_words(tokenizer), run.training.seed, data.rows["train"]
         vectors = model.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
         data.rows["train"] = {
-            title: with_rehearsal_texts(rows, words, vectors, seed, data.samples)
-            for title, rows in given.items()
+            title: with_rehearsal_texts(rows, words, vectors, seed, data.samples, number)
+            for number, (title, rows) in enumerate(given.items())
         }
         added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
         if added:
             held = ", ".join(data.held)
-            logger.info("%s rehearsal texts are added, which hold %s.", f"{added:,}", held)
+            logger.info("Added %s rehearsal texts, which hold %s.", f"{added:,}", held)
     lessons = plan_lessons(run, data.rows["train"], model, tokenizer, data.held)
     data.taught = {lesson.name: lesson.taught for lesson in lessons}
     return lessons

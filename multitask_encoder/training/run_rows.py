@@ -57,7 +57,7 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
         check_label_maps(parts, tasks, _labels_of_models(run))
-        run = _with_same_values(run, parts)
+        _merge_same_values(run, parts)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], tasks_of(run, source))
         say(run, name, notes)
@@ -76,7 +76,12 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         for split, kept in splits.items():
             rows[split][name] = kept
     _name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
-    return _checked({split: parts for split, parts in rows.items() if parts}, run), skipped
+    rows = {
+        split: {name: parts[name] for name in run.datasets if name in parts}
+        for split, parts in rows.items()
+        if parts
+    }
+    return _checked(rows, run), skipped
 
 
 def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
@@ -92,19 +97,18 @@ def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
     }
 
 
-def _with_same_values(run: RunArguments, parts: list[Dataset]) -> RunArguments:
-    """The run with the same name for labels that are the same number or boolean."""
-    tasks = dict(run.tasks)
+def _merge_same_values(run: RunArguments, parts: list[Dataset]) -> None:
+    """Let the run's `label_map` merge labels that are the same number or boolean, also those of its
+    teachers."""
     for name, task in run.tasks.items():
         kind = kind_of(vars(task))
         if kind.numeric or kind.by_token:
             continue
         found = set().union(*(distinct_labels(rows, name) for rows in parts))
         if groups := same_values(found, task.labels or ()):
-            tasks[name] = replace(task, label_map=merged(task.label_map, groups))
+            run.tasks[name] = replace(task, label_map=merged(task.label_map, groups))
             shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
             logger.info("Labels of %s that are one: %s.", name, shown)
-    return replace(run, tasks=tasks)
 
 
 def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def held_tasks(
 
 
 def _has_grown(name: str, model: MultiTaskModel, old_tasks: dict[str, dict]) -> bool:
-    return model.config.tasks[name]["labels"] != old_tasks[name]["labels"]
+    return set(model.config.tasks[name]["labels"]) != set(old_tasks[name]["labels"])
 
 
 def ask_own_share(run: RunArguments, rows: dict[str, Dataset], lessons: Sequence[Lesson]) -> None:
@@ -187,6 +188,8 @@ def _has_new_labels_only(
 ) -> bool:
     """Whether the rows have no label that the teacher knows: then they say nothing of these."""
     kind = kind_of(task)
+    if kind.numeric:  # every row has all numbers
+        return False
     return not any(kind.knows(label, old_labels) for label in names_of(rows.values(), name, task))
 
 
@@ -197,9 +200,8 @@ def _lacks_labels(name: str, rows: Dataset) -> bool:
 def taught_by(teachers: list[Teacher], task: dict) -> Taught:
     """A task as these teachers know it: the labels of all of them."""
     labels = {label for teacher in teachers for label in teacher.labels}
-    numeric = task["problem_type"] == "regression"
     return Taught(
-        known=[i for i, label in enumerate(task["labels"]) if numeric or label in labels],
+        known=[i for i, label in enumerate(task["labels"]) if label in labels],
         size=len(task["labels"]),
         by_token=kind_of(task).by_token,
         of_classes=task["problem_type"] == "single_label_classification" or kind_of(task).by_token,
@@ -216,10 +218,13 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
         lessons (`Sequence[Lesson]`): given by the same models, which read each text once.
         title (`str`): of the rows, for the progress bar.
     """
-    columns = {
-        lesson.name: soft_features(lesson.name, lesson.taught.by_token, loaded=True)
-        for lesson in lessons
-    }
+    columns, types = {}, {}
+    for lesson in lessons:
+        kind = kind_of(lesson.task)
+        types[lesson.name] = np.float32 if kind.numeric else np.float16
+        columns[lesson.name] = soft_features(
+            lesson.name, kind.by_token, loaded=True, numeric=kind.numeric
+        )
 
     def soften(batch: dict[str, list]) -> dict[str, list]:
         count = len(next(iter(batch.values())))
@@ -234,7 +239,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
                     values, ids = likeliest(values, taught.known)
                 else:
                     ids = np.tile(taught.known, (len(values), 1))
-                found[keys[0]].append(values.astype(np.float16).ravel())
+                found[keys[0]].append(values.astype(types[lesson.name]).ravel())
                 found[keys[1]].append(ids.ravel())
                 for key in keys[2:]:  # of token tasks
                     found[key].append([start for start, _ in ranges])
@@ -322,21 +327,23 @@ def _carrying(
     shape `(num_units, known)`, and which of these the teacher knows. Labels of one new name are
     added up (of several labels, the largest counts); where the dropped classes together are
     likelier than the rest, the teacher says nothing: NaN."""
-    size, numeric = len(taught.known), task["problem_type"] == "regression"
+    size = len(taught.known)
     column_of = {task["labels"][index]: column for column, index in enumerate(taught.known)}
-    columns = list(range(size)) if numeric else [column_of.get(one, -1) for one in teacher.labels]
-    places = np.array(columns)
+    places = np.array([column_of.get(label, -1) for label in teacher.labels])
     kept = np.flatnonzero(places >= 0)
     known = np.bincount(places[kept], minlength=size) > 0
 
     def carry(values: np.ndarray) -> np.ndarray:
         found = np.zeros((len(values), size))
+        if task["problem_type"] == "regression":
+            found[:, places] = values
+            return found
         if taught.of_classes:
             np.add.at(found.T, places[kept], values[:, kept].T)
             rest = found.sum(1, keepdims=True)
             return np.where(rest < LEAST_KNOWN, np.nan, found / rest.clip(min=LEAST_KNOWN))
         np.maximum.at(found.T, places[kept], values[:, kept].T)
-        return values if numeric else found
+        return found
 
     return carry, known
 
@@ -394,6 +401,7 @@ def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: 
         title (`str`): of the rows, for the progress bar.
     """
     taught, form = taught_by(teachers, task), "tokens" if "tokens" in rows.column_names else "text"
+    limits = _limits(teachers, [task["labels"][index] for index in taught.known])
 
     def labelled(batch: dict[str, list]) -> dict[str, list]:
         joined = [text_and_words({form: one}) for one in batch[form]]
@@ -402,7 +410,7 @@ def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: 
         answers = _mean_answers(teachers, task, taught, of_each)
         return {
             name: [
-                _label(task, taught, ranges, values, words)
+                _label(task, taught, ranges, values, words, limits)
                 for (_, words), (ranges, values) in zip(joined, answers, strict=True)
             ]
         }
@@ -423,23 +431,38 @@ def label(rows: Dataset, name: str, task: dict, teachers: list[Teacher], title: 
     )
 
 
+def _limits(teachers: list[Teacher], labels: list[str]) -> list[float]:
+    """Above which mean probability each of several labels is one, as the teachers themselves
+    answer: the mean of their thresholds."""
+    of_labels = []
+    for label in labels:
+        of_teachers = [
+            teacher.settings.get("thresholds", {}).get("f1", {}).get(own, 0.5)
+            for teacher in teachers
+            for own, name in zip(teacher.settings["labels"], teacher.labels, strict=True)
+            if name == label
+        ]
+        of_labels.append(fmean(of_teachers))
+    return of_labels
+
+
 def _label(
     task: dict,
     taught: Taught,
     ranges: list[tuple[int, int]],
     values: np.ndarray,
     words: list[tuple[int, int]] | None,
+    limits: list[float],
 ) -> Any:
-    """The loaded label of one text."""
+    """The loaded label of one text; `limits` are those of several labels, see `_limits`."""
     labels = [task["labels"][index] for index in taught.known]
     if not taught.by_token and not len(values):  # they say nothing
         return None
     if task["problem_type"] == "regression":
         return values[0].tolist()
     if task["problem_type"] == "multi_label_classification":
-        limits = task.get("thresholds", {}).get("f1", {})
-        pairs = zip(labels, values[0], strict=True)
-        return [name for name, value in pairs if value > limits.get(name, 0.5)]
+        trio = zip(labels, values[0], limits, strict=True)
+        return [name for name, value, limit in trio if value > limit]
     if not taught.by_token:
         return labels[values[0].argmax()]
     logits = torch.from_numpy(values).clamp(min=1e-9).log()[None]

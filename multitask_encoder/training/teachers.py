@@ -187,10 +187,12 @@ def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher
     teacher.labels = _renamed(labels, task, where)
     known = {*task["labels"], None}
     if task["problem_type"] == "regression":
-        if len(labels) != len(task["labels"]):
-            raise ValueError(
-                f"{where} should give {len(task['labels'])} numbers. Found {len(labels)}."
-            )
+        if not set(labels) <= set(task["labels"]):  # other names: numbers of the same order
+            if len(labels) != len(task["labels"]):
+                raise ValueError(
+                    f"{where} should give {len(task['labels'])} numbers. Found {len(labels)}."
+                )
+            teacher.labels = list(task["labels"])
     elif missing := [label for label in teacher.labels if label not in known]:
         shown = ", ".join(task["labels"][:20]) + (", ..." if len(task["labels"]) > 20 else "")
         raise ValueError(f"{where} should have labels of the task: {shown}. Found {missing[0]!r}.")
@@ -260,7 +262,7 @@ def task_of_teacher(name: str, task_name: str) -> dict[str, Any]:
         task = known or {"type": "sentence_embedding"}
         labels = task.get("labels")
     else:
-        (architecture,) = config.architectures or [""]
+        architecture = next(iter(config.architectures or []), "")
         types = {form.__name__.removeprefix("AutoModel"): kind for kind, form in PLAIN.items()}
         kind = next((kind for ends, kind in types.items() if architecture.endswith(ends)), None)
         if task_name == "embedding":
@@ -295,7 +297,8 @@ def config_of(name: str, where: str) -> Any:
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # damaged files raise all kinds of errors
-        raise OSError(f"{where} can't be loaded: {str(error).strip().splitlines()[0]}") from error
+        reason = str(error).strip().split("\n")[0]
+        raise OSError(f"{where} can't be loaded: {reason}") from error
 
 
 def _labels_in(config: PreTrainedConfig) -> list[str]:
@@ -340,7 +343,8 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
             output_loading_info=True,
         )
     except Exception as error:  # damaged files raise all kinds of errors
-        raise OSError(f"{where} can't be loaded: {str(error).strip().splitlines()[0]}") from error
+        reason = str(error).strip().split("\n")[0]
+        raise OSError(f"{where} can't be loaded: {reason}") from error
     if report["missing_keys"]:
         raise ValueError(
             f"{where} should be a finished model of type {task['type']}. Its weights lack "

@@ -1,5 +1,6 @@
 """A Trainer whose combined loss does not depend on how a step is split."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import DistributedType, send_to_device
+from accelerate.utils import DistributedType, broadcast, send_to_device
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
@@ -57,7 +58,7 @@ LOST_STEPS = 10  # without a finite loss, after which training has no way back
 
 
 class Diverged(ValueError):
-    """Training has ended in losses or weights that are no finite numbers."""
+    """Training has ended in losses or weights that are not finite."""
 
 
 class MultiTaskTrainer(Trainer):
@@ -86,8 +87,9 @@ class MultiTaskTrainer(Trainer):
             own metrics.
         draws (`list[int]`, *optional*): training rows per data set in an epoch. By default, every
             row once.
-        held (`Sequence[str]`, *optional*): tasks that the model has learned before: `l2_sp` pulls
-            each weight by what it matters to them.
+        held (`Sequence[str]`, *optional*): tasks that the model has learned before and shall keep:
+            `l2_sp` pulls each weight by what it matters to them, and their heads learn at
+            `learning_rate`.
 
     Attributes:
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
@@ -126,7 +128,7 @@ class MultiTaskTrainer(Trainer):
         self._evaluated_rows: Dataset | None = None
         self._task_loss_sums: dict[str, torch.Tensor] = {}
         self._unlogged_steps = 0
-        self._lost_steps = torch.tensor(0)  # since the loss was last a finite number
+        self._lost_batches = torch.tensor(0)  # since the loss was last finite
         self._train_sampler: LengthGroupedBatchSampler | None = None
         self.add_callback(_EpochOrder(self))
         print_readably(self)
@@ -210,6 +212,8 @@ class MultiTaskTrainer(Trainer):
         if self.held and isinstance(self.train_dataset, Dataset):
             padding_id, seed = self.data_collator.tokenizer.pad_token_id, self.args.seed
             matters = importance(self.model, self.train_dataset, padding_id, self.held, seed)
+            if self.args.world_size > 1:  # a GPU's sums differ in their last bits
+                matters = {one: broadcast(of_one) for one, of_one in matters.items()}
         pull = PullToStart(self.model.encoder, self.args.l2_sp, matters)
         self.add_callback(pull)
         try:
@@ -243,7 +247,7 @@ class MultiTaskTrainer(Trainer):
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new:
-            split_by_learning_rate(optimizer, self.model, self.args)
+            split_by_learning_rate(optimizer, self.model, self.args, self.held)
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
@@ -297,14 +301,18 @@ class MultiTaskTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Like `Trainer`, in passes of at most `max_batch_tokens` tokens. The loss is a sum, so the
         passes add up to the same step."""
-        *parts, last = split_batch(inputs, self.args.max_batch_tokens)
+        # Where ranks share the weights, all need the same number of passes.
+        shared = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        most = sys.maxsize if shared else self.args.max_batch_tokens
+        *parts, last = split_batch(inputs, most)
         loss = 0.0
         for part in parts:
             with self.accelerator.no_sync(model):  # ranks exchange gradients in the last pass only
                 loss += super().training_step(model, part, num_items_in_batch)
         loss = loss + super().training_step(model, last, num_items_in_batch)
         # Read at the next log or checkpoint: reading it here would make the host wait.
-        self._lost_steps = torch.where(loss.isfinite(), 0, self._lost_steps.to(loss.device) + 1)
+        lost = self._lost_batches.to(loss.device) + 1
+        self._lost_batches = torch.where(loss.isfinite(), 0, lost)
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -348,7 +356,7 @@ class MultiTaskTrainer(Trainer):
         """Add `loss_<task>`, the mean over the steps since the last log, to each training log.
 
         Raises:
-            Diverged: the loss has been no finite number for ten steps.
+            Diverged: the loss has not been finite for ten steps.
         """
         self._check_loss()
         if "loss" in logs and self._task_loss_sums:
@@ -360,17 +368,22 @@ class MultiTaskTrainer(Trainer):
         super().log(logs, start_time)
 
     def _check_loss(self) -> None:
-        if self._lost_steps >= LOST_STEPS:
+        # All ranks end together: one alone would leave the others waiting.
+        batches = self.accelerator.gather(self._lost_batches.to(self.args.device)).max()
+        steps = int(batches) // self.args.gradient_accumulation_steps
+        if steps >= LOST_STEPS:
             raise Diverged(
-                f"The loss has been no finite number for {int(self._lost_steps)} steps, up to step "
+                f"The loss has not been finite for {steps} steps, up to step "
                 f"{self.state.global_step}: lower learning_rate."
             )
 
     def check_weights(self) -> None:
-        """Raise a `Diverged` if a weight is no finite number: such a model answers nothing."""
+        """Raise a `Diverged` if a weight is infinite or NaN: such a model answers nothing."""
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
-                raise Diverged(f"The weights {name} are no finite numbers: lower learning_rate.")
+                raise Diverged(
+                    f"The weights {name} have become infinite or NaN: lower learning_rate."
+                )
 
     # Data
 
