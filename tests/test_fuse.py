@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 from multitask_encoder.cli import fuse
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.reporting.beside_teachers import _score
-from multitask_encoder.training.teachers import task_of_teacher
+from multitask_encoder.training.teacher_config import task_of_teacher
 
 TOPIC = {"type": "sequence_classification", "labels": ["x", "y"]}
 SLOTS = {"type": "token_classification", "labels": ["O", "B-LOC", "I-LOC"]}

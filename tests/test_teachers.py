@@ -25,14 +25,9 @@ from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.training import prepare_data, taught_rows
-from multitask_encoder.training.taught_rows import (
-    Lesson,
-    ask_own_share,
-    taught_by,
-    teach,
-    teach_rows,
-)
-from multitask_encoder.training.taught_rows import label as label_rows
+from multitask_encoder.training.lessons import Lesson, plan_lessons, taught_by
+from multitask_encoder.training.taught_rows import ask_own_share, teach, teach_rows
+from multitask_encoder.training.teacher_labels import label as label_rows
 from multitask_encoder.training.teachers import Teacher, ask, load_teacher
 
 TOPIC = {
@@ -384,7 +379,7 @@ def test_a_task_with_new_labels_is_taught_by_the_model_without_them(
     planned: list[Lesson] = []
 
     def spy(*arguments):
-        planned.extend(taught_rows.plan_lessons(*arguments))
+        planned.extend(plan_lessons(*arguments))
         return planned
 
     monkeypatch.setattr(prepare_data, "plan_lessons", spy)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from multitask_encoder.arguments.tasks import EMBEDDING
-from multitask_encoder.training.teachers import task_of_teacher
+from multitask_encoder.training.teacher_config import task_of_teacher
 
 from . import run
 from .errors import fail, refusing

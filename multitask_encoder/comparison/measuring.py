@@ -25,7 +25,7 @@ from multitask_encoder.training.metrics import RowAnswers, metrics_of
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import preprocess_rows
 from multitask_encoder.training.run_rows import Rows, load_rows
-from multitask_encoder.training.taught_rows import label_unlabelled
+from multitask_encoder.training.teacher_labels import label_unlabelled
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .differences import difference_intervals

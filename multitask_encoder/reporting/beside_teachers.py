@@ -17,10 +17,11 @@ from multitask_encoder.data.preprocessing import texts_of
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.training.embedding_teacher import load_embedding_teacher
+from multitask_encoder.training.lessons import with_label_map
 from multitask_encoder.training.metrics import metric_of
 from multitask_encoder.training.passes import first_windows, number_of_parameters
 from multitask_encoder.training.retention import embed
-from multitask_encoder.training.taught_rows import label, with_label_map
+from multitask_encoder.training.teacher_labels import label
 from multitask_encoder.training.teachers import as_teacher, load_teacher
 
 STUDENT = "this model"

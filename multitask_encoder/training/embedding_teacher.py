@@ -21,7 +21,7 @@ from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
 from .passes import first_windows, hash_of_weights, number_of_parameters
 from .retention import embed
-from .teachers import config_of
+from .teacher_config import config_of
 
 logger = logging.getLogger("multitask_encoder.training")
 

@@ -29,7 +29,7 @@ from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import FITTED, WEIGHTS
 from multitask_encoder.modeling.windows import check_tokenizer
 
-from .teachers import labels_of_teacher, units_of_teacher
+from .teacher_config import labels_of_teacher, units_of_teacher
 
 logger = logging.getLogger("multitask_encoder")
 

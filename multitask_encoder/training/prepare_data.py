@@ -36,6 +36,7 @@ from multitask_encoder.modeling.windows import tokenize
 from .dropout import leave_out_dropout
 from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
+from .lessons import Lesson, held_tasks, plan_lessons
 from .model_loading import finished_config
 from .retention import add_targets
 from .run_rows import (
@@ -48,7 +49,8 @@ from .run_rows import (
     title_of,
     write_bad_row,
 )
-from .taught_rows import Lesson, held_tasks, label_unlabelled, plan_lessons, teach_rows
+from .taught_rows import teach_rows
+from .teacher_labels import label_unlabelled
 
 logger = logging.getLogger("multitask_encoder.data")
 

@@ -30,7 +30,7 @@ from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.task_kinds import kind_of
 
 from .model_loading import finished_config
-from .teachers import own_labels
+from .teacher_config import own_labels
 
 logger = logging.getLogger("multitask_encoder.data")
 

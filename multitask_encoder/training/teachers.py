@@ -16,23 +16,11 @@ import numpy as np
 import torch
 from datasets.fingerprint import Hasher
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.data.label_alignment import first_tokens, word_ranges
-from multitask_encoder.data.labels import renamed_labels
 from multitask_encoder.data.task_kinds import kind_of
-from multitask_encoder.inference.loading import (
-    check_folder,
-    load_finished,
-    load_tokenizer,
-    most_tokens,
-)
+from multitask_encoder.inference.loading import load_finished, load_tokenizer, most_tokens
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 from multitask_encoder.modeling.decoding import UNITS, cutting
@@ -40,14 +28,19 @@ from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 from multitask_encoder.modeling.windows import TokenizedText, tokenize
 
 from .passes import MAX_TOKENS, hash_of_weights
+from .teacher_config import (
+    PLAIN,
+    UNIT_KEYS,
+    config_of,
+    labels_in,
+    new_names,
+    problem_type_of,
+    task_in,
+)
 
 logger = logging.getLogger("multitask_encoder.training")
 
-UNIT_KEYS = ("labelling", "begin_marks", "inner_marks")  # how a task cuts texts into units
-PLAIN = {
-    "sequence_classification": AutoModelForSequenceClassification,
-    "token_classification": AutoModelForTokenClassification,
-}
+ROWS_AT_ONCE = 200  # as many documents of thousands of tokens fit in memory
 # The ranges of a text's units, as start and end (a sentence task has one unit, the text), and their
 # probabilities, of shape `(num_units, num_labels)`; of a regression the values.
 Answer = tuple[list[tuple[int, int]], np.ndarray]
@@ -184,7 +177,7 @@ def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher
     else:
         teacher = _of_plain(name, config, task, where)
     labels = teacher.settings["labels"]
-    teacher.labels = _renamed(labels, task, where)
+    teacher.labels = new_names(labels, task, where)
     known = {*task["labels"], None}
     if task["problem_type"] == "regression":
         if not set(labels) <= set(task["labels"]):  # other names: numbers of the same order
@@ -200,137 +193,16 @@ def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher
     return teacher
 
 
-def labels_of_teacher(name: str, task_name: str, task: dict) -> list[str]:
-    """The labels of a task that a teacher knows, by its config alone and under their new names.
-    Raises as `load_teacher`."""
-    labels = own_labels(name, task_name, task)
-    renamed = _renamed(labels, task, f"The teacher {name!r} of task {task_name!r}")
-    return [label for label in dict.fromkeys(renamed) if label is not None]
-
-
-def own_labels(name: str, task_name: str, task: dict) -> list[str]:
-    """The labels of a task that a teacher knows, as it calls them. Raises as `load_teacher`."""
-    return _settings_in(name, task_name, task)["labels"]
-
-
-def _renamed(labels: list[str], task: dict, where: str) -> list[str | None]:
-    """A teacher's labels under their new names. Raises a ValueError for tags that are no IOB2."""
-    for label in labels if kind_of(task).by_token else ():
-        if label != "O" and (label[:2] not in ("B-", "I-") or f"B-{label[2:]}" not in labels):
-            raise ValueError(
-                f"{where} should have the labels O, B-... and I-... of each type. Found {label!r}."
-            )
-    return renamed_labels(labels, task)
-
-
-def units_of_teacher(name: str, task_name: str, task: dict) -> dict[str, str]:
-    """How a finished model of this package cuts texts into units; of others, nothing. Raises as
-    `load_teacher`."""
-    settings = _settings_in(name, task_name, task)
-    return {key: settings[key] for key in UNIT_KEYS if key in settings}
-
-
-def _settings_in(name: str, task_name: str, task: dict) -> dict[str, Any]:
-    """The task of a teacher as its config has it; of a stock model the labels alone."""
-    where = f"The teacher {name!r} of task {task_name!r}"
-    config = config_of(name, where)
-    if config.model_type != MultiTaskConfig.model_type:
-        return {"labels": _labels_in(config)}
-    return config.tasks[_task_in(config, task_name, task, where)]
-
-
-def task_of_teacher(name: str, task_name: str) -> dict[str, Any]:
-    """A task of a run that this teacher can teach, as its YAML has it.
-
-    Args:
-        name (`str`): a folder or Hub id.
-        task_name (`str`): the run's task; `embedding` is the sentence vectors of any model.
-
-    Raises:
-        OSError: there is no such model, or its config can't be read.
-        ValueError: its config doesn't say which task it has.
-    """
-    where = f"The teacher {name!r} of task {task_name!r}"
-    config = config_of(name, where)
-    if config.model_type == MultiTaskConfig.model_type:
-        known = config.tasks.get(task_name)
-        if known is None and task_name != "embedding":
-            if len(config.tasks) != 1:
-                found = ", ".join(config.tasks)
-                raise ValueError(f"{where} should have a task of that name. Found {found}.")
-            (known,) = config.tasks.values()
-        task = known or {"type": "sentence_embedding"}
-        labels = task.get("labels")
-    else:
-        architecture = next(iter(config.architectures or []), "")
-        types = {form.__name__.removeprefix("AutoModel"): kind for kind, form in PLAIN.items()}
-        kind = next((kind for ends, kind in types.items() if architecture.endswith(ends)), None)
-        if task_name == "embedding":
-            kind = "sentence_embedding"
-        elif kind is None:
-            raise ValueError(
-                f"{where} should be a model {' or '.join(types)}, or the task be named embedding. "
-                f"Found {architecture or 'no architecture'}."
-            )
-        task = {"type": kind, "problem_type": _problem_type(config)}
-        labels = _labels_in(config)
-    if task["type"] != "sequence_classification":
-        return {"type": task["type"]}
-    problem_type = task.get("problem_type") or "single_label_classification"
-    numeric = problem_type == "regression"
-    return {
-        "type": task["type"],
-        "problem_type": problem_type,
-        **({"labels": labels} if numeric else {}),
-    }
-
-
-def _problem_type(config: PreTrainedConfig) -> str:
-    """Of a stock model of sequences: as transformers takes a config that doesn't say."""
-    default = "regression" if config.num_labels == 1 else "single_label_classification"
-    return getattr(config, "problem_type", None) or default
-
-
-def config_of(name: str, where: str) -> Any:
-    """The config of a teacher, which messages call `where`. Raises an OSError if there is none."""
-    check_folder(name)
-    try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # damaged files raise all kinds of errors
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(f"{where} can't be loaded: {reason}") from error
-
-
-def _labels_in(config: PreTrainedConfig) -> list[str]:
-    return [config.id2label[index] for index in range(config.num_labels)]
-
-
-def _task_in(config: MultiTaskConfig, name: str, task: dict, where: str) -> str:
-    """The name of the task that teaches: the same, or that of the only one of its kind."""
-
-    def kind(task: dict) -> tuple[str, str]:
-        return task["type"], task.get("problem_type") or "single_label_classification"
-
-    same = [one for one, known in config.tasks.items() if kind(known) == kind(task)]
-    if name not in same and len(same) != 1:
-        found = ", ".join(f"{one} ({known['type']})" for one, known in config.tasks.items())
-        raise ValueError(
-            f"{where} should have a task of that name, or a single one of its type and "
-            f"problem_type. Found {found}."
-        )
-    return name if name in same else same[0]
-
-
 def _of_ours(
     name: str, task_name: str, task: dict, where: str, beside: Iterable[Teacher]
 ) -> Teacher:
     there = [(one.model, one.tokenizer) for one in beside if one.name == name]
     model, tokenizer = there[0] if there else load_finished(name)
-    return as_teacher(name, model, tokenizer, _task_in(model.config, task_name, task, where))
+    return as_teacher(name, model, tokenizer, task_in(model.config, task_name, task, where))
 
 
 def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
-    kind = _problem_type(config)
+    kind = problem_type_of(config)
     wanted = task.get("problem_type") or "single_label_classification"
     if task["type"] == "sequence_classification" and kind != wanted:
         raise ValueError(f"{where} should have the problem_type {wanted}. Found {kind}.")
@@ -353,7 +225,7 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
     settings = {
         "type": task["type"],
         "problem_type": wanted,
-        "labels": _labels_in(config),
+        "labels": labels_in(config),
     }
     if kind_of(task).by_token:  # it has no units of its own
         settings |= {key: task[key] for key in UNIT_KEYS if key in task}
