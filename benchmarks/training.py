@@ -49,7 +49,8 @@ from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.training.embedding_rows import only_used_rows
-from multitask_encoder.training.metrics import compute_metrics, metric_of
+from multitask_encoder.training.metrics import metric_of
+from multitask_encoder.training.row_scores import metrics_of, row_answers
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 OURS, BARE, STOCK = "MultiTaskTrainer", "bare loop", "stock Trainers"
@@ -326,7 +327,8 @@ def score(models: dict[str, torch.nn.Module], work: Workload) -> dict[str, float
             else:
                 answers.append(logits.numpy())
         predictions[name] = np.concatenate(answers)
-    found = compute_metrics(predictions, windows, {name: work.tasks[name] for name in models})
+    tasks = {name: work.tasks[name] for name in models}
+    found = metrics_of(row_answers(predictions, windows, tasks), tasks)
     main_values = {}
     for name in models:
         value = metric_of(work.tasks[name]).main

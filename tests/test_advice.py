@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multitask_encoder.reporting.advice import advice
-from multitask_encoder.training.metrics import Answers
+from multitask_encoder.training.row_answers import Answers
 
 TOPIC = {
     "type": "sequence_classification",

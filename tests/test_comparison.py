@@ -17,7 +17,7 @@ from multitask_encoder.comparison.differences import difference_intervals
 from multitask_encoder.comparison.measuring import paired_answers
 from multitask_encoder.comparison.runs import Comparison, folder_name, is_finished
 from multitask_encoder.training.checkpoints import find_checkpoint, mark_complete
-from multitask_encoder.training.metrics import metrics_of
+from multitask_encoder.training.row_scores import metrics_of
 from multitask_encoder.training.run_rows import keep_only_task, load_rows
 
 ROOT = Path(__file__).parent.parent

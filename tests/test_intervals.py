@@ -22,13 +22,12 @@ from multitask_encoder.training.bootstrap import (
 from multitask_encoder.training.intervals import intervals, main_estimates
 from multitask_encoder.training.metrics import (
     METRICS,
-    Answers,
     ClassificationMetric,
     EntityMetric,
     RegressionMetric,
-    RowAnswers,
-    metrics_of,
 )
+from multitask_encoder.training.row_answers import Answers, RowAnswers
+from multitask_encoder.training.row_scores import metrics_of
 
 TOPIC = {"type": "sequence_classification", "problem_type": "single_label_classification"}
 TASKS: dict[str, dict] = {

@@ -16,11 +16,11 @@ from multitask_encoder.modeling.windows import tokenize
 from multitask_encoder.training.metrics import (
     METRICS,
     EntityMetric,
-    compute_metrics,
     metric_names,
     metric_of,
     task_of_metric,
 )
+from multitask_encoder.training.row_scores import metrics_of, row_answers
 
 NAN = math.nan
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -41,6 +41,13 @@ def windows_of(dataset=0, row=None, window=0, **columns) -> Dataset:
     same = {key: [one] * count if one == 0 else one for key, one in numbers.items()}
     unseen: dict = {f"{name.partition('.')[0]}.unseen": [[]] * count for name in columns}
     return Dataset.from_dict({**same, **unseen, **columns})
+
+
+def compute_metrics(
+    predictions: dict, windows: Dataset, tasks: dict, sentence_windows="first", datasets=None
+) -> dict[str, float]:
+    answers = row_answers(predictions, windows, tasks, sentence_windows)
+    return metrics_of(answers, tasks, datasets)
 
 
 def test_words_without_a_label_are_neither_right_nor_wrong():

@@ -10,7 +10,7 @@ from multitask_encoder.comparison.differences import difference_intervals, in_wo
 from multitask_encoder.comparison.markdown import report_text
 from multitask_encoder.comparison.report import make_report, write_report
 from multitask_encoder.reporting.figures import can_plot
-from multitask_encoder.training.metrics import Answers, RowAnswers
+from multitask_encoder.training.row_answers import Answers, RowAnswers
 
 TASKS: dict[str, dict] = {
     "intent": {

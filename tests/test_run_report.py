@@ -23,7 +23,7 @@ from multitask_encoder.reporting.examples import Examples
 from multitask_encoder.reporting.figures import printable
 from multitask_encoder.reporting.maps import make_map
 from multitask_encoder.reporting.report_page import render
-from multitask_encoder.training.metrics import Answers
+from multitask_encoder.training.row_answers import Answers
 
 EVIL = '<script>document.title="taken"</script>'
 LABELS = [EVIL, r"$\frac{x}", "a&amp;\"'</script>"]

@@ -22,7 +22,7 @@ from multitask_encoder.inference import load_pipeline
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.losses import count_labels
 from multitask_encoder.modeling.windows import tokenize
-from multitask_encoder.training.metrics import compute_metrics
+from multitask_encoder.training.row_scores import metrics_of, row_answers
 
 SINGLE = {
     "type": "sequence_classification",
@@ -167,7 +167,8 @@ def test_metrics_are_those_of_scikit_learn_with_all_labels(data):
     windows = Dataset.from_dict({**columns, **numbers}, Features(features))
     both = np.asarray(logits)
     predictions = {"topic": both[:, :2], "kinds": both[:, 2:]}
-    found = compute_metrics(predictions, windows, {"topic": SINGLE, "kinds": MULTI})
+    tasks = {"topic": SINGLE, "kinds": MULTI}
+    found = metrics_of(row_answers(predictions, windows, tasks), tasks)
 
     answers = [known[index] for index in both[:, :2].argmax(1)]
     assert found["topic_accuracy"] == accuracy_score(singles, answers)
@@ -196,7 +197,8 @@ def test_an_unseen_entity_is_a_missed_one():
         "spans.unseen": [["PER"], ["PER", "ORG"], ["PER", "ORG"]],
     }
     answers = np.array([[0, 1, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
-    found = compute_metrics({"spans": answers}, Dataset.from_dict(columns), {"spans": ENTITIES})
+    tasks = {"spans": ENTITIES}
+    found = metrics_of(row_answers({"spans": answers}, Dataset.from_dict(columns), tasks), tasks)
     expected = [["B-PER", "I-PER", "B-LOC"], ["B-ORG", "B-PER", "I-PER", "O"]]
     predicted = [["B-LOC", "I-LOC", "B-LOC"], ["O"] * 4]
     assert found["spans_precision"] == precision_score(expected, predicted) == 1 / 2

@@ -40,7 +40,6 @@ from multitask_encoder.files import write_json
 from multitask_encoder.inference.precision import answers_in_bf16, computes
 from multitask_encoder.inference.sample_texts import write_sample_texts
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.modeling.configuration_multitask import FITTED
 from multitask_encoder.processor import keep_freed_memory
 from multitask_encoder.reporting.advice import advice
 from multitask_encoder.reporting.beside_teachers import beside_teachers
@@ -56,17 +55,16 @@ from multitask_encoder.reporting.results import (
 )
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.terminal import VisibleFormatter
-from multitask_encoder.training.calibration import calibrate, measure
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
 from multitask_encoder.training.defaults import choose_precision, fill_defaults, in_shards
+from multitask_encoder.training.fitting import fit_scores, measure_fitted
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
 from multitask_encoder.training.linear_probe import begin_as_probes
 from multitask_encoder.training.log_lines import print_no_more
 from multitask_encoder.training.model_loading import load_model
-from multitask_encoder.training.out_of_scope import fit_scopes, measure_scopes
 from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
@@ -79,9 +77,7 @@ from multitask_encoder.training.prepare_data import (
 )
 from multitask_encoder.training.run_rows import labelled_tasks, row_counts, write_bad_rows
 from multitask_encoder.training.run_time import StepTime
-from multitask_encoder.training.scoring import Scored, score_rows
 from multitask_encoder.training.taught_rows import ask_own_share
-from multitask_encoder.training.thresholds import choose_thresholds, with_effects
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer
 
 from .compare import compare
@@ -171,11 +167,8 @@ def run_once(run: RunArguments) -> None:
         results |= evaluate(trainer, data.splits[split], prefix)
         if split == "validation" and run.training.do_train:
             advise(run, trainer)
-    if not (run.training.do_train or in_shards(run.training)) and any(
-        key in task for task in model.config.tasks.values() for key in FITTED
-    ):
-        rows = {split: scored(trainer, data, split) for split in measured_splits(run, data)}
-        results |= measure_fitted(model, rows)
+    if not run.training.do_train:
+        results |= measure_fitted(run, trainer, data, list(measured_splits(run, data)))
     if results:  # otherwise those of an earlier run stay
         results |= counts
     if steps.seconds:
@@ -332,48 +325,6 @@ def train(
     save_model(trainer)
     trainer.save_state()
     return metrics
-
-
-def fit_scores(run: RunArguments, trainer: MultiTaskTrainer, data: RunData) -> dict[str, Any]:
-    """Calibrate the trained model, choose its thresholds and fit its scopes by the validation rows,
-    if there are some: the results `calibration`, and those of `measure_fitted`."""
-    if "validation" not in data.splits or in_shards(run.training):
-        logger.info(
-            "Scores are not calibrated, and there are no thresholds and scopes: that takes "
-            "validation rows, and a whole model."
-        )
-        return {}
-    model, autocast = trainer.model, trainer.accelerator.autocast
-    rows = {"validation": scored(trainer, data, "validation")}
-    calibration = calibrate(model, rows["validation"])
-    choose_thresholds(model.config, rows["validation"])
-    asked = {name: of.out_of_scope for name, of in run.tasks.items() if of.out_of_scope}
-    if asked:
-        padding_id = trainer.processing_class.pad_token_id
-        fit_scopes(model, trainer.train_dataset, rows["validation"], asked, padding_id, autocast)
-    if "test" in measured_splits(run, data):
-        rows["test"] = scored(trainer, data, "test")
-        for name, errors in measure(rows["test"], calibration).items():
-            calibration[name]["test"] = errors
-    return ({"calibration": calibration} if calibration else {}) | measure_fitted(model, rows)
-
-
-def scored(trainer: MultiTaskTrainer, data: RunData, split: str) -> dict[str, Scored]:
-    """What the heads say of a split."""
-    padding_id, autocast = trainer.processing_class.pad_token_id, trainer.accelerator.autocast
-    return score_rows(trainer.model, data.splits[split], padding_id, autocast)
-
-
-def measure_fitted(
-    model: MultiTaskModel, rows: dict[str, dict[str, Scored]]
-) -> dict[str, dict[str, Any]]:
-    """The results `thresholds` and `out_of_scope` of a model that has some, from what `scored` says
-    of splits."""
-    found = {
-        "thresholds": with_effects(model.config, rows),
-        "out_of_scope": measure_scopes(model, rows),
-    }
-    return {key: value for key, value in found.items() if value}
 
 
 def save_model(trainer: MultiTaskTrainer) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from multitask_encoder.training.bootstrap import RESAMPLES, interval
 from multitask_encoder.training.intervals import main_estimates
-from multitask_encoder.training.metrics import RowAnswers
+from multitask_encoder.training.row_answers import RowAnswers
 
 WHOLE_ROWS = "whole rows"
 METRICS_HEADER = [

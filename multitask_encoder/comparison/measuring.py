@@ -21,9 +21,10 @@ from multitask_encoder.data.collator import MultiTaskCollator
 from multitask_encoder.data.preprocessing import texts_of
 from multitask_encoder.inference.loading import load_finished_model, load_tokenizer
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
-from multitask_encoder.training.metrics import RowAnswers, metrics_of
 from multitask_encoder.training.model_loading import load_model
 from multitask_encoder.training.prepare_data import preprocess_rows
+from multitask_encoder.training.row_answers import RowAnswers
+from multitask_encoder.training.row_scores import metrics_of
 from multitask_encoder.training.run_rows import Rows, load_rows
 from multitask_encoder.training.teacher_labels import label_unlabelled
 from multitask_encoder.training.trainer import MultiTaskTrainer

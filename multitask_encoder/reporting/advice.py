@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Any
 
 from multitask_encoder.data.task_kinds import kind_of
-from multitask_encoder.training.metrics import Answers, metric_of
+from multitask_encoder.training.metrics import metric_of
+from multitask_encoder.training.row_answers import Answers
 
 RISE = 0.005  # of the metric, from the evaluation before the last to the last
 FEWEST_ROWS = 3  # of a class, so that not to predict it says something

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from multitask_encoder.data.task_kinds import MultiLabel, SingleLabel, kind_of
-from multitask_encoder.training.metrics import Answers
+from multitask_encoder.training.row_answers import Answers
 
 from .examples import SHOWN, Examples
 from .report_page import confusion_plot, most_confused

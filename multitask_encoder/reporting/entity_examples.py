@@ -5,7 +5,7 @@ from typing import Any
 
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskConfig
-from multitask_encoder.training.metrics import Answers
+from multitask_encoder.training.row_answers import Answers
 
 from .entity_errors import (
     ERRORS,

@@ -11,7 +11,7 @@ from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.windows import tokenize
-from multitask_encoder.training.metrics import RowAnswers
+from multitask_encoder.training.row_answers import RowAnswers
 
 from .figures import printable
 from .report_page import marked

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from multitask_encoder.files import write_text
 from multitask_encoder.modeling import MultiTaskConfig
-from multitask_encoder.training.metrics import RowAnswers
+from multitask_encoder.training.row_answers import RowAnswers
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
 from .confusions import confusion_matrices, sentence_section

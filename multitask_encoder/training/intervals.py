@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .bootstrap import Estimate, interval, ratio, resampled
-from .metrics import RowAnswers, judged_rows, metric_of
+from .metrics import metric_of
+from .row_answers import RowAnswers
+from .row_scores import judged_rows
 
 SUFFIX = "_interval"  # of a metric's key, in all_results.json
 

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,11 +20,13 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from torch import nn
+from transformers import Trainer, TrainerCallback
 
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 
 from .encoder_layers import layer_stack
+from .freezing import frozen_layers
 
 logger = logging.getLogger("multitask_encoder.training")
 
@@ -215,3 +217,27 @@ def _mapped_file(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> to
 
 def _processes_here(machine: PartialState) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", machine.num_processes))
+
+
+class CachedLayers(TrainerCallback):
+    """Fills the cache of frozen layers once the weights to start or resume from are loaded."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self._cached = ExitStack()
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self._cached.enter_context(
+            cached_layers(
+                model,
+                frozen_layers(model, args),
+                self.trainer.train_dataset,
+                self.trainer.data_collator.tokenizer.pad_token_id,
+                Path(args.output_dir),
+                args.max_batch_tokens,
+                self.trainer.accelerator.autocast,
+            )
+        )
+
+    def close(self) -> None:
+        self._cached.close()

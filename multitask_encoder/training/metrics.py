@@ -6,13 +6,12 @@ are fractions in 0..1 (Spearman: -1..1).
 """
 
 import math
-from collections.abc import Sequence
-from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import evaluate
 import numpy as np
-from datasets import Dataset, Features, List, Value
+from datasets import Features, List, Value
 from scipy.special import logit
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score, precision_score, recall_score
@@ -24,51 +23,11 @@ from sklearn.metrics import f1_score as classification_f1_score
 from multitask_encoder.data.task_kinds import tags_of
 
 from .bootstrap import Estimate, rank_correlation, ratio
+from .row_answers import Answers, RowWindows
 
 # Metrics in the units of the labels; all others are fractions.
 ERRORS = ("mae", "rmse")
 DESCRIPTION = "Offline metric of a multi-task encoder."
-
-
-class Answers(NamedTuple):
-    """The labelled rows of one task, and the predicted and expected value of each: a class id, a
-    list of 0 and 1 or of numbers, or the tags of its units. `labels` are the names of classes: the
-    task's, then those that only this split has."""
-
-    rows: np.ndarray
-    predicted: list
-    expected: list
-    labels: Sequence[str] = ()
-
-
-class RowWindows(NamedTuple):
-    """Preprocessed windows in the order of their rows; the place of each row's first window,
-    `np.ndarray` of shape `(num_rows,)`; and the windows that predict sentence tasks, as in
-    `compute_metrics`."""
-
-    windows: Dataset
-    starts: np.ndarray
-    sentence_windows: str
-
-    def labels(self, column: str) -> np.ndarray:
-        """The labels of the rows, of shape `(num_rows, ...)`."""
-        return np.asarray(self.windows[column][:])[self.starts]
-
-    def unseen(self, name: str, labels: list[str]) -> tuple[list[str], list[list[int]]]:
-        """A task's labels, then those that training lacks; and for each row, the ids of its own of
-        the latter."""
-        column = self.windows[f"{name}.unseen"][:]
-        of_rows = [column[start] for start in self.starts]
-        everything = [*labels, *sorted(set(chain.from_iterable(of_rows)))]
-        ids = {label: index for index, label in enumerate(everything)}
-        return everything, [[ids[label] for label in row] for row in of_rows]
-
-    def combined(self, logits: np.ndarray) -> np.ndarray:
-        """Logits of the rows, from those of the windows."""
-        if self.sentence_windows == "mean":
-            counts = np.diff(np.append(self.starts, len(self.windows)))
-            return np.add.reduceat(logits, self.starts) / counts[:, None]
-        return logits[self.starts]
 
 
 class _OfflineMetric(evaluate.Metric):
@@ -120,7 +79,7 @@ class ClassificationMetric(_OfflineMetric):
 
     @staticmethod
     def estimates(predicted, expected):
-        return {"accuracy": ratio(_right(predicted, expected), np.ones(len(expected)))}
+        return {"accuracy": ratio(is_right(predicted, expected), np.ones(len(expected)))}
 
     def _compute(self, predictions, references):
         return {
@@ -131,7 +90,7 @@ class ClassificationMetric(_OfflineMetric):
         }
 
 
-def _right(predicted: list, expected: list) -> np.ndarray:
+def is_right(predicted: list, expected: list) -> np.ndarray:
     pairs = zip(predicted, expected, strict=True)
     return np.array([value == label for value, label in pairs], dtype=bool)
 
@@ -322,122 +281,5 @@ def task_of_metric(key: str, tasks: dict[str, dict]) -> str | None:
     return None
 
 
-def compute_metrics(
-    predictions: dict[str, np.ndarray],
-    windows: Dataset,
-    tasks: dict[str, dict],
-    sentence_windows: str = "first",
-    datasets: dict[str, list[str]] | None = None,
-) -> dict[str, float]:
-    """All metrics of a split.
-
-    Args:
-        predictions (`dict[str, np.ndarray]`): per task `(num_windows, num_labels)` logits,
-            `(num_windows, longest)` token label ids or `(num_windows,)` cosines of pairs, in the
-            order of `windows`.
-        windows (`Dataset`): preprocessed rows, in any order.
-        tasks (`dict[str, dict]`): as in the model's config.
-        sentence_windows (`str`): windows that predict sentence tasks: `first`, or the `mean` of
-            all.
-        datasets (`dict[str, list[str]]`, *optional*): the data sets that the column `dataset`
-            numbers, in order, and the tasks that each labels.
-
-    Returns:
-        `dict[str, float]`: `<task>_<metric>` for tasks with labels in this split; `exact_match`:
-        the share of rows with every labelled task right, except regression and embeddings; `score`:
-        the mean of the tasks' main metrics, by `score_weight`. With several data sets, also
-        `<dataset>_score`, `<dataset>_exact_match`, and `<dataset>_<task>_<metric>` for tasks that
-        several data sets label.
-    """
-    answers = row_answers(predictions, windows, tasks, sentence_windows)
-    return metrics_of(answers, tasks, datasets)
-
-
-class RowAnswers(NamedTuple):
-    """The answers of a split: data set and number of each row, `np.ndarray` of shape `(num_rows,)`,
-    as in the columns `dataset` and `row`; and each task's answers, whose rows index these."""
-
-    datasets: np.ndarray
-    rows: np.ndarray
-    by_task: dict[str, Answers]
-
-
-def in_row_order(windows: Dataset, sentence_windows: str) -> tuple[np.ndarray, RowWindows]:
-    """The order that brings the windows of each row together, and the windows in it."""
-    keys = [np.asarray(windows[key][:]) for key in ("window", "row", "dataset")]
-    order = np.lexsort(keys)
-    _, rows, sets = (key[order] for key in keys)
-    changes = (np.diff(rows) != 0) | (np.diff(sets) != 0)
-    starts = np.flatnonzero(np.concatenate([[True], changes]))
-    return order, RowWindows(windows.select(order), starts, sentence_windows)
-
-
-def row_answers(
-    predictions: dict[str, np.ndarray],
-    windows: Dataset,
-    tasks: dict[str, dict],
-    sentence_windows: str = "first",
-) -> RowAnswers:
-    """Combine predictions for windows into answers for rows; arguments as in `compute_metrics`."""
-    order, split = in_row_order(windows, sentence_windows)
-    rows, sets = (split.labels(key) for key in ("row", "dataset"))
-    answers = {
-        name: metric_of(task).answers(predictions[name][order], split, name, task)
-        for name, task in tasks.items()
-        if name in predictions
-    }
-    return RowAnswers(sets, rows, answers)
-
-
-def metrics_of(
-    answers: RowAnswers, tasks: dict[str, dict], datasets: dict[str, list[str]] | None = None
-) -> dict[str, float]:
-    """Like `compute_metrics`, from the result of `row_answers`."""
-    results = _results(answers.by_task, tasks, np.ones(len(answers.rows), dtype=bool))
-    datasets = datasets or {}
-    known = metric_names(tasks, datasets)
-    for number, dataset in enumerate(datasets if len(datasets) > 1 else ()):
-        for key, value in _results(answers.by_task, tasks, answers.datasets == number).items():
-            if f"{dataset}_{key}" in known:
-                results[f"{dataset}_{key}"] = value
-    return results
-
-
-def judged_rows(
-    answers: dict[str, Answers], tasks: dict[str, dict]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows with an answer that is right or wrong, in order, and whether all such answers of
-    each are right; both `np.ndarray` of shape `(num_judged,)`."""
-    judged = [of for name, of in answers.items() if not metric_of(tasks[name]).ranked]
-    rows = np.concatenate([np.empty(0, dtype=int), *(of.rows for of in judged)])
-    wrong = np.concatenate([np.empty(0), *(~_right(of.predicted, of.expected) for of in judged)])
-    rows, places = np.unique(rows, return_inverse=True)
-    return rows, np.bincount(places, wrong, len(rows)) == 0
-
-
 def _is_shared(task: str, datasets: dict[str, list[str]]) -> bool:
     return sum(task in labelled for labelled in datasets.values()) > 1
-
-
-def _results(answers: dict[str, Answers], tasks: dict[str, dict], counted: np.ndarray) -> dict:
-    """Metrics of the rows selected by `counted`, `np.ndarray` of bool of shape `(num_rows,)`."""
-    results: dict[str, float] = {}
-    main: list[tuple[float, float]] = []
-    for name, (rows, predicted, expected, _) in answers.items():
-        chosen = np.flatnonzero(counted[rows])
-        if not len(chosen):
-            continue
-        predicted, expected = ([side[index] for index in chosen] for side in (predicted, expected))
-        metric = metric_of(tasks[name])
-        values = metric().compute(predictions=predicted, references=expected)
-        results |= {f"{name}_{key}": value for key, value in values.items()}
-        # An undefined correlation says nothing, and counts as none.
-        value = values[metric.main] if math.isfinite(values[metric.main]) else 0.0
-        main.append((value, tasks[name]["score_weight"]))
-    judged, right = judged_rows(answers, tasks)
-    if counted[judged].any():
-        results["exact_match"] = float(right[counted[judged]].mean())
-    total = sum(weight for _, weight in main)
-    if total > 0:
-        results["score"] = sum(value * weight for value, weight in main) / total
-    return results

@@ -13,8 +13,8 @@ from datasets import Dataset
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.losses import present_labels
 
-from .metrics import RowWindows, in_row_order
 from .passes import encoded_batches
+from .row_answers import RowWindows, in_row_order
 
 SINGLE, SEVERAL = "single_label_classification", "multi_label_classification"
 MAX_WINDOWS = 10_000

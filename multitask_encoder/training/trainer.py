@@ -21,16 +21,8 @@ from transformers.trainer_utils import PredictionOutput, TrainOutput, rotate_che
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
-from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.files import replacing_files
-from multitask_encoder.modeling.decoding import likeliest_labels
-from multitask_encoder.modeling.losses import (
-    IGNORE_INDEX,
-    begins_group,
-    count_labels,
-    pair_cosines,
-    present_labels,
-)
+from multitask_encoder.modeling.losses import count_labels
 from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 
 from .checkpoints import mark_complete, unmark
@@ -42,17 +34,18 @@ from .freezing import (
     check_freezing,
     freezing_keys,
     frozen,
-    frozen_layers,
     frozen_parameters,
 )
 from .importance import importance
-from .layer_cache import cached_layers
+from .layer_cache import CachedLayers
 from .learning_rates import split_by_learning_rate
 from .log_lines import print_readably
 from .lora import lora
-from .metrics import RowAnswers, metrics_of, row_answers
 from .passes import split_batch
+from .row_answers import RowAnswers
+from .row_scores import metrics_of, row_answers
 from .starting_point import PullToStart
+from .window_answers import evaluated, label_ids, mean_losses, window_answers
 
 LOST_STEPS = 10  # without a finite loss, after which training has no way back
 
@@ -183,7 +176,7 @@ class MultiTaskTrainer(Trainer):
         if self.args.unfreeze_layers_per_epoch is not None:
             callbacks.append(GradualUnfreezing())
         if self.args.cache_frozen_layers:
-            callbacks.append(_CachedLayers(self))
+            callbacks.append(CachedLayers(self))
         with frozen(self.model, frozen_parameters(self.model, self.args)), ExitStack() as stack:
             for callback in callbacks:
                 self.add_callback(callback)
@@ -452,7 +445,7 @@ class MultiTaskTrainer(Trainer):
         A prepared loader can't change its collator.
         """
         collate = self.data_collator
-        self.data_collator = partial(_evaluated, collate)
+        self.data_collator = partial(evaluated, collate)
         try:
             yield
         finally:
@@ -464,7 +457,8 @@ class MultiTaskTrainer(Trainer):
         """Like `Trainer.predict`, also of rows without labels, whose token tasks have the likeliest
         label of each token by itself. Predictions and labels are as for `compute_metrics`."""
         output = super().predict(*args, **kwargs)
-        return output._replace(label_ids=self._label_ids(output.predictions) or None)
+        labels = label_ids(self._evaluated_rows, self.model.config.tasks, output.predictions)
+        return output._replace(label_ids=labels or None)
 
     def evaluation_loop(self, dataloader, *args, metric_key_prefix="eval", **kwargs):
         """Like `Trainer`, with our metrics, and losses averaged over all labels."""
@@ -472,7 +466,7 @@ class MultiTaskTrainer(Trainer):
         output = super().evaluation_loop(
             dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs
         )
-        losses, counts = self._mean_losses(output.predictions)
+        losses, counts = mean_losses(list(self.model.config.tasks), output.predictions)
         for name, loss in losses.items():
             output.metrics[f"{metric_key_prefix}_loss_{name}"] = float(loss)
         # The base class averages the batches' means, which depends on the batch size.
@@ -488,42 +482,10 @@ class MultiTaskTrainer(Trainer):
         continues = inputs.pop("continues", None)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-            answers = self._answers(outputs, inputs, continues)
+            answers = window_answers(self.model, outputs, inputs, continues)
         device = inputs["input_ids"].device
         known = torch.zeros(len(next(iter(answers.values()))), device=device)  # in place of labels
         return known.sum() if loss is None else loss.detach(), answers, known
-
-    def _answers(
-        self, outputs, inputs: dict, continues: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
-        labels, answers = inputs.get("labels", {}), {}
-        texts = len(inputs["input_ids"])
-        groups = inputs.get("groups", torch.arange(texts, device=outputs.last_hidden_state.device))
-        for name, task in self.model.config.tasks.items():
-            if name in self.model.heads:
-                head, logits = self.model.heads[name], outputs.logits[name]
-                if head.reads_tokens:
-                    # Each unit is represented by its labelled token, seen in training or not.
-                    none = torch.full(logits.shape[:2], IGNORE_INDEX, device=logits.device)
-                    units = labels.get(name, none) != IGNORE_INDEX
-                    answers[name] = likeliest_labels(logits, units, task["labels"], continues)
-                else:
-                    answers[name] = logits.float()
-                if name not in labels:
-                    continue
-                losses = head.loss(logits, labels[name])
-            else:
-                answers[name] = pair_cosines(outputs.sentence_embedding, groups)
-                if name not in (outputs.losses or {}):
-                    continue
-                # The batch's mean: the loss may compare its texts with each other.
-                losses = outputs.losses[name] * present_labels(labels[name])
-            answers[f"{name} loss"] = losses.view(texts, -1).sum(1)
-            answers[f"{name} count"] = present_labels(labels[name]).view(texts, -1).sum(1)
-        if "groups" not in inputs:
-            return answers
-        of_rows = begins_group(groups)
-        return {key: values[of_rows] for key, values in answers.items()}
 
     def _metrics(self, output: EvalPrediction) -> dict[str, float]:
         config = self.model.config
@@ -534,33 +496,11 @@ class MultiTaskTrainer(Trainer):
         )
         metrics = metrics_of(self.answers, config.tasks, self.datasets)
         if self._own_metrics is not None:
-            labels = self._label_ids(output.predictions)
+            labels = label_ids(self._evaluated_rows, config.tasks, output.predictions)
             metrics |= self._own_metrics(
                 EvalPrediction(output.predictions, labels, output.inputs, output.losses)
             )
         return metrics
-
-    def _label_ids(self, predictions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The labels of the rows that were evaluated, by task."""
-        labels, rows = {}, self._evaluated_rows
-        for name, task in self.model.config.tasks.items():
-            if name in predictions and name in rows.column_names:
-                longest = predictions[name].shape[-1]  # of a token task
-                labels[name] = kind_of(task).batch(rows[name][:], longest).numpy()
-        return labels
-
-    def _mean_losses(
-        self, gathered: dict[str, np.ndarray]
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Each task's mean loss, and its counts as `count_labels` gives them."""
-        losses, counts = {}, {}
-        for name in self.model.config.tasks:
-            of_rows = gathered.get(f"{name} count", np.zeros(0))
-            if of_rows.sum() > 0:
-                counts[name] = torch.tensor([of_rows.sum(), (of_rows > 0).sum()])
-                total = gathered[f"{name} loss"].sum(dtype=np.float64)
-                losses[name] = torch.tensor(total / of_rows.sum(), dtype=torch.float64)
-        return losses, counts
 
     # Checkpoints
 
@@ -611,14 +551,6 @@ def _collated(collate: Callable, rows: list[dict] | dict) -> dict:
     return collate(rows) if isinstance(rows, list) else rows
 
 
-def _evaluated(collate: Callable, rows: list[dict]) -> dict:
-    """A batch with `continues`: whether each text continues an earlier window."""
-    batch = collate(rows)
-    continues = torch.tensor([row["window"] > 0 for row in rows])
-    groups = batch.get("groups")
-    return {**batch, "continues": continues if groups is None else continues[groups]}
-
-
 class _EpochOrder(TrainerCallback):
     """Sets the sampler's epoch: on resuming, neither `Trainer` nor `accelerate` does."""
 
@@ -628,27 +560,3 @@ class _EpochOrder(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **kwargs):
         if self.trainer._train_sampler is not None:
             self.trainer._train_sampler.set_epoch(int(state.epoch or 0))
-
-
-class _CachedLayers(TrainerCallback):
-    """Fills the cache of frozen layers once the weights to start or resume from are loaded."""
-
-    def __init__(self, trainer: MultiTaskTrainer):
-        self.trainer = trainer
-        self._cached = ExitStack()
-
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self._cached.enter_context(
-            cached_layers(
-                model,
-                frozen_layers(model, args),
-                self.trainer.train_dataset,
-                self.trainer.data_collator.tokenizer.pad_token_id,
-                Path(args.output_dir),
-                args.max_batch_tokens,
-                self.trainer.accelerator.autocast,
-            )
-        )
-
-    def close(self) -> None:
-        self._cached.close()
