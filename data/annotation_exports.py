@@ -25,7 +25,9 @@ def exporter_of(record: Any) -> str | None:
     if isinstance(record, dict) and PRODIGY_KEYS & record.keys():
         return "prodigy"
     match record:
-        case [str(), dict()] | {"text": _, "cats": dict()} | {"text": _, "ents": list()}:
+        case [str(), dict()] | {"text": _, "cats": dict()}:
+            return "spacy"
+        case {"text": _, "ents": [] | [{"start": _, "end": _, "label": _}, *_]}:  # `Doc.to_json`
             return "spacy"
         case {"data": dict(), "annotations": list()} | {"data": dict(), "predictions": list()}:
             return "label_studio"
@@ -108,7 +110,8 @@ def spacy_row(record: Any) -> dict:
             )
     for name in ("entities", "ents", "spans"):
         if name in annotation:
-            row["entities"] = _spans(annotation[name], name)
+            spans = annotation[name]
+            row["entities"] = None if spans is None else _spans(spans, name)
             break
     if "cats" in annotation:
         scores = annotation["cats"]

@@ -21,7 +21,7 @@ ADJACENT = re.compile(r"""['"]\s+['"]""")  # as in numpy's lists, which Python w
 
 def is_empty(cell: Any) -> bool:
     """Whether a cell holds no label."""
-    return cell is None or cell == ""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _is_bare(cell: Any) -> bool:

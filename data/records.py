@@ -45,6 +45,8 @@ def open_text(path: Path, encoding: str | None, newline: str) -> TextIO:
         with path.open("rb") as file:
             encoding = MARKS.get(file.read(2), "utf-8-sig")
     try:
+        if codecs.lookup(encoding).name == "utf-8":  # a mark of its order is no text
+            encoding = "utf-8-sig"
         return path.open(encoding=encoding, errors="surrogateescape", newline=newline)
     except LookupError:
         raise ValueError(

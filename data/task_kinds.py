@@ -63,7 +63,7 @@ class SingleLabel:
             if not cell:
                 return None, 0
             cell = cell[0]
-        if isinstance(cell, list | dict | None) or cell != cell:  # NaN
+        if isinstance(cell, list | dict | bytes | None) or cell != cell:  # NaN
             raise ValueError(f"should be one label. Found {shown(cell)}.")
         return str(cell), 0
 

@@ -126,7 +126,7 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     with pytest.raises(RuntimeError), whole_folder(target) as folder:
         (folder / "half").write_text("x")
         raise RuntimeError
-    assert list(target.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     with whole_folder(target) as folder:
         (folder / "file").write_text("x")
         (folder / "file").chmod(0o600)
@@ -493,6 +493,12 @@ def test_command_writes_beside_the_run_and_says_what(finished, capsys):
     for path in finished.parent.rglob("*.json"):
         if finished not in path.parents:
             assert str(finished.parent) not in path.read_text(), "where it was made"
+
+
+def test_the_folder_that_one_is_in_is_exported_beside_it(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    export_model.main([".", "--to", "plain-heads", "--task", "entities"])
+    assert Path(f"{finished}-entities", "config.json").is_file()
 
 
 @pytest.mark.parametrize(

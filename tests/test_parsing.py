@@ -186,11 +186,11 @@ def test_bad_words_are_refused(words, message, parse):
     [
         ("", "should hold keys and values. Found None."),
         ("- a\n", "should hold keys and values. Found ['a']."),
-        ("a: [1\nb: }\n", "is no YAML: while parsing a flow sequence"),
-        ("a: b: c\n", "is no YAML: mapping values are not allowed here"),
-        ("tasks: {a: 1}\nseed: 1\nseed: 2\n", "is no YAML: found the key 'seed' twice"),
-        ("tasks:\n  a: {type: x, type: y}\n", "is no YAML: found the key 'type' twice"),
-        (b"a: \xff\n", "is no YAML: 'utf-8' codec can't decode byte 0xff"),
+        ("a: [1\nb: }\n", "is not valid YAML: while parsing a flow sequence"),
+        ("a: b: c\n", "is not valid YAML: mapping values are not allowed here"),
+        ("tasks: {a: 1}\nseed: 1\nseed: 2\n", "is not valid YAML: found the key 'seed' twice"),
+        ("tasks:\n  a: {type: x, type: y}\n", "is not valid YAML: found the key 'type' twice"),
+        (b"a: \xff\n", "is not valid YAML: 'utf-8' codec can't decode byte 0xff"),
         ("seed: 1\n", "`tasks` should map names to tasks. Found None."),
         ("tasks: []\n", "`tasks` should map names to tasks. Found []."),
         ("seed: [1, 2]\ntasks: {a: {type: sentence_embedding}}\n", "seed should be one value."),
@@ -207,6 +207,23 @@ def test_bad_files_are_refused(content, message, tmp_path):
     with pytest.raises(ValueError) as raised:
         parse_arguments([str(path)])
     assert message in str(raised.value)
+
+
+def test_an_alias_is_a_value_of_its_own(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "tasks: {a: &one {type: sequence_classification}, b: *one}\ntrain_file: x.jsonl\n"
+    )
+    run = parse_arguments([str(path), "--tasks.a.weight", "5"])
+    assert [task.weight for task in run.tasks.values()] == [5.0, 1.0]
+
+
+def test_homes_are_expanded(parse, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    run = parse("model: ~/a\npredict_output: ~/b\nteachers: {intent: ~/c}\n")
+    assert run.model.model == "/home/me/a"
+    assert run.data.predict_output == "/home/me/b"
+    assert run.teachers == {"intent": ["/home/me/c"]}
 
 
 def test_a_missing_file_is_named():

@@ -244,6 +244,8 @@ def test_a_config_says_which_tasks_are_answered(predict, tmp_path):
 
     assert found("my.yaml") == ["topic", "topic_score"]
     assert found("both.yaml", "--only_task", "entities") == ["entities"]
+    (tmp_path / "none.yaml").write_text("seed: 1")
+    assert found("none.yaml", "--only_task", "entities") == ["entities"]
 
 
 def config_of(**tasks) -> MultiTaskConfig:

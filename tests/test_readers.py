@@ -40,6 +40,8 @@ MINIMAL = {"text": "a", "topic": "x", "annotation_id": 1, "lead_time": 2.5}
 KINDS = {
     "plain": {"text": "a", "label": "x"},
     "plain spans": {"text": "a", "entities": [span(0, 1, "X")]},
+    "plain ents": {"text": "a", "ents": [[0, 1, "X"]]},
+    "plain tags": {"text": "a", "tokens": ["a"], "ents": ["B-X"]},
     "doccano": {"text": "a", "label": [[0, 1, "X"]]},
     "doccano relations": {
         "text": "a",

@@ -253,6 +253,7 @@ def test_a_broken_task_is_a_problem(record, message, read):
             {"text": "a b", "ents": [span(0, 1, "X")], "tokens": [{"id": 0}], "cats": {"x": 1}},
             {"ents": [span(0, 1, "X")], "entities": [span(0, 1, "X")], "cats": ["x"]},
         ),
+        ({"text": "a b", "ents": None}, {"ents": None, "entities": None}),
     ],
 )
 def test_data_of_spacy(record, row, read):

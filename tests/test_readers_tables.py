@@ -106,6 +106,14 @@ def test_delimiter_and_encoding_are_set_for_a_file(read):
         read("a,b\n1,2\n", "csv", encoding="x")
 
 
+@pytest.mark.parametrize("encoding", [None, "utf-8", "UTF8", "utf-8-sig"])
+@pytest.mark.parametrize("form", ["csv", "text"])
+def test_a_mark_of_the_byte_order_is_no_text(form, encoding, read):
+    content = b"\xef\xbb\xbfa\n1\n" if form == "csv" else b"\xef\xbb\xbfa\n"
+    expected = {"a": "1"} if form == "csv" else {"text": "a"}
+    assert rows_of(read(content, form, encoding=encoding)) == [expected]
+
+
 def test_other_text_may_have_an_encoding_too(read):
     assert rows_of(read("é\n".encode("cp1252"), "text", encoding="cp1252")) == [{"text": "é"}]
     content = '{"text": "é"}\n'

@@ -15,11 +15,11 @@ def test_a_run_without_mistakes_is_not_refused(refused, tmp_path, capsys):
     ("content", "message"),
     [
         (None, "error: No config file {path}."),
-        ("a: [1\nb: }\n", "error: {path}: is no YAML: while parsing a flow sequence"),
+        ("a: [1\nb: }\n", "error: {path}: is not valid YAML: while parsing a flow sequence"),
         ("- a\n- b\n", "error: {path}: should hold keys and values. Found ['a', 'b']."),
         ("", "error: {path}: should hold keys and values. Found None."),
-        (b"\xff\xfe\x00", "error: {path}: is no YAML: "),
-        ("a: " + "[" * 5000, "error: {path}: is no YAML: found more than 20 levels"),
+        (b"\xff\xfe\x00", "error: {path}: is not valid YAML: "),
+        ("a: " + "[" * 5000, "error: {path}: is not valid YAML: found more than 20 levels"),
         ("a: &a [*a]\n", "error: {path}: should hold at most 1,000,000 values, aliases included."),
         (
             "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 10)),
@@ -105,6 +105,14 @@ def test_config_file(content, message, tmp_path, capsys):
         (
             {"tasks": {"text": {**CLASSES["topic"], "column": "topic"}}},
             "A task can't be named 'text': rows have a column of that name.",
+        ),
+        (
+            {"tasks": {**CLASSES, "topic_score": {**CLASSES["topic"], "column": "topic"}}},
+            "rename a task or leave it out. Found 'topic_score' twice in file, index, text, topic,",
+        ),
+        (
+            {"tasks": {"topic": {"type": "token_classification", "label_map": {"A": "O"}}}},
+            "tasks.topic.label_map should map a type to null to drop it, not to O.",
         ),
         ({"resume_from_checkpoint": "no/checkpoint"}, "No checkpoint no/checkpoint."),
     ],

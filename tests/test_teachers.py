@@ -238,6 +238,15 @@ def test_a_dropped_type_is_no_entity(plain):
             assert unit["B-LOC"] == pytest.approx(expected[start]["B-PER"], abs=2e-3)
 
 
+def test_labels_that_are_not_numbered_from_zero_are_refused(plain):
+    folder = Path(plain(AutoModelForSequenceClassification, ["x", "y"]))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"1": "x", "2": "y"}, "label2id": {"x": 1, "y": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"should number its labels from 0 to 1\. Found 1, 2\."):
+        load_teacher(str(folder), "topic", TOPIC)
+
+
 def test_tags_that_are_no_iob2_are_refused(plain):
     for tags, found in ((["O", "PER"], "PER"), (["O", "I-PER"], "I-PER")):
         folder = plain(AutoModelForTokenClassification, tags, name=found)

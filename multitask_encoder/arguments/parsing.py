@@ -4,6 +4,7 @@ import copy
 import difflib
 import json
 import math
+import os
 import sys
 from collections.abc import Collection
 from dataclasses import fields
@@ -121,7 +122,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
             f"backend: {model.backend} is for do_predict with do_train false, and nothing else "
             "to do."
         )
-    if model.only_task is not None:
+    if model.only_task is not None and not all_of_model:
         _check_choice("only_task", model.only_task, tuple(tasks))
     teachers = _parse_teachers(given.get("teachers"), tasks)
     # A finished model teaches the tasks that it has, and new ones need labels.
@@ -214,12 +215,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     if _size(content, {}) > MOST_VALUES:
         raise ValueError(f"{path}: should hold at most {MOST_VALUES:,} values, aliases included.")
     if not isinstance(content, dict):
         raise ValueError(f"{path}: should hold keys and values. Found {content!r}.")
-    return content
+    return _unshared(content)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy of a value of YAML in which aliases are values of their own: a key of one task must
+    not change another."""
+    if isinstance(value, dict):
+        return {key: _unshared(one) for key, one in value.items()}
+    return list(map(_unshared, value)) if isinstance(value, list) else value
 
 
 def _size(value: Any, known: dict[int, float]) -> float:
@@ -279,7 +288,7 @@ def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                 _check_choice(
                     f"tasks.{name}.{key}", task[key], TASK_FIELDS[key].metadata["choices"]
                 )
-        _check_label_map(name, task.get("label_map"))
+        _check_label_map(name, task.get("label_map"), task["type"])
         if task.get("label_map") and task.get("problem_type") == "regression":
             raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
         if task.get("column") is not None:
@@ -320,7 +329,7 @@ def _check_column(key: str, column: Any, task: dict) -> None:
         raise ValueError(f"{key} should be a text{also}. Found {column!r}.")
 
 
-def _check_label_map(name: str, label_map: Any) -> None:
+def _check_label_map(name: str, label_map: Any, task_type: str) -> None:
     if label_map is None:
         return
     if not isinstance(label_map, dict) or not all(
@@ -331,6 +340,8 @@ def _check_label_map(name: str, label_map: Any) -> None:
             f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
             f"Found {label_map!r}."
         )
+    if task_type == "token_classification" and "O" in label_map.values():
+        raise ValueError(f"tasks.{name}.label_map should map a type to null to drop it, not to O.")
 
 
 def _share(key: str, task: dict) -> float:
@@ -446,7 +457,7 @@ def _parse_teachers(given: Any, tasks: dict[str, TaskArguments]) -> dict[str, li
                 f"teachers.{name} should be one model, for the loss retention. Found "
                 f"{', '.join(folders)} for {tasks[name].loss}."
             )
-        teachers[name] = folders
+        teachers[name] = list(map(os.path.expanduser, folders))
     return teachers
 
 

@@ -1,6 +1,7 @@
 """The keys of a run, as dataclasses; parsing.py reads them."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ class ModelArguments:
             "read, checked and split as for all tasks. Default: all tasks."
         },
     )
+
+    def __post_init__(self):
+        self.encoder = os.path.expanduser(self.encoder)
+        self.model = self.model and os.path.expanduser(self.model)
 
 
 @dataclass
@@ -194,6 +199,9 @@ class DataArguments(DatasetArguments):
     examples: list[str] | None = field(
         default=None, metadata={"help": "Texts to predict and show at the end of the run."}
     )
+
+    def __post_init__(self):
+        self.predict_output = self.predict_output and os.path.expanduser(self.predict_output)
 
 
 @dataclass

@@ -138,4 +138,7 @@ def export_model(options: argparse.Namespace) -> None:
 def default_output(options: argparse.Namespace) -> Path:
     """`runs/mine-onnx-int8`, beside `runs/mine`."""
     suffix = options.task or options.to + ("-int8" if options.int8 else "")
-    return Path(f"{Path(options.folder)}-{suffix}")
+    folder = Path(options.folder)
+    if folder.name in ("", ".."):  # the folder that one is in, or above it
+        folder = folder.resolve()
+    return Path(f"{folder}-{suffix}")

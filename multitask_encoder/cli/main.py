@@ -37,7 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     module, preset, _ = COMMANDS[command]
     run: Callable = import_module(f"multitask_encoder.cli.{module}").main
     has_config = bool(preset and rest) and not rest[0].startswith("-")
-    run([*rest[:has_config], *preset, *rest[has_config:]])
+    try:
+        run([*rest[:has_config], *preset, *rest[has_config:]])
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")
 
 
 def usage() -> str:

@@ -21,9 +21,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     if target.exists():
         raise ValueError(f"{target} is already there. Remove it, or name another folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A neighbour of the target, so that the last step is a rename on one disk.
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+    # Near the target, so that the last step is a rename on one disk.
+    near = next(folder for folder in target.absolute().parents if folder.exists())
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=near) as scratch:
         folder = Path(scratch, target.name)
         folder.mkdir()
         yield folder
@@ -32,6 +32,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         for path in folder.rglob("*"):
             if path.is_file():
                 path.chmod(readable)
+        target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
 
 

@@ -5,6 +5,7 @@ from datasets import Dataset
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.data.labels import has_labels
+from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskModel
 
 from .defaults import asks_for_fsdp
@@ -18,12 +19,14 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
     """Refuse a run that would fail only in training.
 
     Raises:
-        ValueError: the metric or a part to freeze does not exist, or LoRA can't be used; FSDP is
-            asked for, and accelerate would leave it out.
+        ValueError: the metric or a part to freeze does not exist, columns of the answers would have
+            the same name, or LoRA can't be used; FSDP is asked for, and accelerate would leave it
+            out.
     """
     check_best_metric(run, model, rows)
     check_shards(run.training)
     if run.training.do_train and not run.training.do_inspect:
+        Layout(model.config, list(model.config.tasks), kept={}, without=())  # answers have columns
         check_freezing(model, run.training, run.data.streaming)
         check_lora(model, run.training)
 

@@ -57,6 +57,9 @@ def load_model(
         for key in KEPT_KEYS:
             if name in tasks and key in task:
                 tasks[name].setdefault(key, task[key])
+    for name, task in tasks.items():
+        if run.tasks[name].problem_type == "regression":
+            task.setdefault("labels", [name])
     if "train" in rows:
         training_rows = _training_rows(run, rows)
         old = finished.tasks if finished and run.training.do_train else {}
@@ -98,7 +101,10 @@ def _keep_fitted(run: RunArguments, tasks: dict[str, dict], finished: MultiTaskC
     """Keep what was fitted to the heads that stay as they are; training drops it. A run may ask for
     another share of false alarms."""
     for name, task in finished.tasks.items():
-        if name in tasks and {*tasks[name].get("labels", ())} == {*task.get("labels", ())}:
+        if name not in tasks:
+            continue
+        same = {*(tasks[name].get("labels") or ())} == {*(task.get("labels") or ())}
+        if same:
             tasks[name] |= {key: task[key] for key in FITTED if key in task}
             share = run.tasks[name].out_of_scope
             if share and "out_of_scope" in task:
@@ -137,8 +143,6 @@ def _task_config(name: str, task: TaskArguments, run: RunArguments) -> dict:
     given = {key: getattr(task, key) for key in MODEL_KEYS}
     if task.labels_tokens:
         given["labelling"] = run.data.labelling
-    if task.problem_type == "regression":
-        given["labels"] = task.labels or [name]
     if task.class_weights == BALANCED:  # until the rows are tokenized
         given["class_weights"] = None
     weights = {key: given[key] for key in WEIGHTS}  # which may be 0
@@ -244,10 +248,15 @@ def _load_finished(
             continue
         label_map = run.tasks[name].label_map if run.training.do_train else None
         renamed = renamed_labels(old, {**task, "label_map": label_map})
-        if set(task["labels"]) >= set(renamed) - {None}:
-            weights = task.pop("class_weights", None)
-            changed[name], sources[name] = (task["labels"], weights), renamed
-            task["labels"] = old
+        kept = dict.fromkeys(label for label in renamed if label is not None)
+        if lacking := [label for label in kept if label not in task["labels"]]:
+            raise ValueError(
+                f"tasks.{name}.labels should include those of {run.model.model}; label_map renames "
+                f"and drops them. Lacking: {', '.join(lacking)}."
+            )
+        weights = task.pop("class_weights", None)
+        changed[name], sources[name] = (task["labels"], weights), renamed
+        task["labels"] = old
     model = load_finished_model(
         run.model.model,
         new_tasks=[name for name in tasks if name not in known.tasks],

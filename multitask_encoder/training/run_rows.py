@@ -46,6 +46,7 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         FileNotFoundError: a file or data set is missing.
         ValueError: data or settings are invalid.
     """
+    _inherit_problem_types(run)
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
     loaded: dict[tuple[str, str], Dataset] = {}
@@ -56,8 +57,9 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
     if not streaming:  # else the labels of most rows are not known yet
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
-        check_label_maps(parts, tasks, _labels_of_models(run))
-        _merge_same_values(run, parts)
+        known = _labels_of_models(run)
+        check_label_maps(parts, tasks, known)
+        _merge_same_values(run, parts, known)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], tasks_of(run, source))
         say(run, name, notes)
@@ -84,28 +86,54 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
     return _checked(rows, run), skipped
 
 
+def _inherit_problem_types(run: RunArguments) -> None:
+    """Let the tasks of a finished model stay of the problem type that they have there.
+
+    Raises:
+        ValueError: the run has another type or problem type for such a task.
+    """
+    finished = finished_config(run)
+    for name, old in (finished.tasks if finished else {}).items():
+        task = run.tasks.get(name)
+        if task is None:
+            continue
+        kind = old.get("problem_type")
+        if task.type != old["type"] or task.problem_type not in (None, kind):
+            known = ", ".join(filter(None, (old["type"], kind)))
+            found = ", ".join(filter(None, (task.type, task.problem_type)))
+            raise ValueError(
+                f"Task {name!r} of {run.model.model} is {known}. Found {found}: give a new task "
+                "another name."
+            )
+        run.tasks[name] = replace(task, problem_type=kind)
+
+
 def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
-    """The labels that teachers and the finished model have of tasks with a `label_map`."""
-    mapped = {name: vars(task) for name, task in run.tasks.items() if task.label_map}
-    finished = finished_config(run) if mapped else None
+    """By task the labels that teachers and the finished model have of it."""
+    finished = finished_config(run)
     return {
         name: [
-            *(finished.tasks.get(name, {}).get("labels", ()) if finished else ()),
-            *chain.from_iterable(own_labels(one, name, task) for one in run.teachers.get(name, ())),
+            *((finished.tasks.get(name, {}).get("labels") or ()) if finished else ()),
+            *chain.from_iterable(
+                own_labels(one, name, vars(task)) for one in run.teachers.get(name, ())
+            ),
         ]
-        for name, task in mapped.items()
+        for name, task in run.tasks.items()
+        if not task.is_embedding
     }
 
 
-def _merge_same_values(run: RunArguments, parts: list[Dataset]) -> None:
-    """Let the run's `label_map` merge labels that are the same number or boolean, also those of its
-    teachers."""
+def _merge_same_values(
+    run: RunArguments, parts: list[Dataset], known: dict[str, list[str]]
+) -> None:
+    """Let the run's `label_map` merge labels that are the same number or boolean, as the task or
+    else the models that know it spell them."""
     for name, task in run.tasks.items():
         kind = kind_of(vars(task))
         if kind.numeric or kind.by_token:
             continue
         found = set().union(*(distinct_labels(rows, name) for rows in parts))
-        if groups := same_values(found, task.labels or ()):
+        if groups := same_values(found, task.labels or known[name]):
             run.tasks[name] = replace(task, label_map=merged(task.label_map, groups))
             shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
             logger.info("Labels of %s that are one: %s.", name, shown)
@@ -135,9 +163,11 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
 def tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
     """The tasks that a data set labels, with their columns."""
     finished = finished_config(run)
-    # Teachers label what the rows don't, but no stream. What is only measured needs labels.
+    # Teachers label what the rows don't, but no stream. What is only measured needs labels, unless
+    # its config is one by which a model was trained further.
     held = finished.tasks if finished else ()
-    optional = dict.fromkeys(held, SPLITS if run.training.do_train else SPLITS[:1])
+    trains = run.training.do_train or source.arguments.train_file is not None
+    optional = dict.fromkeys(held, SPLITS if trains else SPLITS[:1])
     optional |= dict.fromkeys(run.teachers, SPLITS)
     return {
         task: {

@@ -66,7 +66,7 @@ def _settings_in(name: str, task_name: str, task: dict) -> dict[str, Any]:
     where = f"The teacher {name!r} of task {task_name!r}"
     config = config_of(name, where)
     if config.model_type != MultiTaskConfig.model_type:
-        return {"labels": labels_in(config)}
+        return {"labels": labels_in(config, where)}
     return config.tasks[task_in(config, task_name, task, where)]
 
 
@@ -104,7 +104,7 @@ def task_of_teacher(name: str, task_name: str) -> dict[str, Any]:
                 f"Found {architecture or 'no architecture'}."
             )
         task = {"type": kind, "problem_type": problem_type_of(config)}
-        labels = labels_in(config)
+        labels = labels_in(config, where)
     if task["type"] != "sequence_classification":
         return {"type": task["type"]}
     problem_type = task.get("problem_type") or "single_label_classification"
@@ -122,7 +122,13 @@ def problem_type_of(config: PreTrainedConfig) -> str:
     return getattr(config, "problem_type", None) or default
 
 
-def labels_in(config: PreTrainedConfig) -> list[str]:
+def labels_in(config: PreTrainedConfig, where: str) -> list[str]:
+    """The labels of a stock model, which messages call `where`, in order."""
+    if sorted(config.id2label) != list(range(config.num_labels)):
+        raise ValueError(
+            f"{where} should number its labels from 0 to {config.num_labels - 1}. Found "
+            f"{', '.join(map(str, sorted(config.id2label)))}."
+        )
     return [config.id2label[index] for index in range(config.num_labels)]
 
 
@@ -134,7 +140,9 @@ def task_in(config: MultiTaskConfig, name: str, task: dict, where: str) -> str:
 
     same = [one for one, known in config.tasks.items() if kind(known) == kind(task)]
     if name not in same and len(same) != 1:
-        found = ", ".join(f"{one} ({known['type']})" for one, known in config.tasks.items())
+        found = ", ".join(
+            f"{one} ({', '.join(kind(known))})" for one, known in config.tasks.items()
+        )
         raise ValueError(
             f"{where} should have a task of that name, or a single one of its type and "
             f"problem_type. Found {found}."

@@ -225,7 +225,7 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
     settings = {
         "type": task["type"],
         "problem_type": wanted,
-        "labels": labels_in(config),
+        "labels": labels_in(config, where),
     }
     if kind_of(task).by_token:  # it has no units of its own
         settings |= {key: task[key] for key in UNIT_KEYS if key in task}
