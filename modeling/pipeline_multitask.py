@@ -94,10 +94,10 @@ class MultiTaskPipeline(Pipeline):
         precision (`float`, *optional*): 0.9, 0.95, 0.98 or 0.99: the thresholds above which that
             share of the answers was right on validation rows, for tasks that `thresholds` doesn't
             name.
-        coverage (`float`, *optional*): one of the same. A label gets a `label_set`, of the labels
-            that could be the right one: the smallest set that had it in that share of validation
-            rows. Other tasks give as many labels and entities as it takes to find that share of the
-            true ones. Not with `precision`.
+        coverage (`float`, *optional*): one of the same. A label gets a `label_set`: the smallest
+            set of labels that had the right one in that share of validation rows. Other tasks give
+            as many labels and entities as it takes to find that share of the true ones. Not with
+            `precision`.
         batch_size (`int`, *optional*): the most texts (or windows of long texts) encoded together.
             By default, enough to keep the device busy.
 

@@ -13,8 +13,8 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `l2_sp` | 0.1 / (learning_rate * sqrt(rows)); 0 with `sentence_embedding`, in shards, in LoRA |
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
-The first row counts all processes and accumulated batches, so that the step is the same under any
-of them. Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held
+The batch size counts all processes and accumulated batches: a step is the same however it is split.
+Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held
 to tasks that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`. The
 rules were chosen on validation splits (docs/quality.md).
 """
@@ -44,8 +44,8 @@ HEAD_RATE = 5  # times the learning rate, in short runs: of so many steps, and o
 SHORT_STEPS, SHORT_RUN = 300, 1 / 3  # epochs at most this part
 LORA_RATE = 3  # times the learning rate of the weights themselves
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
-# Of the way back to the start in a step at the full learning rate, times the square root of the
-# rows: as steps go with this root, the steps of a run pull alike, however many they are.
+# The fraction of the way back to the start in a step at the full learning rate, times the square
+# root of the rows. The steps of a run grow with that root, so its whole pull stays the same.
 PULL = 0.1
 HELD_PULL = 0.75  # the same for a model that is held to what it has learned
 EVALUATIONS = 10

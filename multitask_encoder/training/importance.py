@@ -1,9 +1,10 @@
-"""How much each weight of the encoder matters to what a model says.
+"""The importance of each weight of the encoder to what a model says.
 
-The root of the diagonal of its Fisher information: of the mean square of the gradients that labels
-have which are drawn from the model's own answers. By it elastic weight consolidation holds a model
-(Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural networks", arXiv
-1612.00796); the root, as AdamW's steps go with the root of such squares, too.
+The square root of the diagonal Fisher information: the root mean square of the gradients of the
+loss, for labels that are drawn from the model's own answers. Elastic weight consolidation pulls a
+weight by the information itself (Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in
+neural networks", arXiv 1612.00796); the root, since AdamW's steps go with the root of such squares,
+too.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ TEXTS_AT_ONCE = 8
 def importance(
     model: MultiTaskModel, rows: Dataset, padding_id: int, names: Sequence[str], seed: int
 ) -> dict[nn.Parameter, torch.Tensor]:
-    """By parameter of the encoder what its weights matter, of its shape, with a mean of 1 over all;
-    frozen ones and the token embedding are left out. Dropout has no part in it. Shows progress.
+    """The importance of each weight of the encoder, by parameter and in its shape, scaled to a mean
+    of 1; frozen ones and the token embedding are left out. Dropout has no part in it. Shows
+    progress.
 
     Args:
         model (`MultiTaskModel`): the model before training.

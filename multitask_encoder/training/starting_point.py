@@ -1,11 +1,10 @@
-"""Pulls the encoder back to where it started, which is worth more than where zero is.
+"""Pulls the encoder towards the weights that it started with, rather than towards zero.
 
 L2-SP (Li et al. 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
 arXiv 1802.01483): few rows then change only what they have to. As weight decay in AdamW, the pull
 is apart from the gradient (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", arXiv
-1711.05101). What a finished model knows is held the better if weights are pulled by what they
-matter to it (Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural networks",
-arXiv 1612.00796).
+1711.05101). A finished model forgets less if each weight is pulled by its importance (Kirkpatrick
+et al. 2017, "Overcoming catastrophic forgetting in neural networks", arXiv 1612.00796).
 """
 
 from collections.abc import Mapping
