@@ -245,6 +245,15 @@ class MultiTaskConfig(PreTrainedConfig):
     def hidden_size(self) -> int:
         return self.encoder_config.hidden_size
 
+    @property
+    def default_prompt(self) -> str:
+        """The text that goes before each input, unless a call names another prompt."""
+        return (self.prompts or {}).get("default", "")
+
+    def pooling_of(self, task: str) -> str:
+        """How token vectors become the one that a sentence task's head reads."""
+        return self.tasks[task].get("pooling", self.pooling)
+
     def get_text_config(self, decoder=None, encoder=None) -> PreTrainedConfig:
         """The encoder's config, which knows the vocabulary and the special tokens."""
         return self.encoder_config

@@ -317,7 +317,7 @@ class MultiTaskModel(PreTrainedModel):
         vectors = {self.config.pooling: pooled}
         logits = {}
         for name, head in heads.items():
-            pooling = self.config.tasks[name].get("pooling", self.config.pooling)
+            pooling = self.config.pooling_of(name)
             if pooling not in vectors:
                 vectors[pooling] = self.embedding_head.pool(tokens, attention_mask, pooling)
             logits[name] = head(tokens if head.reads_tokens else vectors[pooling])

@@ -32,8 +32,7 @@ def batches(
     """`input_ids` and `attention_mask` of all windows of some texts, as the pipeline makes them.
     Two are alone, since graphs may take sizes of 1 for constants; up to 16 others are padded
     together."""
-    prompt = (config.prompts or {}).get("default", "")
-    documents = tokenize(tokenizer, texts, prompt, stride=config.stride)
+    documents = tokenize(tokenizer, texts, config.default_prompt, stride=config.stride)
     rows = [text.input_ids(window) for text in documents for window in text.windows]
     bounds = [0, 1, 2, *range(18, len(rows), 16), len(rows)]
     for start, end in pairwise(bounds):

@@ -113,7 +113,7 @@ def plain_model(model: MultiTaskModel, task_name: str) -> PreTrainedModel:
     task = tasks[task_name]
     config = copy.deepcopy(model.config.encoder_config)
     family = config.model_type
-    pooling = task.get("pooling", model.config.pooling)
+    pooling = model.config.pooling_of(task_name)
     if task["type"] == "sequence_classification":
         _check_pooling(pooling, family)
     config.id2label = dict(enumerate(task["labels"]))

@@ -76,7 +76,7 @@ def export(
 
     texts = list(parity.TEXTS)
     if model.config.sentence_windows != "first":
-        prompt = (model.config.prompts or {}).get("default", "")
+        prompt = model.config.default_prompt
         documents = tokenize(tokenizer, texts, prompt, stride=model.config.stride)
         pairs = zip(texts, documents, strict=True)
         texts = [text for text, document in pairs if len(document.windows) == 1]

@@ -53,8 +53,7 @@ class Examples:
         text, words = text_and_words(self._row(place))
         if words is not None:
             return words
-        prompt = (config.prompts or {}).get("default", "")
-        (tokenized,) = tokenize(self.tokenizer, [text], prompt, stride=config.stride)
+        (tokenized,) = tokenize(self.tokenizer, [text], config.default_prompt, stride=config.stride)
         labelling, *marks = cutting(task)
         units = UNITS[labelling](text, tokenized.offsets, *marks)
         return word_ranges(units, tokenized.offsets)

@@ -147,7 +147,7 @@ def _train(
         pairs = np.concatenate(drawn)
         ids, mask = pad([input_ids[row] for row in pairs.T.flatten()], padding_id)
         ids, mask = ids.to(model.device), mask.to(model.device)
-        pooling = model.config.tasks[name].get("pooling", model.config.pooling)
+        pooling = model.config.pooling_of(name)
         with autocast():
             states = model(input_ids=ids, attention_mask=mask, tasks=[]).last_hidden_state
             vectors = model.embedding_head.pool(states, mask, pooling).float()

@@ -100,7 +100,7 @@ def _vectors(
 ) -> dict[str, torch.Tensor]:
     """By task the vectors that its head reads, of shape `(num_rows, hidden_size)`."""
     config = model.config
-    poolings = {name: config.tasks[name].get("pooling", config.pooling) for name in names}
+    poolings = {name: config.pooling_of(name) for name in names}
     pooled = {
         pooling: torch.empty(len(input_ids), config.hidden_size)
         for pooling in set(poolings.values())

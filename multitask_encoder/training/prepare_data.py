@@ -310,7 +310,7 @@ def _settings(run, split, name, tokenizer, model) -> dict:
         "long_texts": run.data.long_texts,
         "all_windows": run.training.do_inspect
         or (split != "train" and model.config.sentence_windows == "mean"),
-        "prompt": (model.config.prompts or {}).get("default", ""),
+        "prompt": model.config.default_prompt,
         "number": list(run.datasets).index(name),
         # `labels` in the YAML are all there are.
         "open_tasks": [

@@ -248,7 +248,7 @@ def as_teacher(
         task,
         config.tasks[task],
         list(config.tasks[task]["labels"]),
-        (config.prompts or {}).get("default", ""),
+        config.default_prompt,
         config.stride,
         config.sentence_windows == "mean",
     )
