@@ -175,7 +175,7 @@ def load(options: argparse.Namespace, **keys: Any) -> Workload:
     keys = {"output_dir": f"{options.output}/run", **keys}
     try:
         run = run_arguments(options, **keys)
-        rows, _ = load_rows(run)
+        run, rows, _ = load_rows(run)
         transformers.set_seed(0)
         tokenizer, model = load_model(run, rows)
         windows, _ = preprocess_rows(run, rows, tokenizer, model)

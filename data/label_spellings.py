@@ -18,7 +18,7 @@ def same_values(labels: Iterable[str], given: Collection[str] = ()) -> list[list
 
     Args:
         labels (`Iterable[str]`): of one task.
-        given (`Collection[str]`): the task's own spellings, if it lists its labels.
+        given (`Collection[str]`): the spellings that the task lists, or that finished models have.
 
     Returns:
         `list[list[str]]`: groups of two or more, in each first the spelling to be used: one of

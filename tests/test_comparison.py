@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 from transformers.trainer_callback import TrainerState
 
-from multitask_encoder.arguments.parsing import parse_arguments
+from multitask_encoder.arguments.parsing import parse_arguments, resolve
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.comparison.differences import difference_intervals
 from multitask_encoder.comparison.measuring import paired_answers
@@ -174,7 +174,7 @@ def test_of_several_data_sets_a_single_task_model_gets_those_that_label_it(
     # As if each task's own model were the one of all: together they answer as that one does.
     multi = Comparison.of(parse_arguments([path])).multi(3)
     same = {folder_name(model, 3): multi for model in ("multi", *tasks)}
-    splits, _ = load_rows(multi)
+    _, splits, _ = load_rows(multi)
     ours, theirs = paired_answers(Comparison(list(tasks), [3], same), 3, splits, "validation")
     of_model = read(folder / "multi-seed3" / "config.json")["tasks"]
     labelled = {name: of_model[name] for name in tasks}
@@ -199,7 +199,7 @@ def test_rows_are_cut_as_for_all_tasks(config, tmp_path):
     texts = []
     for task in (None, "one", "other"):
         run = parse_arguments([path, "--do_eval", "false", "--only_task", task or "null"])
-        run, splits = keep_only_task(run, load_rows(run)[0])
+        run, splits = keep_only_task(run, load_rows(run)[1])
         assert list(run.tasks) == ([task] if task else ["one", "other"])
         texts.append(splits["test"]["data"]["text"])
     assert texts[0] == texts[1] == texts[2]
@@ -232,6 +232,25 @@ def assert_report_is_of_the_runs(report: dict, folder: Path) -> None:
         states = [read(folder / f"{model}-seed{seed}" / "trainer_state.json") for seed in (3, 4)]
         assert found["steps"] == sum(state["global_step"] for state in states) / 2 >= 3
         assert found["seconds"] > 0
+
+
+def test_labels_may_be_numbers_that_the_rows_spell_otherwise(tmp_path, backbone):
+    rows = [{"text": text, "topic": f"{place % 2}.0"} for place, text in enumerate("abcd" * 3)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    task = {"type": "sequence_classification", "labels": ["0", "1"]}
+    keys = {
+        "encoder": str(backbone("bert")),
+        "tasks": {"topic": task, "other": {**task, "column": "topic"}},
+        "train_file": str(tmp_path / "rows.jsonl"),
+        "validation_file": str(tmp_path / "rows.jsonl"),
+        "output_dir": str(tmp_path / "out"),
+        "compare_single_task": True,
+    }
+    comparison = Comparison.of(resolve(keys))
+    comparison.check_data()
+    run, found, _ = load_rows(comparison.multi(comparison.seeds[0]))  # the second time
+    assert run.tasks["topic"].label_map == {"0": "0", "0.0": "0", "1": "1", "1.0": "1"}
+    assert {*found["train"]["data"]["topic"]} == {"0", "1"}
 
 
 def test_a_comparison_is_made_gone_on_with_and_reported(config, tmp_path, caplog):

@@ -331,7 +331,7 @@ def sharing_ner(config: Path, first: list[str], second: list[str], **task) -> No
 def test_tag_schemes_of_data_sets_that_share_a_task_become_one(config):
     sharing_ner(config, [tags for _, tags in ENTITIES], IN_BILOU)
     arguments = parse_arguments([str(config)])
-    rows, _ = load_rows(arguments)
+    arguments, rows, _ = load_rows(arguments)
     expected = [tags.split() for tags in IN_IOB2]
     assert rows["train"]["first"]["ner"][:] == expected
     assert rows["train"]["second"]["ner"][:] == expected
@@ -345,14 +345,14 @@ def test_labels_are_renamed_in_every_data_set(config):
     renamed = [tags.replace("LOC", "PLACE") for tags in IN_BILOU]
     sharing_ner(config, IN_IOB2, renamed, label_map={"LOC": "GPE", "PLACE": "GPE", "PER": None})
     arguments = parse_arguments([str(config)])
-    rows, _ = load_rows(arguments)
+    _, rows, _ = load_rows(arguments)
     expected = [["O", "O", "O", "O", "B-GPE", "I-GPE", "O"], ["B-GPE", "O", "O", "O"]]
     assert rows["train"]["first"]["ner"][:] == expected
     assert rows["train"]["second"]["ner"][:] == expected
 
 
 def rows_of(config: Path, *argv: str):
-    return load_rows(parse_arguments([str(config), *argv]))[0]
+    return load_rows(parse_arguments([str(config), *argv]))[1]
 
 
 def test_every_split_has_the_data_sets_in_their_order(config):

@@ -108,7 +108,7 @@ def test_config_file(content, message, tmp_path, capsys):
         ),
         (
             {"tasks": {**CLASSES, "topic_score": {**CLASSES["topic"], "column": "topic"}}},
-            "rename a task or leave it out. Found 'topic_score' twice in file, index, text, topic,",
+            "should have different names. Found 'topic_score' twice in file, index, text, topic,",
         ),
         (
             {"tasks": {"topic": {"type": "token_classification", "label_map": {"A": "O"}}}},

@@ -96,6 +96,37 @@ def test_numbers_as_labels_are_spelled_as_the_model_spells_them(of_teacher, run,
     assert results(folder)["eval_samples"] == len(ROWS)
 
 
+def test_rows_without_any_label_measure_nothing(further, capsys):
+    rows = [{"text": row["text"], "other": row["topic"]} for row in ROWS]
+    with pytest.raises(SystemExit, match="2"):
+        further({}, train_file=ROWS, validation_file=rows, do_train=False)
+    assert "No validation row has a label of topic." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "key", "message"),
+    [
+        (MULTI, {"out_of_scope": 0.05}, "tasks.topic.out_of_scope is for one label a text."),
+        (REGRESSION, {"label_map": {"a": "b"}}, "tasks.topic.label_map is for labels."),
+    ],
+)
+def test_keys_are_for_the_kind_that_the_task_has(old, key, message, further, capsys):
+    numbers = [{**row, "topic": len(row["text"])} for row in ROWS]
+    rows = dict.fromkeys(("train_file", "validation_file"), numbers if old is REGRESSION else ROWS)
+    with pytest.raises(SystemExit, match="2"):
+        further({"tasks": old, **rows}, tasks={"topic": {**CLASSES["topic"], **key}}, **rows)
+    assert message in capsys.readouterr().err
+
+
+def test_numbers_are_not_renamed(further, capsys):
+    values = [{**row, "topic": [1.0, 2.0]} for row in ROWS]
+    rows = dict.fromkeys(("train_file", "validation_file"), values)
+    old, new = ({"topic": {**REGRESSION["topic"], "labels": [*names]}} for names in ("ab", "xy"))
+    with pytest.raises(SystemExit, match="2"):
+        further({"tasks": old, **rows}, tasks=new, **rows)
+    assert "old. Lacking: a, b." in capsys.readouterr().err
+
+
 def test_a_grown_model_is_evaluated_by_the_config_of_its_run(further, run):
     tasks = {**CLASSES, **MOOD}
     folder = further({}, tasks=tasks, train_file=OTHERS, validation_file=OTHERS)

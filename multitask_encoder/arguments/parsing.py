@@ -116,7 +116,7 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     model, data, training = _parse_groups(flat, GROUPS, also=nested)
     given = _without_dropped_tasks(given)
     all_of_model = training.only_predicts and given.get("tasks") is None
-    tasks = {} if all_of_model else _parse_tasks(given.get("tasks"))
+    tasks = {} if all_of_model else parse_tasks(given.get("tasks"))
     if model.backend != "torch" and not training.only_predicts:
         raise ValueError(
             f"backend: {model.backend} is for do_predict with do_train false, and nothing else "
@@ -274,7 +274,8 @@ def _set_nested(target: dict, keys: list[str], value: Any) -> None:
     target[last] = value
 
 
-def _parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
+def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
+    """The tasks of a run's YAML. Raises a ValueError for what is none."""
     if not isinstance(tasks, dict) or not tasks:
         raise ValueError(f"`tasks` should map names to tasks. Found {tasks!r}.")
     parsed = {}

@@ -15,6 +15,7 @@ A tenth is kept apart, to measure how often the new model agrees with its teache
 that have labels. The run folder gets config.yaml, which `train` runs again.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +69,7 @@ def keys_of(models: list[str], texts: list[str]) -> dict[str, Any]:
         name, _, model = word.partition("=")
         if not name or not model:
             raise ValueError(f"A task and its teacher should be NAME=MODEL. Found {word!r}.")
-        teachers.setdefault(name, []).append(model)
+        teachers.setdefault(name, []).append(os.path.expanduser(model))
     if not teachers:
         raise ValueError("There should be a NAME=MODEL for each task. Found none.")
     tasks = {name: task_of_teacher(folders[0], name) for name, folders in teachers.items()}

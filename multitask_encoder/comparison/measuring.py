@@ -44,7 +44,7 @@ def measure(comparison: Comparison) -> dict[str, Any]:
     for seed in comparison.seeds:
         multi = comparison.multi(seed)
         with multi.training.main_process_first(desc="loading"):
-            rows, _ = load_rows(multi)
+            multi, rows, _ = load_rows(multi)
             if multi.teachers:
                 rows, _ = label_unlabelled(multi, rows, load_finished(multi)[1])
         split = compared_split(multi, rows)

@@ -94,7 +94,7 @@ class Comparison:
                 a split, or there is no split to compare on.
         """
         multi = self.multi(self.seeds[0])
-        rows, _ = load_rows(multi)
+        multi, rows, _ = load_rows(multi)
         compared_split(multi, rows)
         for task in self.tasks:
             keep_only_task(self.single(task, self.seeds[0]), rows)

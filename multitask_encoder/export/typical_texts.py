@@ -46,7 +46,7 @@ def typical_texts(folder: str, files: list[str] | None = None) -> list[str]:
         )
     try:
         run = parse_arguments([str(config), *ONLY_TRAINING_ROWS])
-        parts = load_rows(run)[0].get("train", {}).values()
+        parts = load_rows(run)[1].get("train", {}).values()
         if run.data.streaming or not parts:
             raise ValueError("its rows are streamed" if run.data.streaming else "it names none")
     except (OSError, ValueError) as error:

@@ -128,8 +128,8 @@ class Layout:
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(
-                "The columns of the answers should have different names: rename a task or leave it "
-                f"out. Found {twice[0]!r} twice in {', '.join(names)}."
+                f"The columns of the answers should have different names. Found {twice[0]!r} twice "
+                f"in {', '.join(names)}: rename a task, or leave it out."
             )
         self.schema = pa.schema(columns)
 

@@ -66,7 +66,9 @@ def plan_lessons(
             others = [
                 one for lesson in lessons for one in lesson.teachers if one.model is not model
             ]
-            teachers = [load_teacher(folder, name, task, others) for folder in folders]
+            teachers = [
+                load_teacher(folder, name, task, others, partly=grown) for folder in folders
+            ]
         taught = taught_by(teachers, task)
         if grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
             taught = replace(taught, new_only=True)

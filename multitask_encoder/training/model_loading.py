@@ -250,9 +250,10 @@ def _load_finished(
         renamed = renamed_labels(old, {**task, "label_map": label_map})
         kept = dict.fromkeys(label for label in renamed if label is not None)
         if lacking := [label for label in kept if label not in task["labels"]]:
+            hint = "" if kind_of(task).numeric else "; label_map renames and drops them"
             raise ValueError(
-                f"tasks.{name}.labels should include those of {run.model.model}; label_map renames "
-                f"and drops them. Lacking: {', '.join(lacking)}."
+                f"tasks.{name}.labels should include those of {run.model.model}{hint}. Lacking: "
+                f"{', '.join(lacking)}."
             )
         weights = task.pop("class_weights", None)
         changed[name], sources[name] = (task["labels"], weights), renamed

@@ -92,7 +92,7 @@ class RunData:
 def prepare_data(run: RunArguments) -> tuple[RunArguments, RunData]:
     """The run, reduced to its `only_task` if set, and its rows. Raises as `load_rows` and
     `keep_only_task`."""
-    rows, bad = load_rows(run)
+    run, rows, bad = load_rows(run)
     run, rows = keep_only_task(run, rows)
     if run.training.should_log and not run.training.do_inspect:  # once, and not beside its report
         for line in leak_lines(find_leaks(rows)):

@@ -22,7 +22,7 @@ class Answers(NamedTuple):
 class RowWindows(NamedTuple):
     """Preprocessed windows in the order of their rows; the place of each row's first window,
     `np.ndarray` of shape `(num_rows,)`; and the windows that predict sentence tasks, as in
-    `compute_metrics`."""
+    `row_answers`."""
 
     windows: Dataset
     starts: np.ndarray

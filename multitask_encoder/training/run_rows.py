@@ -3,11 +3,11 @@
 import json
 import logging
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 from datasets import Dataset
 
+from multitask_encoder.arguments.parsing import parse_tasks
 from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
 from multitask_encoder.arguments.tasks import BALANCED
 from multitask_encoder.data.bad_rows import as_skipped, good_rows
@@ -21,6 +21,7 @@ from multitask_encoder.data.label_spellings import (
 from multitask_encoder.data.labels import (
     check_label_maps,
     distinct_labels,
+    has_labels,
     names_of,
     unify_labels,
 )
@@ -38,15 +39,16 @@ logger = logging.getLogger("multitask_encoder.data")
 Rows = dict[str, dict[str, Dataset]]
 
 
-def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
-    """Every good row of every data set, and the skipped rows.
+def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
+    """The run, with what its tasks take over from the rows and from a finished model, every good
+    row of every data set, and the skipped rows.
 
     Raises:
         BadRows: rows are invalid, and are not skipped.
         FileNotFoundError: a file or data set is missing.
         ValueError: data or settings are invalid.
     """
-    _inherit_problem_types(run)
+    run = _with_known_kinds(run)
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
     loaded: dict[tuple[str, str], Dataset] = {}
@@ -59,7 +61,7 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         tasks = {name: vars(task) for name, task in run.tasks.items()}
         known = _labels_of_models(run)
         check_label_maps(parts, tasks, known)
-        _merge_same_values(run, parts, known)
+        run = _with_same_values(run, parts, known)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], tasks_of(run, source))
         say(run, name, notes)
@@ -83,16 +85,18 @@ def load_rows(run: RunArguments) -> tuple[Rows, list[dict]]:
         for split, parts in rows.items()
         if parts
     }
-    return _checked(rows, run), skipped
+    return run, _checked(rows, run), skipped
 
 
-def _inherit_problem_types(run: RunArguments) -> None:
-    """Let the tasks of a finished model stay of the problem type that they have there.
+def _with_known_kinds(run: RunArguments) -> RunArguments:
+    """The run, in which the tasks of a finished model have the problem type that they have there.
 
     Raises:
-        ValueError: the run has another type or problem type for such a task.
+        ValueError: the run has another type or problem type for such a task, or a key that is not
+            for it.
     """
-    finished = finished_config(run)
+    finished, tasks = finished_config(run), dict(run.tasks)
+    given = {str(name): task for name, task in (run.given.get("tasks") or {}).items()}
     for name, old in (finished.tasks if finished else {}).items():
         task = run.tasks.get(name)
         if task is None:
@@ -105,38 +109,46 @@ def _inherit_problem_types(run: RunArguments) -> None:
                 f"Task {name!r} of {run.model.model} is {known}. Found {found}: give a new task "
                 "another name."
             )
-        run.tasks[name] = replace(task, problem_type=kind)
+        if kind != task.problem_type:
+            tasks |= parse_tasks({name: {**given[name], "problem_type": kind}})
+    return replace(run, tasks=tasks)
 
 
 def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
     """By task the labels that teachers and the finished model have of it."""
     finished = finished_config(run)
-    return {
-        name: [
-            *((finished.tasks.get(name, {}).get("labels") or ()) if finished else ()),
-            *chain.from_iterable(
-                own_labels(one, name, vars(task)) for one in run.teachers.get(name, ())
-            ),
-        ]
-        for name, task in run.tasks.items()
-        if not task.is_embedding
+    labels = {
+        name: list(finished.tasks.get(name, {}).get("labels") or ()) if finished else []
+        for name in run.tasks
     }
+    for name, teacher in [(name, one) for name, all_of in run.teachers.items() for one in all_of]:
+        task = run.tasks[name]
+        if task.is_embedding:
+            continue
+        try:
+            labels[name] += own_labels(teacher, name, vars(task))
+        except (OSError, ValueError):
+            if task.label_map:
+                raise  # else a run that asks no teacher does without, and another will say it
+    return labels
 
 
-def _merge_same_values(
+def _with_same_values(
     run: RunArguments, parts: list[Dataset], known: dict[str, list[str]]
-) -> None:
-    """Let the run's `label_map` merge labels that are the same number or boolean, as the task or
+) -> RunArguments:
+    """The run, whose `label_map` merges labels that are the same number or boolean, as the task or
     else the models that know it spell them."""
+    tasks = dict(run.tasks)
     for name, task in run.tasks.items():
         kind = kind_of(vars(task))
         if kind.numeric or kind.by_token:
             continue
         found = set().union(*(distinct_labels(rows, name) for rows in parts))
         if groups := same_values(found, task.labels or known[name]):
-            run.tasks[name] = replace(task, label_map=merged(task.label_map, groups))
+            tasks[name] = replace(task, label_map=merged(task.label_map, groups))
             shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
             logger.info("Labels of %s that are one: %s.", name, shown)
+    return replace(run, tasks=tasks)
 
 
 def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
@@ -163,11 +175,12 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
 def tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
     """The tasks that a data set labels, with their columns."""
     finished = finished_config(run)
-    # Teachers label what the rows don't, but no stream. What is only measured needs labels, unless
-    # its config is one by which a model was trained further.
+    # Teachers label what the rows don't, but no stream. What is only measured needs labels, but for
+    # configs that train, too: the rows by which a model grew may lack those of old tasks.
     held = finished.tasks if finished else ()
-    trains = run.training.do_train or source.arguments.train_file is not None
-    optional = dict.fromkeys(held, SPLITS if trains else SPLITS[:1])
+    sources = [one.arguments for one in run.datasets.values()]
+    trains = any(one.train_file or one.dataset for one in sources)
+    optional = dict.fromkeys(held, SPLITS if run.training.do_train or trains else SPLITS[:1])
     optional |= dict.fromkeys(run.teachers, SPLITS)
     return {
         task: {
@@ -180,6 +193,21 @@ def tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
         }
         for task, column in source.columns.items()
     }
+
+
+def _say_unmeasured(rows: Rows, run: RunArguments) -> None:
+    """Log the tasks of an evaluation that have no label in a split. Raises a ValueError where none
+    has one."""
+    asked = {"validation": run.training.do_eval, "test": run.training.do_test}
+    tasks = [name for name, task in run.tasks.items() if task.default_column(name) is not None]
+    tasks = [name for name in tasks if name not in run.teachers]
+    for split in [split for split, wanted in asked.items() if wanted and split in rows]:
+        parts = rows[split].values()
+        missing = [name for name in tasks if not any(has_labels(name, one) for one in parts)]
+        if missing and missing == tasks and not run.teachers:
+            raise ValueError(f"No {split} row has a label of {', '.join(missing)}.")
+        if missing:
+            logger.warning("No %s row has a label of %s.", split, ", ".join(missing))
 
 
 def _checked(rows: Rows, run: RunArguments) -> Rows:
@@ -199,6 +227,8 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             raise ValueError(
                 f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
             )
+    if not run.training.do_train:
+        _say_unmeasured(rows, run)
     train = rows.get("train", {}).values()
     for name, task in run.tasks.items() if run.training.do_train and train else ():
         if task.compares_texts and not any(name in part.column_names for part in train):

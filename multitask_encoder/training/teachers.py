@@ -157,7 +157,9 @@ def ask(teachers: Sequence[Teacher], texts: list[str]) -> list[list[Answer]]:
     return answers
 
 
-def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher] = ()) -> Teacher:
+def load_teacher(
+    name: str, task_name: str, task: dict, beside: Iterable[Teacher] = (), partly: bool = False
+) -> Teacher:
     """The teacher of a task.
 
     Args:
@@ -165,6 +167,7 @@ def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher
         task_name (`str`), task (`dict`): the run's task, as in its model's config; its `label_map`
             says what the teacher's labels are called.
         beside (`Iterable[Teacher]`): other teachers, one of which may have the model loaded.
+        partly (`bool`): whether it may give some of the numbers of a regression.
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
@@ -180,11 +183,12 @@ def load_teacher(name: str, task_name: str, task: dict, beside: Iterable[Teacher
     teacher.labels = new_names(labels, task, where)
     known = {*task["labels"], None}
     if task["problem_type"] == "regression":
-        if not set(labels) <= set(task["labels"]):  # other names: numbers of the same order
-            if len(labels) != len(task["labels"]):
-                raise ValueError(
-                    f"{where} should give {len(task['labels'])} numbers. Found {len(labels)}."
-                )
+        same_names = set(labels) <= set(task["labels"])
+        if len(labels) != len(task["labels"]) and not (partly and same_names):
+            raise ValueError(
+                f"{where} should give {len(task['labels'])} numbers. Found {len(labels)}."
+            )
+        if not same_names:  # then they have the same order
             teacher.labels = list(task["labels"])
     elif missing := [label for label in teacher.labels if label not in known]:
         shown = ", ".join(task["labels"][:20]) + (", ..." if len(task["labels"]) > 20 else "")
