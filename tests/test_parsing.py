@@ -10,7 +10,7 @@ import yaml
 from multitask_encoder.arguments import parsing
 from multitask_encoder.arguments import run_arguments as arguments
 from multitask_encoder.arguments.help import OTHERS, TASKS, help_text, subjects
-from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments
+from multitask_encoder.arguments.parsing import DEFAULT_CONFIG, parse_arguments, resolve
 from multitask_encoder.arguments.tasks import MODEL_KEYS, TaskArguments
 from multitask_encoder.modeling.configuration_multitask import FITTED, TASK_KEYS
 from multitask_encoder.processor import has_fast_bf16
@@ -216,6 +216,12 @@ def test_an_alias_is_a_value_of_its_own(tmp_path):
     )
     run = parse_arguments([str(path), "--tasks.a.weight", "5"])
     assert [task.weight for task in run.tasks.values()] == [5.0, 1.0]
+
+
+def test_an_entity_type_that_is_mapped_to_o_is_dropped():
+    slots = {"type": "token_classification", "label_map": {"ORG": "O", "MISC": None, "A": "B"}}
+    tasks = resolve({"tasks": {"slots": slots}, "train_file": "x.jsonl"}).tasks
+    assert tasks["slots"].label_map == {"ORG": None, "MISC": None, "A": "B"}
 
 
 def test_homes_are_expanded(parse, monkeypatch):

@@ -110,10 +110,6 @@ def test_config_file(content, message, tmp_path, capsys):
             {"tasks": {**CLASSES, "topic_score": {**CLASSES["topic"], "column": "topic"}}},
             "should have different names. Found 'topic_score' twice in file, index, text, topic,",
         ),
-        (
-            {"tasks": {"topic": {"type": "token_classification", "label_map": {"A": "O"}}}},
-            "tasks.topic.label_map should map a type to null to drop it, not to O.",
-        ),
         ({"resume_from_checkpoint": "no/checkpoint"}, "No checkpoint no/checkpoint."),
     ],
 )  # fmt: skip

@@ -686,7 +686,7 @@ def test_teachers_that_do_not_fit_are_refused(saved, plain, backbone, tmp_path):
     for folder, task, line in [
         (saved("a", topic=other), TOPIC, "should have labels of the task: x, y, z. Found 'q'."),
         (saved("b", topic=TOPIC), SLOTS, "should have a task of that name, or a single one of its "
-         "type and problem_type. Found topic (sequence_classification)."),
+         "type and problem_type. Found topic (sequence_classification, single_label_"),
         (str(backbone()), TOPIC, "should be a finished model of type sequence_classification. Its "
          "weights lack classifier.bias."),
         (saved("c", topic={**TOPIC, "problem_type": "regression", "labels": ["a"]}),

@@ -289,7 +289,7 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                 _check_choice(
                     f"tasks.{name}.{key}", task[key], TASK_FIELDS[key].metadata["choices"]
                 )
-        _check_label_map(name, task.get("label_map"), task["type"])
+        _check_label_map(name, task.get("label_map"))
         if task.get("label_map") and task.get("problem_type") == "regression":
             raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
         if task.get("column") is not None:
@@ -301,6 +301,10 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
         task = {key: value for key, value in task.items() if value is not None}
         if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
+        if task["type"] == "token_classification" and "label_map" in task:  # O is no type
+            task["label_map"] = {
+                label: None if new == "O" else new for label, new in task["label_map"].items()
+            }
         for key in WEIGHTS:
             task[key] = _number(f"tasks.{name}.{key}", task.get(key, 1.0))
         if "out_of_scope" in task:
@@ -330,7 +334,7 @@ def _check_column(key: str, column: Any, task: dict) -> None:
         raise ValueError(f"{key} should be a text{also}. Found {column!r}.")
 
 
-def _check_label_map(name: str, label_map: Any, task_type: str) -> None:
+def _check_label_map(name: str, label_map: Any) -> None:
     if label_map is None:
         return
     if not isinstance(label_map, dict) or not all(
@@ -341,8 +345,6 @@ def _check_label_map(name: str, label_map: Any, task_type: str) -> None:
             f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
             f"Found {label_map!r}."
         )
-    if task_type == "token_classification" and "O" in label_map.values():
-        raise ValueError(f"tasks.{name}.label_map should map a type to null to drop it, not to O.")
 
 
 def _share(key: str, task: dict) -> float:
