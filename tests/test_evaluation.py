@@ -98,7 +98,8 @@ def test_f1_is_that_of_seqeval_on_the_raw_tags(
 ):
     # Which tags may follow each other is decided window by window, the last step apart.
     monkeypatch.setattr(
-        "multitask_encoder.training.trainer.likeliest_labels", lambda logits, *_: logits.argmax(-1)
+        "multitask_encoder.training.window_answers.likeliest_labels",
+        lambda logits, *_: logits.argmax(-1),
     )
     if read is None:
         tokenizer = AutoTokenizer.from_pretrained(backbone("bert"), model_max_length=512)
