@@ -14,9 +14,9 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 | `eval_strategy`, `save_strategy` | each epoch, and ten times a run with more than ten epochs |
 
 The batch size counts all processes and accumulated batches: a step is the same however it is split.
-Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held
-to tasks that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`. The
-rules were chosen on validation splits (docs/quality.md).
+Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held to tasks
+that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`. The rules
+were chosen on validation splits (docs/quality.md).
 """
 
 import logging

@@ -91,6 +91,7 @@ class ClassificationMetric(_OfflineMetric):
 
 
 def is_right(predicted: list, expected: list) -> np.ndarray:
+    """Whether each prediction is what is expected, of shape `(num_rows,)`."""
     pairs = zip(predicted, expected, strict=True)
     return np.array([value == label for value, label in pairs], dtype=bool)
 

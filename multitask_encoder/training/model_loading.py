@@ -103,8 +103,7 @@ def _keep_fitted(run: RunArguments, tasks: dict[str, dict], finished: MultiTaskC
     for name, task in finished.tasks.items():
         if name not in tasks:
             continue
-        same = {*(tasks[name].get("labels") or ())} == {*(task.get("labels") or ())}
-        if same:
+        if {*(tasks[name].get("labels") or ())} == {*(task.get("labels") or ())}:
             tasks[name] |= {key: task[key] for key in FITTED if key in task}
             share = run.tasks[name].out_of_scope
             if share and "out_of_scope" in task:

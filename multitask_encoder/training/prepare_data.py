@@ -323,10 +323,10 @@ def _stream(
     run: RunArguments, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> StreamedWindows:
     """The training rows of all data sets, read and tokenized on demand."""
-    skips = run.data.on_bad_row == "skip"
+    skips, finished = run.data.on_bad_row == "skip", finished_config(run)
     return StreamedWindows(
         [
-            stream_rows(tasks_of(run, source), source.arguments, run.training.seed)
+            stream_rows(tasks_of(run, source, finished), source.arguments, run.training.seed)
             for source in run.datasets.values()
         ],
         [

@@ -29,6 +29,7 @@ from multitask_encoder.data.loading import read_splits
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.splitting import cut_splits
 from multitask_encoder.data.task_kinds import kind_of
+from multitask_encoder.modeling import MultiTaskConfig
 
 from .model_loading import finished_config
 from .teacher_config import own_labels
@@ -48,22 +49,25 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         FileNotFoundError: a file or data set is missing.
         ValueError: data or settings are invalid.
     """
-    run = _with_known_kinds(run)
+    finished = finished_config(run)
+    run = _with_known_kinds(run, finished)
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
     loaded: dict[tuple[str, str], Dataset] = {}
     read = {
-        name: read_splits(tasks_of(run, source), source.arguments, run.training.seed, streaming)
+        name: read_splits(
+            tasks_of(run, source, finished), source.arguments, run.training.seed, streaming
+        )
         for name, source in run.datasets.items()
     }
     if not streaming:  # else the labels of most rows are not known yet
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
-        known = _labels_of_models(run)
+        known = _labels_of_models(run, finished)
         check_label_maps(parts, tasks, known)
         run = _with_same_values(run, parts, known)
     for name, source in run.datasets.items():
-        splits, notes = unify_labels(read[name], tasks_of(run, source))
+        splits, notes = unify_labels(read[name], tasks_of(run, source, finished))
         say(run, name, notes)
         loaded |= {(split, name): rows for split, rows in splits.items()}
     titles = [(title_of(run, split, name), rows) for (split, name), rows in loaded.items()]
@@ -74,7 +78,7 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         rows[split][name] = kept
     for name, source in run.datasets.items():
         splits = {split: rows[split][name] for split in SPLITS if name in rows[split]}
-        tasks = tasks_of(run, source)
+        tasks = tasks_of(run, source, finished)
         splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
         say(run, name, notes)
         for split, kept in splits.items():
@@ -88,14 +92,14 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
     return run, _checked(rows, run), skipped
 
 
-def _with_known_kinds(run: RunArguments) -> RunArguments:
+def _with_known_kinds(run: RunArguments, finished: MultiTaskConfig | None) -> RunArguments:
     """The run, in which the tasks of a finished model have the problem type that they have there.
 
     Raises:
         ValueError: the run has another type or problem type for such a task, or a key that is not
             for it.
     """
-    finished, tasks = finished_config(run), dict(run.tasks)
+    tasks = dict(run.tasks)
     given = {str(name): task for name, task in (run.given.get("tasks") or {}).items()}
     for name, old in (finished.tasks if finished else {}).items():
         task = run.tasks.get(name)
@@ -114,9 +118,8 @@ def _with_known_kinds(run: RunArguments) -> RunArguments:
     return replace(run, tasks=tasks)
 
 
-def _labels_of_models(run: RunArguments) -> dict[str, list[str]]:
+def _labels_of_models(run: RunArguments, finished: MultiTaskConfig | None) -> dict[str, list[str]]:
     """By task the labels that teachers and the finished model have of it."""
-    finished = finished_config(run)
     labels = {
         name: list(finished.tasks.get(name, {}).get("labels") or ()) if finished else []
         for name in run.tasks
@@ -172,9 +175,11 @@ def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
             )
 
 
-def tasks_of(run: RunArguments, source: DataSource) -> dict[str, dict]:
-    """The tasks that a data set labels, with their columns."""
-    finished = finished_config(run)
+def tasks_of(
+    run: RunArguments, source: DataSource, finished: MultiTaskConfig | None
+) -> dict[str, dict]:
+    """The tasks that a data set labels, with their columns; `finished` is the config of the model
+    that the run starts from, if it is a finished one."""
     # Teachers label what the rows don't, but no stream. What is only measured needs labels, but for
     # configs that train, too: the rows by which a model grew may lack those of old tasks.
     held = finished.tasks if finished else ()

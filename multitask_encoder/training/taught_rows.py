@@ -91,10 +91,9 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
         lessons (`Sequence[Lesson]`): given by the same models, which read each text once.
         title (`str`): of the rows, for the progress bar.
     """
-    columns, types = {}, {}
+    columns = {}
     for lesson in lessons:
         kind = kind_of(lesson.task)
-        types[lesson.name] = np.float32 if kind.numeric else np.float16
         columns[lesson.name] = soft_features(
             lesson.name, kind.by_token, loaded=True, numeric=kind.numeric
         )
@@ -105,6 +104,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
         found: dict[str, list] = {}
         for lesson, answers in zip(lessons, _ask_all(lessons, examples), strict=True):
             taught, keys = lesson.taught, list(columns[lesson.name])
+            dtype = columns[lesson.name][keys[0]].feature.dtype
             found |= {key: [] for key in keys}
             for index in range(count):
                 ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
@@ -112,7 +112,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
                     values, ids = likeliest(values, taught.known)
                 else:
                     ids = np.tile(taught.known, (len(values), 1))
-                found[keys[0]].append(values.astype(types[lesson.name]).ravel())
+                found[keys[0]].append(values.astype(dtype).ravel())
                 found[keys[1]].append(ids.ravel())
                 for key in keys[2:]:  # of token tasks
                     found[key].append([start for start, _ in ranges])
