@@ -94,6 +94,18 @@ def test_a_new_head_of_tokens_asks_for_larger_steps_and_a_held_one_does_not():
         assert rate({**TAGS, "b": new["b"]}, list(TAGS), held) == 1.5e-3
 
 
+@pytest.mark.parametrize(
+    ("held", "keys", "best"),
+    [([], {}, True), (["b"], {}, False), (["b"], {"load_best_model_at_end": True}, True),
+     (["b"], {"early_stopping_patience": 2}, True)],
+)  # fmt: skip
+def test_a_held_model_keeps_its_last_epoch(held, keys, best):
+    data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}
+    run = resolve({"tasks": TAGS, "train_file": "x.jsonl", **keys})
+    fill_defaults(run, data, Model, None, held, held)  # type: ignore[arg-type]
+    assert run.training.load_best_model_at_end is best
+
+
 def test_a_resumed_run_keeps_the_groups_of_its_optimizer(tmp_path):
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 2000})}}
 

@@ -427,7 +427,7 @@ def test_new_labels_begin_beside_the_old_ones(task, run, tmp_path, caplog):
     old = run(train_file=ROWS, validation_file=ROWS, **keys)
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), train_file=later, test_file=ROWS,
-        validation_file=later, l2_sp=0, **keys)  # fmt: skip
+        validation_file=later, l2_sp=0, load_best_model_at_end=True, **keys)  # fmt: skip
     new_label = "NEW" if task == "slots" else "new"
     assert f"New labels of {task} beside those it has: {new_label}." in caplog.text
     before, after = (json.loads((one / "config.json").read_text()) for one in (old, new))

@@ -15,8 +15,8 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 
 The batch size counts all processes and accumulated batches: a step is the same however it is split.
 Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held to tasks
-that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`. The rules
-were chosen on validation splits (docs/quality.md).
+that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`, and
+`load_best_model_at_end` is false. The rules were chosen on validation splits (docs/quality.md).
 """
 
 import logging
@@ -59,6 +59,7 @@ CHOSEN_KEYS = (
     "warmup_steps",
     "weight_decay",
     "l2_sp",
+    "load_best_model_at_end",
     *PACE_KEYS,
 )
 
@@ -151,6 +152,9 @@ def _rules(
     embeds = any(task.is_embedding for task in run.tasks.values()) and not held
     stays = embeds or in_shards(run.training) or run.training.lora_rank is not None
     rules["l2_sp"] = 0.0 if stays else l2_sp_of(rate, count, bool(held))
+    # Rows of the new task choose epochs in which the encoder is far from what the old ones need.
+    if held and run.training.early_stopping_patience is None:
+        rules["load_best_model_at_end"] = False
     if count is None:
         return rules
     epochs = float(run.given.get("num_train_epochs") or epochs_of(count))
