@@ -106,6 +106,18 @@ def test_a_held_model_keeps_its_last_epoch(held, keys, best):
     assert run.training.load_best_model_at_end is best
 
 
+@pytest.mark.parametrize(
+    ("keys", "frozen"),
+    [({}, ["heads.b"]), ({"freeze": "nothing"}, ["nothing"]), ({"freeze": ["encoder"]}, ["encoder"])],
+)
+def test_heads_that_no_row_labels_are_frozen(keys, frozen):
+    data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}
+    run = resolve({"tasks": TAGS, "train_file": "x.jsonl", **keys})
+    old = ["b", "c"]
+    fill_defaults(run, data, Model, None, old, old, ["b"])  # type: ignore[arg-type]
+    assert run.training.freeze == frozen
+
+
 def test_a_resumed_run_keeps_the_groups_of_its_optimizer(tmp_path):
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 2000})}}
 

@@ -304,17 +304,6 @@ def test_steps_are_of_the_learning_rates(make_trainer, make_model, synthetic_spl
             assert step == pytest.approx(expected[depths[name.removeprefix("encoder.")]], rel=0.05)
 
 
-def test_heads_of_held_tasks_learn_as_fast_as_the_encoder(make_trainer):
-    trainer = make_trainer(learning_rate=1e-3, head_learning_rate=1e-2)
-    trainer.held = ["topic"]
-    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
-    for group in trainer.create_optimizer().param_groups:
-        for weight in group["params"]:
-            name = names[id(weight)]
-            new = name.startswith("heads.") and not name.startswith("heads.topic.")
-            assert group["lr"] == (1e-2 if new else 1e-3)
-
-
 def test_by_default_groups_are_those_of_the_trainer(make_trainer):
     groups = make_trainer(learning_rate=1e-3, weight_decay=0.1).create_optimizer().param_groups
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.1), (1e-3, 0.0)]
@@ -448,8 +437,8 @@ def test_values_out_of_range_are_refused(keys, message, arguments):
     ("keys", "streaming", "message"),
     [
         ({"freeze": ["heads.embedding"]}, False,
-         "freeze should name some of everything, encoder, embeddings, heads.topic, heads.entities. "
-         "Found 'heads.embedding'."),
+         "freeze should name some of everything, nothing, encoder, embeddings, heads.topic, "
+         "heads.entities. Found 'heads.embedding'."),
         ({"freeze_layers": 3}, False,
          "freeze_layers should be at most 2, the layers of this encoder. Found 3."),
         ({"freeze": ["heads.topic", "heads.entities"], "unfreeze_layers_per_epoch": 1.0}, False,
@@ -499,7 +488,7 @@ def test_a_run_names_the_parts_that_can_be_frozen(run, capsys):
         run(freeze="heads.topics")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.endswith(
-        "error: freeze should name some of everything, encoder, embeddings, heads.topic. "
+        "error: freeze should name some of everything, nothing, encoder, embeddings, heads.topic. "
         "Found 'heads.topics'.\n"
     )
 

@@ -336,6 +336,27 @@ def test_a_finished_model_holds_its_tasks_while_another_is_added(
 
 
 @pytest.mark.parametrize(
+    ("labelled", "keys", "stays"),
+    [(0, {}, True), (0, {"freeze": "nothing"}, False), (1, {}, False)],
+)
+def test_an_old_head_stays_where_no_row_labels_its_task(labelled, keys, stays, run, tmp_path):
+    old = run(train_file=ROWS, validation_file=ROWS, tasks=CLASSES, num_train_epochs=5)
+    rows = [{key: row[key] for key in ("text", "slots")} for row in ROWS]
+    new, given = tmp_path / "new", [*ROWS[:labelled], *rows[labelled:]]
+    keys = {"model": str(old), "encoder": None, "output_dir": str(new), "tasks": BOTH, **keys}
+    run(train_file=given, validation_file=ROWS, num_train_epochs=2, **keys)
+    before, after = (load_pipeline(str(folder)).model.heads["topic"] for folder in (old, new))
+    pairs = zip(before.parameters(), after.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs) is stays
+    # Resumed, it stays so: the optimizer has no state of it.
+    run(train_file=given, validation_file=ROWS, num_train_epochs=3, resume_from_checkpoint=True,
+        **keys)  # fmt: skip
+    pairs = zip(before.parameters(), load_pipeline(str(new)).model.heads["topic"].parameters(),
+                strict=True)  # fmt: skip
+    assert all(torch.equal(one, other) for one, other in pairs) is stays
+
+
+@pytest.mark.parametrize(
     ("keys", "has_noise"),
     [({}, False), ({"encoder_dropout": 0.1}, True), ({"activation_checkpointing": True}, False)],
 )

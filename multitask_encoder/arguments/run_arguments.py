@@ -311,8 +311,9 @@ class MultiTaskTrainingArguments(TrainingArguments):
     freeze: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Parts to freeze: encoder, embeddings, heads.<task>, or everything, which "
-            "only evaluates. Default: none."
+            "help": "Parts to freeze: encoder, embeddings, heads.<task>, everything, which only "
+            "evaluates, or nothing. Default: the heads of a finished model's tasks that no "
+            "training row labels."
         },
     )
     freeze_layers: int | None = field(
@@ -517,4 +518,5 @@ class RunArguments:
 
     def save(self, path: Path) -> None:
         """Write the run as one YAML file that starts it again."""
-        path.write_text(yaml.safe_dump(self.set_keys(), sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(self.set_keys(), sort_keys=False, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")

@@ -143,7 +143,8 @@ def run_once(run: RunArguments) -> None:
             find_held(run, data, model)
             label_measured(run, data, model)
             choose_precision(run, model)
-            fill_defaults(run, data.rows, model, checkpoint, data.old_tasks, data.held)
+            held, kept = data.held, data.kept_heads
+            fill_defaults(run, data.rows, model, checkpoint, data.old_tasks, held, kept)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
             counts = row_counts(run, data.rows)  # before rehearsal texts are among them

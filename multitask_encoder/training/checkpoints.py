@@ -170,11 +170,13 @@ def _damage(run: RunArguments, checkpoint: Path) -> str | None:
 
 
 def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
-    """Refuse to train other parts than the run being resumed did; heads keep the learning rate that
-    they had, if they had one."""
+    """Refuse to train other parts than the run being resumed did. Heads that it froze, as a
+    finished model's are by default, stay so; heads keep the learning rate that they had."""
     saved = config_beside(checkpoint)
     if saved is None:
         return
+    if run.model.model and run.given.get("freeze") is None and saved.get("freeze"):
+        run.training.freeze = run.given["freeze"] = saved["freeze"]
     for key in PARTS:
         before, now = (_as_list(keys.get(key)) for keys in (saved, run.given))
         if before != now:

@@ -15,8 +15,9 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 
 The batch size counts all processes and accumulated batches: a step is the same however it is split.
 Heads have no rate of their own in LoRA, streams and shards. Where a finished model is held to tasks
-that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`, and
-`load_best_model_at_end` is false. The rules were chosen on validation splits (docs/quality.md).
+that it has learned, `l2_sp` has 0.75 in place of 0.1, also with `sentence_embedding`,
+`load_best_model_at_end` is false, and `freeze` has the heads that no row labels, but in shards.
+The rules were chosen on validation splits (docs/quality.md).
 """
 
 import logging
@@ -60,6 +61,7 @@ CHOSEN_KEYS = (
     "weight_decay",
     "l2_sp",
     "load_best_model_at_end",
+    "freeze",
     *PACE_KEYS,
 )
 
@@ -102,6 +104,7 @@ def fill_defaults(
     checkpoint: str | None = None,
     old_tasks: Collection[str] = (),
     held: Collection[str] = (),
+    kept_heads: Collection[str] = (),
 ) -> None:
     """Set the keys above that the run leaves open, and log them. A run that is resumed from a
     checkpoint with its config beside it chooses no rate for its heads: the groups of the saved
@@ -110,12 +113,13 @@ def fill_defaults(
     Args:
         old_tasks (`Collection[str]`): the tasks that the model has learned before.
         held (`Collection[str]`): those of them that it is held to.
+        kept_heads (`Collection[str]`): those of these that no training row labels.
     """
     if not run.training.do_train or run.training.do_inspect:
         return
     chosen = {
         key: value
-        for key, value in _rules(run, rows, model, old_tasks, held).items()
+        for key, value in _rules(run, rows, model, old_tasks, held, kept_heads).items()
         if run.given.get(key) is None
     }
     if checkpoint is not None and config_beside(Path(checkpoint)) is not None:
@@ -134,6 +138,7 @@ def _rules(
     model: MultiTaskModel,
     old_tasks: Collection[str],
     held: Collection[str],
+    kept_heads: Collection[str],
 ) -> dict[str, Any]:
     count = sum(map(len, rows["train"].values())) if not run.data.streaming else None
     step = SMALL_STEP if count is not None and count < ROWS_OF_SMALL_STEPS else LARGE_STEP
@@ -155,6 +160,9 @@ def _rules(
     # Rows of the new task choose epochs in which the encoder is far from what the old ones need.
     if held and run.training.early_stopping_patience is None:
         rules["load_best_model_at_end"] = False
+    if kept_heads and not in_shards(run.training):
+        # They would follow what the model says of a few texts, and fit all others less.
+        rules["freeze"] = [f"heads.{name}" for name in kept_heads]
     if count is None:
         return rules
     epochs = float(run.given.get("num_train_epochs") or epochs_of(count))

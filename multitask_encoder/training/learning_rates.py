@@ -1,7 +1,5 @@
 """Learning rates of the layers and of the heads."""
 
-from collections.abc import Collection
-
 import torch
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
@@ -11,20 +9,16 @@ from .encoder_layers import layer_stack, parameter_depths
 
 
 def learning_rates(
-    model: MultiTaskModel, args: MultiTaskTrainingArguments, held: Collection[str] = ()
+    model: MultiTaskModel, args: MultiTaskTrainingArguments
 ) -> dict[str, float]:
     """Learning rate of each parameter, by name, before the schedule.
 
     The highest layer has `learning_rate`, each layer below has `layer_learning_rate_decay` times
     the rate of the one above, and the embeddings have the lowest (Sun et al. 2019, "How to
-    Fine-Tune BERT for Text Classification?", section 5.3.3); the heads have `head_learning_rate`,
-    but those of `held` tasks, which have learned before, `learning_rate`.
+    Fine-Tune BERT for Text Classification?", section 5.3.3); the heads have `head_learning_rate`.
     """
     heads = args.head_learning_rate if args.head_learning_rate is not None else args.learning_rate
     rates = {name: heads for name, _ in model.named_parameters()}
-    for task in held:
-        of_head = (f"heads.{task}.{name}" for name, _ in model.heads[task].named_parameters())
-        rates |= dict.fromkeys(of_head, args.learning_rate)
     if args.layer_learning_rate_decay == 1:
         depths, highest = {name: 0 for name, _ in model.encoder.named_parameters()}, 0
     else:
@@ -39,7 +33,6 @@ def split_by_learning_rate(
     optimizer: torch.optim.Optimizer,
     model: MultiTaskModel,
     args: MultiTaskTrainingArguments,
-    held: Collection[str] = (),
 ) -> None:
     """Split the groups of a new optimizer so that each parameter has its learning rate.
 
@@ -47,7 +40,7 @@ def split_by_learning_rate(
     if args.layer_learning_rate_decay == 1 and args.head_learning_rate is None:
         return
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    rates = learning_rates(model, args, held)
+    rates = learning_rates(model, args)
     groups = []
     for group in optimizer.param_groups:
         by_rate: dict[float, list] = {}

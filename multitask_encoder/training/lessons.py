@@ -100,6 +100,25 @@ def held_tasks(
     }
 
 
+def kept_heads(
+    rows: dict[str, Dataset], model: MultiTaskModel, held: dict[str, dict]
+) -> list[str]:
+    """The held tasks that keep their labels, and of which no row has one: nothing but what the
+    model itself says would train their heads.
+
+    Args:
+        rows (`dict[str, Dataset]`): loaded training rows by data set.
+        model (`MultiTaskModel`): before training.
+        held (`dict[str, dict]`): from `held_tasks`.
+    """
+    return [
+        name
+        for name in held
+        if not _has_grown(name, model, held)
+        and not any(map(partial(_has_labels, name), rows.values()))
+    ]
+
+
 def _has_grown(name: str, model: MultiTaskModel, old_tasks: dict[str, dict]) -> bool:
     return set(model.config.tasks[name]["labels"]) != set(old_tasks[name]["labels"])
 
@@ -116,6 +135,10 @@ def _has_new_labels_only(
 
 def _lacks_labels(name: str, rows: Dataset) -> bool:
     return name not in rows.column_names or any(label is None for label in rows[name])
+
+
+def _has_labels(name: str, rows: Dataset) -> bool:
+    return name in rows.column_names and any(label is not None for label in rows[name])
 
 
 def taught_by(teachers: list[Teacher], task: dict) -> Taught:

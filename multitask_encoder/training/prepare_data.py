@@ -36,7 +36,7 @@ from multitask_encoder.modeling.windows import tokenize
 from .dropout import leave_out_dropout
 from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
-from .lessons import Lesson, held_tasks, plan_lessons
+from .lessons import Lesson, held_tasks, kept_heads, plan_lessons
 from .model_loading import finished_config
 from .retention import add_targets
 from .run_rows import (
@@ -72,6 +72,7 @@ class RunData:
         old_tasks (`dict[str, dict]`): those of the run's tasks that the finished model which it
             starts from has, as they are there.
         held (`dict[str, dict]`): those of them that the model is held to (see `held_tasks`).
+        kept_heads (`list[str]`): those of these whose heads stay (see `kept_heads`).
         samples (`list[str]`): texts that the runs of a held model left, see sample_texts.py.
         taught (`dict[str, Taught]`): tasks of which training rows have soft labels.
     """
@@ -85,6 +86,7 @@ class RunData:
     labelled_by_teachers: dict[str, list[str]] = field(default_factory=dict)
     old_tasks: dict[str, dict] = field(default_factory=dict)
     held: dict[str, dict] = field(default_factory=dict)
+    kept_heads: list[str] = field(default_factory=list)
     samples: list[str] = field(default_factory=list)
     taught: dict[str, Taught] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ def find_held(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
         data.held = held_tasks(run, data.rows["train"], model, data.old_tasks)
     if not data.held:
         return
+    data.kept_heads = kept_heads(data.rows["train"], model, data.held)
     data.samples = read_sample_texts(Path(run.model.model)) or []
     if run.model.encoder_dropout is None:
         leave_out_dropout(model.encoder)

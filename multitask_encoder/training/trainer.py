@@ -81,8 +81,7 @@ class MultiTaskTrainer(Trainer):
         draws (`list[int]`, *optional*): training rows per data set in an epoch. By default, every
             row once.
         held (`Sequence[str]`, *optional*): tasks that the model has learned before and shall keep:
-            `l2_sp` pulls each weight by what it matters to them, and their heads learn at
-            `learning_rate`.
+            `l2_sp` pulls each weight by what it matters to them.
 
     Attributes:
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
@@ -240,7 +239,7 @@ class MultiTaskTrainer(Trainer):
         new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if new:
-            split_by_learning_rate(optimizer, self.model, self.args, self.held)
+            split_by_learning_rate(optimizer, self.model, self.args)
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
