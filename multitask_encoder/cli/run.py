@@ -55,6 +55,7 @@ from multitask_encoder.reporting.results import (
 )
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.terminal import VisibleFormatter
+from multitask_encoder.training.bad_rows_file import write_bad_rows
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
 from multitask_encoder.training.checks import check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
@@ -69,13 +70,13 @@ from multitask_encoder.training.output_folders import check_output_folders
 from multitask_encoder.training.prepare_data import (
     RunData,
     find_held,
-    inspect,
     label_measured,
     plan_teaching,
     prepare_data,
     tokenize_data,
 )
-from multitask_encoder.training.run_rows import labelled_tasks, row_counts, write_bad_rows
+from multitask_encoder.training.run_inspection import inspect
+from multitask_encoder.training.run_rows import labelled_tasks, row_counts
 from multitask_encoder.training.run_time import StepTime
 from multitask_encoder.training.taught_rows import ask_own_share
 from multitask_encoder.training.trainer import Diverged, MultiTaskTrainer

@@ -40,7 +40,13 @@ def frozen_parameters(model: MultiTaskModel, args: MultiTaskTrainingArguments) -
         ValueError: a part that the model does not have, or more layers than it has.
     """
     freeze = args.freeze or []
-    parts = ["everything", "nothing", "encoder", "embeddings", *(f"heads.{name}" for name in model.heads)]
+    parts = [
+        "everything",
+        "nothing",
+        "encoder",
+        "embeddings",
+        *(f"heads.{name}" for name in model.heads),
+    ]
     for part in freeze:
         if part not in parts:
             raise ValueError(f"freeze should name some of {', '.join(parts)}. Found {part!r}.")

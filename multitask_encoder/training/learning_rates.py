@@ -8,9 +8,7 @@ from multitask_encoder.modeling import MultiTaskModel
 from .encoder_layers import layer_stack, parameter_depths
 
 
-def learning_rates(
-    model: MultiTaskModel, args: MultiTaskTrainingArguments
-) -> dict[str, float]:
+def learning_rates(model: MultiTaskModel, args: MultiTaskTrainingArguments) -> dict[str, float]:
     """Learning rate of each parameter, by name, before the schedule.
 
     The highest layer has `learning_rate`, each layer below has `layer_learning_rate_decay` times

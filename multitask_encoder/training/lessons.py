@@ -7,7 +7,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.data.labels import names_of
+from multitask_encoder.data.labels import has_labels, names_of
 from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskModel
@@ -100,9 +100,7 @@ def held_tasks(
     }
 
 
-def kept_heads(
-    rows: dict[str, Dataset], model: MultiTaskModel, held: dict[str, dict]
-) -> list[str]:
+def kept_heads(rows: dict[str, Dataset], model: MultiTaskModel, held: dict[str, dict]) -> list[str]:
     """The held tasks that keep their labels, and of which no row has one: nothing but what the
     model itself says would train their heads.
 
@@ -115,7 +113,7 @@ def kept_heads(
         name
         for name in held
         if not _has_grown(name, model, held)
-        and not any(map(partial(_has_labels, name), rows.values()))
+        and not any(map(partial(has_labels, name), rows.values()))
     ]
 
 
@@ -135,10 +133,6 @@ def _has_new_labels_only(
 
 def _lacks_labels(name: str, rows: Dataset) -> bool:
     return name not in rows.column_names or any(label is None for label in rows[name])
-
-
-def _has_labels(name: str, rows: Dataset) -> bool:
-    return name in rows.column_names and any(label is not None for label in rows[name])
 
 
 def taught_by(teachers: list[Teacher], task: dict) -> Taught:

@@ -1,7 +1,7 @@
 """The data of a run: its rows, taught and tokenized."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -16,8 +16,6 @@ from multitask_encoder.arguments.tasks import BALANCED
 from multitask_encoder.data.class_weights import balanced_weights
 from multitask_encoder.data.inspection import (
     find_leaks,
-    inspect_split,
-    labels_met_once,
     leak_lines,
     unseen_labels,
     unseen_lines,
@@ -30,25 +28,17 @@ from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.streaming import StreamedWindows
 from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.modeling import MultiTaskModel
-from multitask_encoder.modeling.decoding import UNITS, cutting
+from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
 
+from .bad_rows_file import good_rows_of, write_bad_row
 from .dropout import leave_out_dropout
 from .embedding_teacher import add_teachers_targets, load_embedding_teacher
 from .findings import findings, many_widened
 from .lessons import Lesson, held_tasks, kept_heads, plan_lessons
 from .model_loading import finished_config
 from .retention import add_targets
-from .run_rows import (
-    Rows,
-    good_rows_of,
-    keep_only_task,
-    load_rows,
-    say,
-    tasks_of,
-    title_of,
-    write_bad_row,
-)
+from .run_rows import Rows, keep_only_task, load_rows, say, tasks_of, title_of
 from .taught_rows import teach_rows
 from .teacher_labels import label_unlabelled
 
@@ -217,7 +207,7 @@ def preprocess_rows(
             name=title_of(run, split, name),
             num_proc=run.data.num_proc,
             taught=tuple(taught) if split == "train" else (),
-            **_settings(run, split, name, tokenizer, model),
+            **preprocessing_settings(run, split, name, tokenizer, model),
         )
         for split, parts in rows.items()
         for name, part in parts.items()
@@ -260,50 +250,14 @@ def join_datasets(
     return splits
 
 
-def inspect(
-    run: RunArguments, data: RunData, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+def preprocessing_settings(
+    run: RunArguments,
+    split: str,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase,
+    model: MultiTaskModel,
 ) -> dict:
-    """The contents of the data (see data/inspection.py): `splits` by title, `leaks`, and
-    `labels_met_once`."""
-    splits = {}
-    for split, parts in data.rows.items():
-        for name, part in parts.items():
-            settings = _settings(run, split, name, tokenizer, model)
-            read = partial(
-                tokenize,
-                tokenizer,
-                **{key: settings[key] for key in ("prompt", "max_length", "stride")},
-            )
-            title = title_of(run, split, name)
-            splits[title] = inspect_split(
-                part,
-                data.windows[split][name],
-                [row for row in data.bad if row["title"] == title],
-                {task: model.config.tasks[task] for task in run.datasets[name].columns},
-                tokenizer,
-                read,
-                _find_words(model.config.tasks),
-            )
-    return {
-        "splits": splits,
-        "leaks": find_leaks(data.rows),
-        "labels_met_once": labels_met_once(
-            list(data.rows.get("train", {}).values()), model.config.tasks
-        ),
-    }
-
-
-def _find_words(tasks: dict[str, dict]) -> Callable:
-    """The words of a text as the first task that goes by words has them."""
-    for task in tasks.values():
-        if task.get("labelling") == "first":
-            _, begin_marks, inner_marks = cutting(task)
-            return partial(UNITS["first"], begin_marks=begin_marks, inner_marks=inner_marks)
-    return UNITS["first"]
-
-
-def _settings(run, split, name, tokenizer, model) -> dict:
-    """Arguments of `preprocess` besides the rows and the tokenizer."""
+    """Arguments of `preprocess` for a split of a data set, besides the rows and the tokenizer."""
     return {
         "tasks": model.config.tasks,
         "tokenize": tokenize,
@@ -333,7 +287,9 @@ def _stream(
             for source in run.datasets.values()
         ],
         [
-            row_preprocessor(tokenizer, **_settings(run, "train", name, tokenizer, model))
+            row_preprocessor(
+                tokenizer, **preprocessing_settings(run, "train", name, tokenizer, model)
+            )
             for name in run.datasets
         ],
         [_weight(run, source) for source in run.datasets.values()],

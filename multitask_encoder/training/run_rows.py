@@ -1,38 +1,25 @@
 """The rows of a run: read, checked and cut into splits; those that are bad are kept apart."""
 
-import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from datasets import Dataset
 
-from multitask_encoder.arguments.parsing import parse_tasks
 from multitask_encoder.arguments.run_arguments import DataSource, RunArguments
-from multitask_encoder.arguments.tasks import BALANCED
-from multitask_encoder.data.bad_rows import as_skipped, good_rows
 from multitask_encoder.data.dataset_arguments import SPLITS
-from multitask_encoder.data.label_spellings import (
-    combined_labels,
-    merged,
-    same_values,
-    similar_labels,
-)
 from multitask_encoder.data.labels import (
     check_label_maps,
-    distinct_labels,
     has_labels,
-    names_of,
     unify_labels,
 )
 from multitask_encoder.data.loading import read_splits
-from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.splitting import cut_splits
-from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling import MultiTaskConfig
 
+from .bad_rows_file import good_rows_of
+from .known_labels import labels_of_models, name_similar_labels, with_known_kinds, with_same_values
 from .model_loading import finished_config
-from .teacher_config import own_labels
+from .stream_checks import check_streaming
 
 logger = logging.getLogger("multitask_encoder.data")
 
@@ -50,7 +37,7 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         ValueError: data or settings are invalid.
     """
     finished = finished_config(run)
-    run = _with_known_kinds(run, finished)
+    run = with_known_kinds(run, finished)
     check_streaming(run)
     streaming = run.data.streaming and not run.training.do_inspect  # which reads all rows
     loaded: dict[tuple[str, str], Dataset] = {}
@@ -63,9 +50,9 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
     if not streaming:  # else the labels of most rows are not known yet
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
-        known = _labels_of_models(run, finished)
+        known = labels_of_models(run, finished)
         check_label_maps(parts, tasks, known)
-        run = _with_same_values(run, parts, known)
+        run = with_same_values(run, parts, known)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], tasks_of(run, source, finished))
         say(run, name, notes)
@@ -83,96 +70,13 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         say(run, name, notes)
         for split, kept in splits.items():
             rows[split][name] = kept
-    _name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
+    name_similar_labels(run, [part for parts in rows.values() for part in parts.values()])
     rows = {
         split: {name: parts[name] for name in run.datasets if name in parts}
         for split, parts in rows.items()
         if parts
     }
     return run, _checked(rows, run), skipped
-
-
-def _with_known_kinds(run: RunArguments, finished: MultiTaskConfig | None) -> RunArguments:
-    """The run, in which the tasks of a finished model have the problem type that they have there.
-
-    Raises:
-        ValueError: the run has another type or problem type for such a task, or a key that is not
-            for it.
-    """
-    tasks = dict(run.tasks)
-    given = {str(name): task for name, task in (run.given.get("tasks") or {}).items()}
-    for name, old in (finished.tasks if finished else {}).items():
-        task = run.tasks.get(name)
-        if task is None:
-            continue
-        kind = old.get("problem_type")
-        if task.type != old["type"] or task.problem_type not in (None, kind):
-            known = ", ".join(filter(None, (old["type"], kind)))
-            found = ", ".join(filter(None, (task.type, task.problem_type)))
-            raise ValueError(
-                f"Task {name!r} of {run.model.model} is {known}. Found {found}: give a new task "
-                "another name."
-            )
-        if kind != task.problem_type:
-            tasks |= parse_tasks({name: {**given[name], "problem_type": kind}})
-    return replace(run, tasks=tasks)
-
-
-def _labels_of_models(run: RunArguments, finished: MultiTaskConfig | None) -> dict[str, list[str]]:
-    """By task the labels that teachers and the finished model have of it."""
-    labels = {
-        name: list(finished.tasks.get(name, {}).get("labels") or ()) if finished else []
-        for name in run.tasks
-    }
-    for name, teacher in [(name, one) for name, all_of in run.teachers.items() for one in all_of]:
-        task = run.tasks[name]
-        if task.is_embedding:
-            continue
-        try:
-            labels[name] += own_labels(teacher, name, vars(task))
-        except (OSError, ValueError):
-            if task.label_map:
-                raise  # else a run that asks no teacher does without, and another will say it
-    return labels
-
-
-def _with_same_values(
-    run: RunArguments, parts: list[Dataset], known: dict[str, list[str]]
-) -> RunArguments:
-    """The run, whose `label_map` merges labels that are the same number or boolean, as the task or
-    else the models that know it spell them."""
-    tasks = dict(run.tasks)
-    for name, task in run.tasks.items():
-        kind = kind_of(vars(task))
-        if kind.numeric or kind.by_token:
-            continue
-        found = set().union(*(distinct_labels(rows, name) for rows in parts))
-        if groups := same_values(found, task.labels or known[name]):
-            tasks[name] = replace(task, label_map=merged(task.label_map, groups))
-            shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
-            logger.info("Labels of %s that are one: %s.", name, shown)
-    return replace(run, tasks=tasks)
-
-
-def _name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
-    for name, task in run.tasks.items():
-        if kind_of(vars(task)).numeric:
-            continue
-        labels = names_of(parts, name, vars(task))
-        for group in similar_labels(labels):
-            logger.warning(
-                "Labels of %s that differ only in case, blanks or Unicode forms: %s. If they are "
-                "one, merge them by its label_map.",
-                *(name, ", ".join(map(repr, group))),
-            )
-        if kind_of(vars(task)).by_token or task.problem_type == "multi_label_classification":
-            continue
-        if several := combined_labels(labels):
-            logger.warning(
-                "Labels of %s that are several of its labels in one cell: %s. If a text may have "
-                "several, set problem_type: multi_label_classification.",
-                *(name, ", ".join(map(repr, several))),
-            )
 
 
 def tasks_of(
@@ -255,53 +159,6 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
     return rows
 
 
-def check_streaming(run: RunArguments) -> None:
-    """Refuse settings that need all rows before the first is read."""
-    if not run.data.streaming or not run.training.do_train:
-        return
-    if run.training.max_steps < 1:
-        raise ValueError(f"streaming needs max_steps. Found {run.training.max_steps}.")
-    if len(run.datasets) > 1 and run.data.mixing not in ("uniform", "weights"):
-        raise ValueError(
-            "streaming needs `mixing: uniform` or `weights`: the number of rows is unknown. "
-            f"Found {run.data.mixing!r}."
-        )
-    if run.data.mixing == "weights":
-        weights = [source.weight for source in run.datasets.values()]
-        rows_per_epoch([1] * len(weights), "weights", weights=weights)
-    for name, source in run.datasets.items():
-        for split in ("validation", "test"):
-            if source.arguments.fraction(split) is not None:
-                raise ValueError(
-                    f"streaming can't cut off a {split} split: set {split}_file. Found "
-                    f"{split}_fraction{'' if len(run.datasets) == 1 else f' of {name}'}."
-                )
-    if run.teachers:
-        raise ValueError("`teachers` need all rows before training: set streaming to false.")
-    for name, task in run.tasks.items():
-        if task.loss == "retention":
-            raise ValueError(
-                f"The retention loss of task {name!r} needs all rows before training: set its loss "
-                "to none, or streaming to false."
-            )
-        if task.out_of_scope:
-            raise ValueError(
-                f"out_of_scope of task {name!r} needs all rows after training: leave it out, or "
-                "set streaming to false."
-            )
-        if task.class_weights == BALANCED:
-            raise ValueError(
-                f"streaming can't balance the class_weights of task {name!r}, as the labels can't "
-                "be counted before: map its labels to weights."
-            )
-        known = task.is_embedding or task.problem_type == "regression"
-        if not known and task.labels is None and run.model.model is None:
-            raise ValueError(
-                f"streaming needs the `labels` of task {name!r}: they can't be collected in "
-                "advance."
-            )
-
-
 def keep_only_task(run: RunArguments, rows: Rows) -> tuple[RunArguments, Rows]:
     """The run with its `only_task` alone, and the rows of the data sets that label it; without
     `only_task`, both unchanged.
@@ -360,40 +217,3 @@ def say(run: RunArguments, name: str, notes: list[str]) -> None:
     """Log what was found in a data set."""
     for note in notes:
         logger.info("%s", note if len(run.datasets) == 1 else f"{name}: {note}")
-
-
-def good_rows_of(
-    run: RunArguments, titles: list[tuple[str, Dataset]]
-) -> tuple[list[Dataset], list[dict]]:
-    """Refuse or skip bad rows as the run says; inspection lists them."""
-    return good_rows(titles, "skip" if run.training.do_inspect else run.data.on_bad_row)
-
-
-def write_bad_rows(run: RunArguments, skipped: list[dict]) -> None:
-    """Replace the file of bad rows with the rows skipped before training or evaluation, and log
-    their number. Inspection leaves the file alone."""
-    if not run.training.should_save or run.training.do_inspect:
-        return
-    path = _bad_rows_file(run)
-    path.unlink(missing_ok=True)
-    if skipped:
-        _append_bad_rows(path, skipped)
-        logger.warning("Skipped %d bad rows; they are in %s.", len(skipped), path)
-
-
-def _bad_rows_file(run: RunArguments) -> Path:
-    # Evaluating a finished model must not overwrite the rows that training skipped.
-    name = "bad_rows.jsonl" if run.training.do_train else "bad_rows_of_evaluation.jsonl"
-    return Path(run.training.output_dir) / name
-
-
-def _append_bad_rows(path: Path, skipped: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped)
-
-
-def write_bad_row(run: RunArguments, row: dict) -> None:
-    """Add a row of a stream to the file of bad rows."""
-    if run.training.should_save:
-        _append_bad_rows(_bad_rows_file(run), [as_skipped(row, "train")])
