@@ -69,7 +69,8 @@ def _span(value: Any, name: str) -> dict:
             | {"start": start, "end": end, "label": label}
             | {"start_offset": start, "end_offset": end, "label": label}
         ):
-            return {"start": start, "end": end, "label": label}
+            copy = {"text": value["text"]} if "text" in value and isinstance(value, dict) else {}
+            return {"start": start, "end": end, "label": label, **copy}
     raise ValueError(f"{name!r} should have spans of start, end and label. Found {shown(value)}.")
 
 
@@ -160,7 +161,7 @@ def label_studio_rows(records: Records) -> Rows:
     """The rows of an export; an annotator who marked nothing leaves no result, but has no spans."""
     span_columns: dict[str, None] = {}  # in order of appearance
     checked = _checked_annotations(list(records), _minimal_id, _minimal_labels)
-    rows = list(each(checked, lambda record: label_studio_row(span_columns, record)))
+    rows = list(each(_once(checked), lambda record: label_studio_row(span_columns, record)))
     for place, row in rows:
         if isinstance(row, ValueError):
             yield place, row
@@ -169,13 +170,27 @@ def label_studio_rows(records: Records) -> Rows:
             yield place, ({name: [] for name in span_columns} if is_annotated else {}) | columns
 
 
+def _once(records: Records) -> Records:
+    """The records without those of a text whose annotations, which are the same, came before."""
+    seen = set()
+    for place, record in records:
+        known = _minimal_id(record) if isinstance(record, dict) else None
+        if known is None or _frozen(known) not in seen:
+            seen.add(_frozen(known))
+            yield place, record
+
+
 def _minimal_id(record: dict) -> Any:
     return record.get("id") if record.get("annotation_id") is not None else None
 
 
 def _minimal_labels(record: dict) -> dict:
     own = ("annotator", "annotation_id", "lead_time", "created_at", "updated_at")
-    return {key: value for key, value in record.items() if key not in own}
+    return {
+        key: sorted(map(_frozen, value)) if isinstance(value, list) else value
+        for key, value in record.items()
+        if key not in own
+    }
 
 
 def label_studio_row(span_columns: dict[str, None], record: Any) -> tuple[dict, bool]:
@@ -232,16 +247,21 @@ def _agreed(annotations: list[dict]) -> dict:
     """The one annotation, the one that is the ground truth, or one of several that are equal."""
     truths = [one for one in annotations if one.get("ground_truth")]
     chosen = truths if len(truths) == 1 else annotations
-    contents = {
-        _frozen([{key: part for key, part in result.items() if key != "id"} for result in results])
-        for results in (one["result"] for one in chosen)
-    }
-    if len(contents) > 1:
+    if len({_frozen(_said_by(one)) for one in chosen}) > 1:
         raise ValueError(
             f"should have one annotation. Found {len(chosen)} that differ: keep one, or mark it as "
             "ground truth."
         )
     return chosen[0]
+
+
+def _said_by(annotation: dict) -> list[str]:
+    """What an annotation says of the text; annotators mark it in orders and ways of their own."""
+    return sorted(
+        _frozen([result.get("from_name"), result["type"], result.get("value")])
+        for result in annotation["result"]
+        if result["type"] != "relation"
+    )
 
 
 def _label_studio_minimal(row: dict, texts: list[str], span_columns: dict) -> tuple[dict, bool]:

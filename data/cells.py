@@ -39,7 +39,7 @@ def labels_of_cell(cell: Any, separator: str | None = None) -> list[str]:
         label is None or isinstance(label, list | dict) for label in labels
     ):
         raise ValueError(f"should be a list of labels. Found {shown(cell)}.")
-    return [str(label) for label in labels]
+    return [str(label) for label in labels if not is_empty(label)]
 
 
 def detect_separator(cells: Iterable[Any]) -> str | None:
@@ -115,7 +115,7 @@ def parsed(label: Any) -> Any:
     try:
         if not ADJACENT.search(label):
             return ast.literal_eval(label.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass  # it was meant as JSON
     raise ValueError(f"should be JSON ({reason}). Found {shown(label)}.")
 
@@ -130,7 +130,7 @@ def tags_of_cell(label: Any, words: list[str], task: dict) -> list[str | None]:
 
 
 def _tag(tag: Any, labels: list[str] | None, unlabelled: str | None) -> str | None:
-    if tag is None or tag in (IGNORE_INDEX, str(IGNORE_INDEX), unlabelled):
+    if tag is None or str(tag) in (str(IGNORE_INDEX), unlabelled):
         return None
     if labels is not None and tag not in labels and _is_id(tag):
         if int(tag) >= len(labels):

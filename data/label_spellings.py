@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from .cells import SEPARATORS
@@ -13,18 +13,21 @@ NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 BOOLEANS = ("true", "false")
 
 
-def same_values(labels: Iterable[str], given: Collection[str] = ()) -> list[list[str]]:
+def same_values(labels: Iterable[str], given: Sequence[Collection[str]] = ()) -> list[list[str]]:
     """Groups of labels that are the same number or boolean: `1` and `1.0`, `true` and `True`.
 
     Args:
         labels (`Iterable[str]`): of one task.
-        given (`Collection[str]`): the spellings that the task lists, or that finished models have.
+        given (`Sequence[Collection[str]]`): the spellings that the task lists, or those of each
+            finished model.
 
     Returns:
-        `list[list[str]]`: groups of two or more, in each first the spelling to be used: one of
-        `given`, else the shortest.
+        `list[list[str]]`: groups of two or more, in each first the spelling to be used: one that is
+        given, else the shortest. Those of which one list has several stay apart.
     """
-    return _groups({*labels, *given}, _value, lambda label: (label not in given, len(label)))
+    known = set().union(*given)
+    groups = _groups({*labels, *known}, _value, lambda label: (label not in known, len(label)))
+    return [group for group in groups if all(len({*group} & {*one}) < 2 for one in given)]
 
 
 def similar_labels(labels: Iterable[str]) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Labels of loaded rows: unified to one tag scheme, renamed, and collected."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -104,14 +104,14 @@ def _tag_rows(parts: Iterable[Dataset], name: str) -> Iterator[list[str | None]]
 
 
 def check_label_maps(
-    parts: Iterable[Dataset], tasks: dict[str, dict], of_models: Mapping[str, list[str]] = {}
+    parts: Iterable[Dataset], tasks: dict[str, dict], of_models: Mapping[str, Collection[str]] = {}
 ) -> None:
     """Refuse a `label_map` that names a label absent from all rows. Call before unifying labels.
 
     Args:
         parts (`Iterable[Dataset]`): loaded rows of all splits and data sets.
         tasks (`dict[str, dict]`): name to `type` and, if set, `label_map`.
-        of_models (`Mapping[str, list[str]]`): labels that finished models have of tasks.
+        of_models (`Mapping[str, Collection[str]]`): labels that finished models have of tasks.
     """
     parts = list(parts)
     for name, task in tasks.items():

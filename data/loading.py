@@ -1,5 +1,6 @@
 """Loads rows from files, the Hub or the generator (see normalization.py)."""
 
+import textwrap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ RESERVED_COLUMNS = (
     "unalignable", "cut_tokens", "cut_entities",
 )  # fmt: skip
 
+SHOWN_REASON = 300  # characters
 ROWS_THAT_TELL = 1000  # streamed rows that are read to learn columns and tag schemes
 
 
@@ -98,8 +100,10 @@ def _with_separators(
     """The tasks with their separators, found in the first `limit` rows of each split, or in all."""
     columns = {
         name: column
-        for name, (column, *more) in label_columns(tasks, "text").items()
-        if kind_of(tasks[name]).separable and tasks[name].get("separator") is None and not more
+        for name, (column, *_) in label_columns(tasks, "text").items()
+        if kind_of(tasks[name]).separable
+        and tasks[name].get("separator") is None
+        and not isinstance(tasks[name].get("column"), list)
     }
     cells: dict[str, set[str]] = {name: set() for name in columns}
     for rows in raw if columns else ():
@@ -193,9 +197,10 @@ def _load_hub(source: DatasetArguments, streaming: bool) -> dict:
         loaded = dict(load(streaming=streaming))
         for split in {"validation", "test"} & set(loaded if streaming else ()):
             loaded[split] = load(split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    # A RuntimeError is of a data set that is a script.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise FileNotFoundError(
-            f"Can't load data set {source.dataset!r}: {first_line(error)}"
+            f"Can't load data set {source.dataset!r}: {reason_of(error)}"
         ) from None
     found = {split: loaded[split] for split in SPLITS if split in loaded}
     if not found:
@@ -286,8 +291,8 @@ def _clear_errors() -> Iterator[None]:
         datasets.logging.set_verbosity(before)
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of the root cause of an error."""
+def reason_of(error: BaseException) -> str:
+    """The message of the root cause of an error in one line, cut after some sentences."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    return textwrap.shorten(str(error), SHOWN_REASON, placeholder="...") or type(error).__name__

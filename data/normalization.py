@@ -60,8 +60,8 @@ def normalized_rows(
         name (`str`): the file or data set, for messages.
         tasks (`dict[str, dict]`): name to `type`, `problem_type`, `overlap`, `separator` and
             `column` (by default the name; a sentence_embedding that has none needs no score; of
-            several labels or numbers, it may be a list of columns); `optional` if no row need have
-            the column.
+            several labels or numbers, it may be a list of columns, each with one of them);
+            `optional` if no row need have the column.
         source_columns (`list[str]`): the column of the text, of the words or of a list of texts; or
             the columns of several texts.
         form (`str`): one of `FORMS`.
@@ -199,7 +199,8 @@ def _label(row: dict, columns: list[str], task: dict, normal: dict) -> tuple[Any
     """The label in the form of the table above, and the number of repairs."""
     kind = kind_of(task)
     cells = {column: row.get(column) for column in columns}
-    cell = kind.joined(cells) if len(cells) > 1 else next(iter(cells.values()), None)
+    is_listed = isinstance(task.get("column"), list)
+    cell = kind.joined(cells) if is_listed else next(iter(cells.values()), None)
     if is_empty(cell):
         return kind.missing(task), 0
     if isinstance(cell, ValueError):  # of an export, whose other cells may be good

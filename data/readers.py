@@ -119,8 +119,10 @@ def detect_format(path: Path, encoding: str | None = None) -> str:
         raise ValueError(f"{path}: a file ending in '.txt' could be conll or text. Set `format`.")
     if ending in UNREAD:
         raise ValueError(f"{path}: {UNREAD[ending]}.")
-    if ending == ".conll" and is_conllu(path, encoding):
-        return "conllu"
+    if ending == ".conll":
+        with named_errors(path):
+            if is_conllu(path, encoding):
+                return "conllu"
     if ending not in ENDINGS:
         raise ValueError(
             f"{path}: should end in one of .json, .jsonl, {', '.join(ENDINGS)}. Found {ending!r}. "

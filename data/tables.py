@@ -13,6 +13,7 @@ from datasets import ClassLabel, Features, LargeList, List
 
 from .bad_rows import shown
 from .records import FileOptions, Rows, check_distinct, check_encoding, each, open_text
+from .token_files import refuse_webanno
 
 BATCH = 1000
 LONGEST_FIELD = 10_000_000  # the csv module's default is too short for long documents
@@ -30,6 +31,7 @@ def read_csv(path: Path, options: FileOptions) -> Rows:
 
 def read_tsv(path: Path, options: FileOptions) -> Rows:
     """A table parted by tabs, in which quotes are text."""
+    refuse_webanno(path, options.encoding)
     yield from _read_table(path, "\t", options.encoding, {"quoting": csv.QUOTE_NONE})
 
 

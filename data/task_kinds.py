@@ -60,9 +60,9 @@ class SingleLabel:
             ValueError: the cell holds something else.
         """
         if isinstance(cell, list) and len(cell) < 2:  # as annotation tools write one label, or none
-            if not cell:
+            cell = cell[0] if cell else None
+            if is_empty(cell):
                 return None, 0
-            cell = cell[0]
         if isinstance(cell, list | dict | bytes | None) or cell != cell:  # NaN
             raise ValueError(f"should be one label. Found {shown(cell)}.")
         return str(cell), 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import groupby, zip_longest
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from .records import FileOptions, Rows, check_distinct, check_encoding, each, re
 
 TokenLine = tuple[str, str, list[str]]  # its place, the line, and its columns
 WORDS = re.compile(r"[^ \t]+")  # not str.split(): a word may hold a no-break space
+TAG = re.compile(r"O|[BILUESM]-.+|#")  # "#" is also the tag of "#" in the Penn Treebank
 WEBANNO = "#FORMAT=WebAnno TSV"
 CONLLU = ("id", "tokens", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
@@ -18,7 +19,7 @@ CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
 
 def read_conll(path: Path, options: FileOptions) -> Rows:
     """Sentences of a CoNLL file. A line that begins with `#` is a comment unless it has the columns
-    of a token."""
+    of a token, and, where the `#` stands alone, a tag too."""
     column_names, encoding = options.column_names, options.encoding
     place, first = _first_token_line(path, encoding)
     if not first:
@@ -40,13 +41,26 @@ def read_conll(path: Path, options: FileOptions) -> Rows:
             f"Found {count}: {shown(first)}."
         )
     check_distinct(names)
+
+    @cache
+    def tags() -> set[str]:
+        lines = (split(line) for _, line in read_lines(path, encoding) if line[:1] != "#")
+        return {columns[-1] for columns in lines if len(columns) == count}
+
+    def is_token(line: str, columns: list[str]) -> bool:
+        if line[0] != "#":
+            return True
+        if len(columns) != count:
+            return False
+        return columns[0] != "#" or bool(TAG.fullmatch(columns[-1])) or columns[-1] in tags()
+
     for is_between, lines in groupby(read_lines(path, encoding), _is_between_sentences):
         if is_between:
             continue
         sentence = [
             (place, line, columns)
             for place, line in lines
-            if len(columns := split(line)) == count or not line.startswith("#")
+            if is_token(line, columns := split(line))
         ]
         if sentence:
             yield from each([(sentence[0][0], sentence)], partial(_sentence_row, names))
@@ -58,16 +72,22 @@ def _first_token_line(path: Path, encoding: str | None) -> tuple[str, str]:
     Raises:
         ValueError: the file names a format that is not read.
     """
+    refuse_webanno(path, encoding)
     first = ("", "")
     for numbered in read_lines(path, encoding):
-        if numbered[1].startswith(WEBANNO):
-            raise ValueError(f"is WebAnno TSV: export it as CoNLL 2002. Found {numbered[1]!r}.")
         if not _is_between_sentences(numbered):
             if not numbered[1].startswith("#"):
                 return numbered
             if not first[1]:
                 first = numbered
     return first
+
+
+def refuse_webanno(path: Path, encoding: str | None) -> None:
+    """Raise a ValueError for a file that says in its first line that it is WebAnno's."""
+    _, first = next(read_lines(path, encoding), ("", ""))
+    if first.startswith(WEBANNO):
+        raise ValueError(f"is WebAnno TSV: export it as CoNLL 2002. Found {first!r}.")
 
 
 def _is_between_sentences(numbered: tuple[str, str]) -> bool:

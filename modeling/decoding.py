@@ -17,7 +17,8 @@ ZERO_WIDTH_SPACE, ZERO_WIDTH_JOINER = "\u200b", "\u200d"
 
 
 def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The tokens' character ranges without the white space that some tokenizers include.
+    """The tokens' character ranges without the white space that some tokenizers include, and with
+    the accents and vowel signs after their letters that some leave out.
 
     Args:
         text (`str`): the tokenized text.
@@ -45,6 +46,15 @@ def strip_offsets(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, 
             while start < end and text[end - 1].isspace():
                 end -= 1
         stripped.append((start, end))
+    if not text.isascii():
+        following = len(text)
+        for index in reversed(range(len(stripped))):
+            start, end = stripped[index]
+            if start < end:
+                while end < following and unicodedata.category(text[end])[0] == "M":
+                    end += 1
+                stripped[index] = (start, end)
+                following = start
     return stripped
 
 

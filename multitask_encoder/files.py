@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,18 +12,19 @@ from typing import Any
 
 
 def write_json(content: dict, path: Path) -> None:
-    """Write the whole file or nothing, keys sorted and undefined numbers as null; missing folders
-    are made."""
-    defined = _without_nan(content)
-    write_text(json.dumps(defined, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
+    """Write the whole file or nothing, keys sorted, and NaN and infinite numbers as null; missing
+    folders are made."""
+    content = for_json(content)
+    write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
 
 
-def _without_nan(content: Any) -> Any:
+def for_json(content: Any) -> Any:
+    """The content with None in place of NaN and infinite numbers."""
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: for_json(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if content != content else content
+        return [for_json(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_text(text: str, path: Path) -> None:

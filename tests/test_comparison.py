@@ -370,6 +370,11 @@ def test_a_run_of_another_config_is_refused_or_replaced(plan, tmp_path):
         is_finished(plan("--learning_rate", "1e-5").multi(3))
     with pytest.raises(ValueError, match=r"tasks\.entities\.weight should be 3\.0"):
         is_finished(plan("--tasks.entities.weight", "3").multi(3))
+    before = plan(lr_scheduler_kwargs={"num_cycles": 2}).multi(3)
+    before.save(folder / "config.yaml")
+    with pytest.raises(ValueError, match=r"num_cycles should be None\. Found 2\. "):
+        is_finished(plan(lr_scheduler_kwargs={}).multi(3))
+    run.save(folder / "config.yaml")
     replacing = plan("--learning_rate", "1e-5", "--overwrite_output_dir").multi(3)
     assert not is_finished(replacing)
     assert replacing.training.resume_from_checkpoint is None

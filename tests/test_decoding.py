@@ -45,6 +45,26 @@ def test_offsets_lose_white_space_and_nothing_else():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "offsets", "expected"),
+    [
+        ("an e\u0301!", [(0, 0), (0, 2), (3, 4), (5, 6), (0, 0)], [(0, 2), (3, 5), (5, 6)]),
+        ("नमस्ते", [(0, 0), (0, 3), (4, 5), (0, 0)], [(0, 4), (4, 6)]),
+        ("a\u0323\u0301", [(0, 0), (0, 1), (0, 0)], [(0, 3)]),
+        ("a\u0323\u0301", [(0, 0), (0, 1), (2, 3), (0, 0)], [(0, 2), (2, 3)]),
+        ("❤\ufe0f b", [(0, 0), (0, 1), (0, 1), (3, 4), (0, 0)], [(0, 1), (0, 2), (3, 4)]),
+        ("a \u0301", [(0, 0), (0, 1), (0, 0)], [(0, 1)]),
+    ],
+)
+def test_marks_that_a_tokenizer_leaves_out_belong_to_the_letter_before(text, offsets, expected):
+    assert strip_offsets(text, offsets) == [(0, 0), *expected, (0, 0)]
+
+
+def test_an_entity_has_the_accent_of_its_last_letter(tokenizer):
+    text = "in cafe\u0301 Paris\ufe0f"
+    assert words_of(tokenizer, text) == ["in", "cafe\u0301", "Paris\ufe0f"]
+
+
 def test_word_pieces_of_a_word_are_one_word(tokenizer):
     text = "In Paris, cafés"
     assert offsets_of(tokenizer, text) == [

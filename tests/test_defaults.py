@@ -108,7 +108,11 @@ def test_a_held_model_keeps_its_last_epoch(held, keys, best):
 
 @pytest.mark.parametrize(
     ("keys", "frozen"),
-    [({}, ["heads.b"]), ({"freeze": "nothing"}, ["nothing"]), ({"freeze": ["encoder"]}, ["encoder"])],
+    [
+        ({}, ["heads.b"]),
+        ({"freeze": "nothing"}, ["nothing"]),
+        ({"freeze": ["encoder"]}, ["encoder"]),
+    ],
 )
 def test_heads_that_no_row_labels_are_frozen(keys, frozen):
     data = {"train": {"data": Dataset.from_dict({"text": [""] * 600})}}

@@ -27,7 +27,13 @@ def test_equal_numbers_and_booleans_are_one(labels, groups):
 
 
 def test_a_task_lists_its_own_spelling():
-    assert same_values(["1", "2"], given=["1.0", "2.0"]) == [["1.0", "1"], ["2.0", "2"]]
+    assert same_values(["1", "2"], given=[["1.0", "2.0"]]) == [["1.0", "1"], ["2.0", "2"]]
+
+
+def test_labels_that_a_task_lists_separately_stay_apart():
+    given = [["3.1", "3.10", "4"]]
+    assert same_values(["3.1", "3.10", "4.0", "4"], given) == [["4", "4.0"]]
+    assert same_values([], [["1"], ["1.0", "2"]]) == [["1", "1.0"]]  # of two models
 
 
 @pytest.mark.parametrize(

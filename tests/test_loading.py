@@ -106,6 +106,25 @@ def test_a_folder_stands_in_for_a_hub_id(tmp_path):
     ]
 
 
+def test_a_data_set_that_is_a_script_is_refused(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "rows.py").write_text("import datasets\n")
+    with pytest.raises(FileNotFoundError, match=r"^Can't load data set .* scripts are no longer"):
+        loaded(TOPIC, dataset=str(tmp_path / "rows"))
+
+
+def test_a_data_set_of_several_configurations_names_them(tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.jsonl", ROWS)
+    configs = "".join(f"- {{config_name: {x}, data_files: {x}.jsonl}}\n" for x in ("one", "two"))
+    write(tmp_path / "README.md", f"---\nconfigs:\n{configs}---\n")
+    with pytest.raises(FileNotFoundError, match=r"missing\. .*: \['one', 'two'\]") as error:
+        loaded(TOPIC, dataset=str(tmp_path))
+    assert "\n" not in str(error.value)
+    rows = loaded(TOPIC, dataset=str(tmp_path), dataset_config="one")["train"]
+    assert rows["topic"][:] == ["x", "y"]
+
+
 def test_source_names_file_and_place(tmp_path):
     table = 'text,topic\n"a\nb",x\nc,y\n'
     for split in ("train", "test"):
@@ -482,6 +501,12 @@ def test_labels_may_have_a_column_each(load):
         load("u.csv", "text,x,y\na,1,2\n", task)
     with pytest.raises(ValueError, match=r"has no column 'y'\. Found: text, x\."):
         load("v.csv", "text,x\na,1\n", task)
+
+
+def test_one_label_may_have_a_column_of_its_own(load):
+    content = "text,sport\na,1\nb,0\nc,\n"
+    task = {"tags": {**TAGS["tags"], "column": ["sport"]}}
+    assert [row["tags"] for row in load("t.csv", content, task)] == [["sport"], [], None]
 
 
 def test_numbers_may_have_a_column_each(load):

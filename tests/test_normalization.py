@@ -147,6 +147,8 @@ def test_rows_of_which_none_can_be_read_are_all_bad():
         (b"x", "'topic' should be one label. Found b'x'."),
         (["x", "y"], "'topic' should be one label. Found ['x', 'y']."),
         ([], None),
+        ([""], None),
+        ([None], None),
         ([["x"]], "'topic' should be one label. Found ['x']."),
         ({"x": 1}, "'topic' should be one label. Found {'x': 1}."),
     ],
@@ -164,11 +166,18 @@ def test_one_label(value, expected):
         ("x y", ["x y"]),
         ('["a b", "c"]', ["a b", "c"]),
         ("[]", []),
+        (["", "b"], ["b"]),
+        ('["a", " "]', ["a"]),
         (None, None),
         ("", None),
         (" \t", None),
         (5, "'kinds' should be a list of labels. Found 5."),
         (["x", None], "'kinds' should be a list of labels. Found ['x', None]."),
+        (
+            "[{{1}}]",
+            "'kinds' should be JSON (Expecting property name enclosed in double quotes: line 1 "
+            "column 3 (char 2)). Found '[{{1}}]'.",
+        ),
         ([["x"]], "'kinds' should be a list of labels. Found [['x']]."),
     ],
 )
@@ -272,3 +281,10 @@ def test_blanks_around_spans_and_spans_given_twice_are_repaired_and_counted():
 )
 def test_tags(value, expected):
     assert tags(value) == expected
+
+
+@pytest.mark.parametrize("value", [["O", 99], ["O", "99"], "O 99"])
+def test_a_tag_that_is_a_number_may_mark_words_without_a_label(value):
+    task = {"entities": {**ENTITIES["entities"], "unlabelled_tag": "99"}}
+    (row,) = normalized([{"tokens": ["a", "b"], "entities": value}], task, "tokens")
+    assert row["entities"] == ["O", None]

@@ -224,6 +224,44 @@ def test_an_entity_type_that_is_mapped_to_o_is_dropped():
     assert tasks["slots"].label_map == {"ORG": None, "MISC": None, "A": "B"}
 
 
+def test_a_tag_that_is_a_number_in_yaml_is_a_text(parse):
+    assert parse("", "--tasks.slots.unlabelled_tag", "X").tasks["slots"].unlabelled_tag == "X"
+    more = "  tags: {type: token_classification, unlabelled_tag: 99}\n"
+    assert parse(more).tasks["tags"].unlabelled_tag == "99"
+
+
+def test_numbers_of_several_columns_are_named_by_them():
+    stars = {"type": "sequence_classification", "problem_type": "regression", "column": ["a", "b"]}
+    given = {"tasks": {"stars": stars}, "train_file": "x.jsonl"}
+    assert resolve(given).tasks["stars"].labels == ["a", "b"]
+    named = {"tasks": {"stars": {**stars, "labels": ["x", "y"]}}, "train_file": "x.jsonl"}
+    assert resolve(named).tasks["stars"].labels == ["x", "y"]
+
+
+def of_data_sets(**keys) -> dict:
+    tasks = {"intent": {"type": "sequence_classification"}}
+    return {"tasks": tasks, "datasets": {"one": {"train_file": "x.csv", "weight": 3}}, **keys}
+
+
+def test_null_is_the_default_weight_of_a_data_set():
+    assert parse_arguments([], of_data_sets()).datasets["one"].weight == 3.0
+    words = ["--datasets.one.weight", "null"]
+    assert parse_arguments(words, of_data_sets()).datasets["one"].weight == 1.0
+
+
+def test_keys_beside_data_sets_may_be_those_of_the_texts_to_predict():
+    run = resolve(of_data_sets(text_column="comment", predict_file="new.csv"))
+    assert (run.data.text_column, run.datasets["one"].arguments.text_column) == (["comment"], None)
+
+
+def test_a_dropped_task_takes_along_what_is_said_of_it(parse):
+    more = "teachers: {slots: a/model}\nsearch: {tasks: {slots: {weight: [1, 2]}}, seed: [1, 2]}\n"
+    assert set(parse(more).search) == {"tasks.slots.weight", "seed"}
+    run = parse(more, "--tasks.slots", "null")
+    assert (set(run.tasks), run.teachers, set(run.search)) == ({"intent"}, {}, {"seed"})
+    assert parse("search: {tasks.slots.weight: [1, 2]}\n", "--tasks.slots", "null").search is None
+
+
 def test_homes_are_expanded(parse, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     run = parse("model: ~/a\npredict_output: ~/b\nteachers: {intent: ~/c}\n")
@@ -285,6 +323,13 @@ def test_a_saved_run_starts_again(parse, tmp_path):
     assert again.training.num_train_epochs == 2
     assert again.training.lr_scheduler_kwargs == {"a": 1}
     assert again.tasks["intent"].labels == ["no", "1"]
+
+
+def test_a_saved_run_is_utf_8_wherever_it_is_saved(parse, tmp_path, monkeypatch):
+    run = parse("prompt: größer\n")
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    run.save(tmp_path / "saved.yaml")
+    assert "größer" in (tmp_path / "saved.yaml").read_bytes().decode()
 
 
 def test_evaluation_is_off_without_do_eval(parse):

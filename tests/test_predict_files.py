@@ -310,6 +310,9 @@ def test_columns_of_one_name_are_refused(name):
         ([None, None], [None, None]),
         ([7, "a7"], ["7", "a7"]),
         ([2**63, 1], [str(2**63), "1"]),
+        ([2**62, 7], [2**62, 7]),
+        ([2**53, 2.5], [float(2**53), 2.5]),
+        ([2**53 + 1, 2.5], [str(2**53 + 1), "2.5"]),
         ([{"a": [1]}, None], ['{"a": [1]}', None]),
     ],
 )
@@ -330,6 +333,17 @@ def test_what_json_does_not_know_goes_along_as_text(predict, tmp_path):
     argv = ["--predict_file", tmp_path / "in.parquet", "--predict_columns", "day", "number"]
     found = predict(None, *argv)
     assert columns(found, "day", "number") == [("2024-05-01", None), (None, 1.5)]
+
+
+def test_infinite_numbers_are_null_in_json_lines(predict, tmp_path):
+    table = {"text": ["a", "b"], "far": [float("inf"), 1.5], "list": [[float("-inf")], [2.5]]}
+    pq.write_table(pa.table(table), tmp_path / "in.parquet")
+    argv = ["--predict_file", tmp_path / "in.parquet", "--predict_columns", "far", "list"]
+    assert columns(predict(None, *argv), "far", "list") == [(None, [None]), (1.5, [2.5])]
+    assert "Infinity" not in parts(tmp_path / "out")[0].read_text()
+    shutil.rmtree(tmp_path / "out")
+    found = predict(None, *argv, "--predict_format", "parquet")
+    assert columns(found, "far", "list") == [(float("inf"), "[null]"), (1.5, "[2.5]")]
 
 
 def test_columns_that_are_not_there_are_refused(refused, predict, tmp_path):
@@ -656,6 +670,14 @@ def test_what_can_not_be_is_refused(argv, message, refused, tmp_path):
     assert message in line
     assert "\n" not in line
     assert not (tmp_path / "out").exists()
+
+
+def test_windows_have_room_for_the_prompt(model, refused):
+    config = json.loads((model / "config.json").read_text())
+    config["prompts"] = {"default": "a b c: "}
+    (model / "config.json").write_text(json.dumps(config))
+    line = refused(INPUT, "--max_length", "4")
+    assert "max_length should be more than the 6 special and prompt tokens. Found 4." in line
 
 
 def test_the_folder_must_not_be_a_file(refused, tmp_path):

@@ -9,7 +9,15 @@ from conftest import TASKS
 
 from multitask_encoder.export import onnx
 from multitask_encoder.export.folders import whole_folder
-from multitask_encoder.inference import Answer, Entity, Label, Predictor, load_pipeline, loading
+from multitask_encoder.inference import (
+    Answer,
+    Answers,
+    Entity,
+    Label,
+    Predictor,
+    load_pipeline,
+    loading,
+)
 from multitask_encoder.inference.precision import answers_in_bf16
 from multitask_encoder.modeling import MultiTaskPipeline
 
@@ -141,13 +149,31 @@ def test_a_folder_is_answered_by_each_backend(folder, model, tokenizer, tmp_path
     ("backend", "error", "message"),
     [
         ("tpu", ValueError, "backend should be one of torch, onnx, openvino. Found 'tpu'"),
-        ("onnx", OSError, "model.onnx"),
+        ("onnx", OSError, r"should hold model\.onnx, as an export does\. Found none\.$"),
+        ("openvino", OSError, r"should hold model\.xml, as an export does\. Found none\.$"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(backend, error, message, folder):
     with pytest.raises(error, match=message) as found:
         load_pipeline(str(folder), backend)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_an_export_names_its_backend(name, folder):
+    (folder / "model.safetensors").rename(folder / {"onnx": "model.onnx"}.get(name, "model.xml"))
+    with pytest.raises(ValueError, match=f"is an export for {name}. .* with --backend {name}"):
+        Predictor(folder)
+
+
+def test_no_graph_answers_on_another_device(folder):
+    with pytest.raises(ValueError, match=r"cuda:0 needs the backend torch\. Found onnx"):
+        Predictor(folder, backend="onnx", device="cuda:0")
+
+
+def test_no_texts_have_no_embeddings(predict):
+    assert predict([]).embeddings.shape == (0, 16)
+    assert Answers().embeddings.dtype == np.float32
 
 
 def test_a_folder_with_less_than_its_config_says_is_refused(folder):

@@ -3,6 +3,7 @@
 import getpass
 import html
 import json
+import math
 import os
 import platform
 import re
@@ -33,6 +34,7 @@ from multitask_encoder.export.finished_run import (
     read_run,
 )
 from multitask_encoder.export.model_card import model_card
+from multitask_encoder.files import write_json
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 
 ROOT = Path(__file__).parent.parent
@@ -489,6 +491,22 @@ def test_settings_of_several_data_sets(tmp_path):
     assert data["datasets"] == ["someone/rows"]
 
 
+def test_words_are_published_and_names_of_folders_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("csv", "mean", "mine", "synthetic"):
+        (tmp_path / name).mkdir()
+    words = {"format": "csv", "pooling": "mean", "dataset": "synthetic", "encoding": "x" * 300}
+    of_the_machine = {
+        "deepspeed": "mine",
+        "fsdp_config": "no-such-file.json",
+        "teachers": {"topic": "mine", "entities": ["mine"]},
+        "lr_scheduler_kwargs": {"steps": [{"from": str(tmp_path)}]},
+        "datasets": {"one": {"dataset": "mine"}},
+    }
+    left: dict = {"lr_scheduler_kwargs": {}, "datasets": {"one": {}}}
+    assert publishable(words | of_the_machine, Base()) == words | left
+
+
 def test_settings_are_a_block_of_code_whatever_they_hold():
     run = FinishedRun(settings={"prompt": "a\n```\n<script>"})
     text = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", run).text
@@ -582,6 +600,48 @@ def test_the_card_says_how_far_scores_can_be_relied_on():
     without = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", FinishedRun()).text
     assert "- topic: every text gets one of the labels, even if none fits." in without
     assert "- Scores of topic, entities are not calibrated" in without
+
+
+def test_the_card_of_a_folder_has_its_intervals_and_scores(tmp_path):
+    errors = {"calibration_error": 0.02, "brier": 0.1, "bins": [[0.9, 0.88, 100]]}
+    both = {"before": {**errors, "calibration_error": 0.05}, "after": errors}
+    unanswered = {"precision": {"0.95": {"precision": math.nan, "answered": 0.0}}}
+    found = {
+        "eval_topic_accuracy": 0.5,
+        "eval_topic_accuracy_interval": [0.25, 0.75],
+        "eval_entities_f1": math.nan,
+        "calibration": {"topic": {"temperature": 2.0, "validation": both}},
+        "thresholds": {
+            "topic": {"thresholds": {"precision": {"0.95": 0.61234}}, "validation": unanswered}
+        },
+        "teachers": [{"model": str(tmp_path)}],
+    }
+    write_json(found, tmp_path / "all_results.json")
+    run = read_run(tmp_path)
+    assert "teachers" not in run.results
+    text = model_card(MultiTaskConfig(tasks=TASKS), 128, "owner/name", run).text
+    assert "| topic_accuracy | 50.00 (25.00 to 75.00) |" in text
+    assert "## Scores" in text
+    assert "| topic | 2.00 | 5.00 → 2.00 |  | 0.1000 → 0.1000 |  |" in text
+    assert "| topic | 95 | 0.612 | 0.0 |  |" in text
+    assert "- Scores of entities are not calibrated" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("all_results.json", "", "is not valid JSON: Expecting value"),
+        ("all_results.json", "[]", "should hold results by their names. Found []."),
+        ("config.yaml", "model: [a]", ": model should be a text. Found ['a']."),
+        ("config.yaml", "examples: 5", ": examples should be a text or a list. Found 5."),
+        ("config.yaml", "datasets: [a]", ": datasets should be a mapping. Found ['a']."),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        read_run(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / name))
 
 
 def test_card_shows_labels_of_any_text():

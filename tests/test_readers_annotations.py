@@ -36,6 +36,10 @@ from multitask_encoder.data.readers import detect_format
             {"cats": ["ask"], "entities": [[0, 2, "X"]]},
             {"cats": ["ask"], "entities": [span(0, 2, "X")]},
         ),
+        (
+            {"label": [{"label": "X", "start_offset": 0, "end_offset": 2, "text": "EU"}]},
+            {"label": [{**span(0, 2, "X"), "text": "EU"}]},
+        ),
     ],
 )
 def test_exports_of_doccano(record, row, read):
@@ -254,6 +258,10 @@ def test_a_broken_task_is_a_problem(record, message, read):
             {"ents": [span(0, 1, "X")], "entities": [span(0, 1, "X")], "cats": ["x"]},
         ),
         ({"text": "a b", "ents": None}, {"ents": None, "entities": None}),
+        (
+            {"text": "a b", "entities": [{**span(0, 1, "X"), "text": "a", "id": 5}]},
+            {"entities": [{**span(0, 1, "X"), "text": "a"}]},
+        ),
     ],
 )
 def test_data_of_spacy(record, row, read):
@@ -301,6 +309,17 @@ def test_annotations_that_agree_are_one_and_the_ground_truth_counts(read):
     assert rows[0] == rows[1] == rows[2]
 
 
+def test_annotations_agree_in_any_order_and_whatever_made_them(read):
+    rhein = result("ner", "labels", start=8, end=13, text="Rhein", labels=["LOC"])
+    link = {"type": "relation", "from_id": "a1", "to_id": "a2", "direction": "right"}
+    again = task(BONN, rhein)
+    guess = {**BONN, "id": "b2", "origin": "prediction"}
+    again["annotations"].append({"result": [{**rhein, "id": "b1"}, link, guess]})
+    assert rows_of(read(json.dumps([again]), "label_studio")) == [
+        {"text": "Bonn am Rhein", "ner": [span(0, 4, "LOC"), span(8, 13, "LOC")]}
+    ]
+
+
 @pytest.mark.parametrize(
     ("control", "message"),
     [
@@ -333,7 +352,17 @@ def test_two_people_who_disagree_in_a_short_export_are_a_problem(read):
     found = rows_of(read(json.dumps(rows), "label_studio"))
     problem = "should have one annotation. Found 2 that differ: keep one."
     assert found[:2] == [problem, problem]
-    assert [one["mood"] for one in found[2:]] == ["x", "x"]
+    assert [one["mood"] for one in found[2:]] == ["x"]  # who agree are one
+
+
+def test_spans_of_a_short_export_agree_in_any_order(read):
+    spans = [{"start": at, "end": at + 1, "labels": ["X"]} for at in (0, 2)]
+    rows = [
+        {"id": 1, "annotation_id": number, "text": "a b", "ner": ner}
+        for number, ner in enumerate((spans, spans[::-1]), start=1)
+    ]
+    (found,) = rows_of(read(json.dumps(rows), "label_studio"))
+    assert found["ner"] == [span(0, 1, "X"), span(2, 3, "X")]
 
 
 # Prodigy

@@ -26,6 +26,7 @@ from multitask_encoder.data.readers import (
         "-DOCSTART-\tO\n\na\tB-X\nb\tO\n-DOCSTART-\tO\n\nc\tO\n",
         "# id = 1\na\tB-X\n# note\nb\tO\n\n# id = 2\n\nc\tO\n",
         "# one two three\na B-X\n#note\nb O\n\nc O\n",
+        "# sentence_1\na B-X\nb O\n\n# sentence_2\nc O\n",
     ],
 )
 def test_a_sentence_is_a_row(content, read):
@@ -33,6 +34,17 @@ def test_a_sentence_is_a_row(content, read):
         {"tokens": ["a", "b"], "tags": ["B-X", "O"]},
         {"tokens": ["c"], "tags": ["O"]},
     ]
+
+
+def test_a_comment_may_have_as_many_columns_as_a_token(read):
+    content = "# id 1f8e-5a\tdomain=en\na _ _ O\nb _ _ B-X\n\n# id 2f\tdomain=en\nc _ _ O\n"
+    assert [row["tokens"] for row in rows_of(read(content, "conll"))] == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize("tag", ["B-X", "O", "#", "NOUN"])
+def test_a_hash_with_a_tag_is_a_token(tag, read):
+    (row,) = rows_of(read(f"# sentence_1\nx NOUN\n# {tag}\n", "conll"))
+    assert row == {"tokens": ["x", "#"], "tags": ["NOUN", tag]}
 
 
 def test_the_place_of_a_sentence_is_its_first_line(read):
@@ -105,6 +117,14 @@ def test_a_broken_sentence_of_conllu_is_a_problem(line, message, read):
 def test_relatives_of_conll_are_refused_by_name(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
     assert refusal(tmp_path / name, "conll").startswith(message)
+
+
+@pytest.mark.parametrize("name", ["x.conll", "x.tsv"])
+def test_webanno_is_refused_by_name(name, tmp_path):
+    (tmp_path / name).write_text("#FORMAT=WebAnno TSV 3.3\n\n\n#Text=in\n1-1\t0-2\tin\t_\n")
+    with pytest.raises(ValueError, match=r"is WebAnno TSV: export it as CoNLL 2002\.") as error:
+        read_all(tmp_path / name, detect_format(tmp_path / name))
+    assert str(error.value).startswith(f"{tmp_path / name}: ")
 
 
 def test_brat_is_refused_by_name(tmp_path):

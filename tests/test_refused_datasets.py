@@ -35,6 +35,11 @@ from multitask_encoder.cli import run as run_multitask
          "train_file is of one data set: set it in each of `datasets`, or leave those out. Found "),
         ({"datasets": {"a": data_set()}, "dataset": "synthetic"},
          "dataset is of one data set: set it "),
+        ({"datasets": {"a": data_set()}, "text_column": "comment"},
+         "text_column is of one data set: set it in each of `datasets`, or leave those out. Found "
+         "['comment']."),
+        ({"datasets": {"a": data_set()}, "dataset_revision": "v2"},
+         "dataset_revision is of one data set: set it in each of `datasets`, or leave those out. "),
         ({"datasets": {"a": data_set()}, "test_fraction": 0.1},
          "test_fraction is of one data set: set it in each of `datasets`, or leave those out. "),
         ({"datasets": {"a": data_set(weight="much")}},

@@ -265,6 +265,26 @@ def test_how_labels_are_read(task, rows, message, refused):
         ({"column": [], "problem_type": "multi_label_classification"},
          "tasks.topic.column should be a text, or a list of texts. Found []."),
         ({"separator": 5}, "tasks.topic.separator should be a text. Found 5."),
+        ({"separator": ","},
+         "tasks.topic.separator is for multi_label_classification. Found "
+         "single_label_classification."),
+        ({"separator": ",", "type": "token_classification"},
+         "`separator` is for sequence_classification. Found it in task 'topic', which is "
+         "token_classification."),
+        ({"out_of_scope": 0.05, "type": "token_classification"},
+         "`out_of_scope` is for sequence_classification. Found it in task 'topic', which is "),
+        ({"tag_scheme": "io"}, "`tag_scheme` is for token_classification. Found it in task "),
+        ({"overlap": "longest"}, "`overlap` is for token_classification. Found it in task "),
+        ({"labels": ["x", "y"], "type": "sentence_embedding"},
+         "`labels` is for sequence_classification and token_classification. Found it in task "
+         "'topic', which is sentence_embedding."),
+        ({"problem_type": "regression", "type": "sentence_embedding"},
+         "`problem_type` is for sequence_classification and token_classification. Found it in "),
+        ({"label_map": {"x": "y"}, "type": "sentence_embedding"},
+         "tasks.topic.label_map is for labels. Found a sentence_embedding task."),
+        ({"unlabelled_tag": False, "type": "token_classification"},
+         "tasks.topic.unlabelled_tag should be a text; YAML reads yes, no, true and false as "
+         "booleans, and null as none, unless they are in quotes. Found False."),
         ({"overlap": "shortest"},
          "tasks.topic.overlap should be one of refuse, longest, first. Found 'shortest'."),
         ({"type": ["token_classification"]}, "tasks.topic.type should be one of "),

@@ -214,7 +214,11 @@ def test_what_only_the_end_of_the_best_run_does_is_not_dropped(searching, capsys
     with pytest.raises(SystemExit, match="2"):
         searching("--do_predict", "--predict_file", str(tmp_path / "texts.txt"))
     said = capsys.readouterr().err
-    assert f"Use: multitask-encoder predict --model {tmp_path}/run/best" in said
+    assert f"Use: multitask-encoder predict --model {tmp_path}/run/best --predict_file F" in said
+    with pytest.raises(SystemExit, match="2"):
+        searching("--push_to_hub")
+    said = capsys.readouterr().err
+    assert f"Use: multitask-encoder export {tmp_path}/run/best --to hub --repo_id ID" in said
 
 
 def test_a_deleted_model_is_trained_again(searching):

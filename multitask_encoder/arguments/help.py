@@ -6,6 +6,8 @@ from enum import Enum
 
 from transformers import TrainingArguments
 
+from multitask_encoder.modeling.configuration_multitask import TASK_TYPES
+
 from .run_arguments import DataArguments, ModelArguments, MultiTaskTrainingArguments
 from .tasks import TaskArguments
 
@@ -109,8 +111,9 @@ def _key_lines(key: dataclasses.Field, prefix: str) -> list[str]:
     says = [" ".join(str(metadata.get("help", "")).split())]
     if metadata.get("choices"):
         says.append(f"One of {', '.join(map(str, metadata['choices']))}.")
-    if metadata.get("of_type"):
-        says.append(f"For {metadata['of_type']}.")
+    of_types = metadata.get("of_types", TASK_TYPES)
+    if of_types != TASK_TYPES:
+        says.append(f"For {' and '.join(of_types)}.")
     default = key.default.value if isinstance(key.default, Enum) else key.default
     if default not in (None, dataclasses.MISSING, "") and "Default:" not in says[0]:
         says.append(f"Default: {str(default).lower() if isinstance(default, bool) else default}.")

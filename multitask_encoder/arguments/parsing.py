@@ -26,12 +26,15 @@ from .run_arguments import (
     MultiTaskTrainingArguments,
     RunArguments,
 )
-from .search_space import parse_space, values_at
+from .search_space import flat_keys, parse_space, values_at
 from .tasks import BALANCED, CHOSEN_BEFORE_LOADING, EMBEDDING, TASK_FIELDS, TaskArguments
 
 LARGEST_NUMBER = 2**32 - 1  # of seeds; everything else is smaller
 MOST_LEVELS, MOST_VALUES = 20, 10**6  # of a config
 MERGED = "tag:yaml.org,2002:merge"  # `<<`
+UNQUOTED = (
+    "YAML reads yes, no, true and false as booleans, and null as none, unless they are in quotes"
+)
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
 
@@ -67,12 +70,9 @@ class _Parser(HfArgumentParser):
 
 
 GROUPS = (ModelArguments, DataArguments, MultiTaskTrainingArguments)
-OF_ONE_DATA_SET = [
-    f"{split}_{key}"
-    for key in ("file", "size", "fraction")
-    for split in ("train", "validation", "test")
-    if (split, key) != ("train", "fraction")
-]
+OF_ONE_DATA_SET = [key.name for key in fields(DatasetArguments) if key.name != "data_dir"]
+# Those that say how `predict_file` is read, too.
+OF_TEXTS = ("format", "column_names", "delimiter", "encoding", "text_column", "tokens_column")
 
 
 def parse_arguments(argv: list[str], given: dict[str, Any] | None = None) -> RunArguments:
@@ -150,7 +150,8 @@ def with_keys(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:
-    """The keys without the tasks that are null, and without their columns in data sets."""
+    """The keys without the tasks that are null, and without what other keys say of these: their
+    columns in data sets, their teachers, and the values to try."""
     tasks = given.get("tasks")
     dropped = [name for name, task in tasks.items() if task is None] if _is_map(tasks) else []
     if not dropped or len(dropped) == len(tasks):
@@ -163,6 +164,14 @@ def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:
             else entry
             for name, entry in given["datasets"].items()
         }
+    if _is_map(given.get("teachers")):
+        given["teachers"] = _without(given["teachers"], dropped)
+    if _is_map(given.get("search")):
+        given["search"] = {
+            key: values
+            for key, values in flat_keys(given["search"])
+            if not key.startswith(tuple(f"tasks.{name}." for name in dropped))
+        } or None
     return given
 
 
@@ -290,8 +299,6 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                     f"tasks.{name}.{key}", task[key], TASK_FIELDS[key].metadata["choices"]
                 )
         _check_label_map(name, task.get("label_map"))
-        if task.get("label_map") and task.get("problem_type") == "regression":
-            raise ValueError(f"tasks.{name}.label_map is for labels. Found a regression task.")
         if task.get("column") is not None:
             _check_column(f"tasks.{name}.column", task["column"], task)
         if not isinstance(task.get("separator"), str | None):
@@ -299,6 +306,7 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                 f"tasks.{name}.separator should be a text. Found {task['separator']!r}."
             )
         task = {key: value for key, value in task.items() if value is not None}
+        _check_keys_of_kind(name, task)
         if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
         if task["type"] == "token_classification" and "label_map" in task:  # O is no type
@@ -309,20 +317,49 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
             task[key] = _number(f"tasks.{name}.{key}", task.get(key, 1.0))
         if "out_of_scope" in task:
             task["out_of_scope"] = _share(f"tasks.{name}.out_of_scope", task)
+        if "unlabelled_tag" in task:
+            tag = task["unlabelled_tag"]
+            if isinstance(tag, bool | list | dict):
+                raise ValueError(
+                    f"tasks.{name}.unlabelled_tag should be a text; {UNQUOTED}. Found {tag!r}."
+                )
+            task["unlabelled_tag"] = str(tag)
         if "class_weights" in task:
             task["class_weights"] = _class_weights(f"tasks.{name}.class_weights", task)
         if task.get("dimensions") is not None:
             task["dimensions"] = _whole_numbers(f"tasks.{name}.dimensions", task["dimensions"])
-        if task.get("labels") is not None:
+        if task.get("problem_type") == "regression" and isinstance(task.get("column"), list):
+            task.setdefault("labels", task["column"])
+        if "labels" in task:
             labels = task["labels"] if isinstance(task["labels"], list) else [task["labels"]]
             if any(isinstance(label, bool | list | dict | None) for label in labels):
                 raise ValueError(
-                    f"tasks.{name}.labels should be texts; YAML reads yes, no, true and false "
-                    f"as booleans, and null as none, unless they are in quotes. Found {labels!r}."
+                    f"tasks.{name}.labels should be texts; {UNQUOTED}. Found {labels!r}."
                 )
             task["labels"] = [str(label) for label in labels]
         parsed[str(name)] = TaskArguments(**task)
     return parsed
+
+
+def _check_keys_of_kind(name: str, task: dict) -> None:
+    """Refuse keys that tasks of this kind don't read: they would be ignored unnoticed."""
+    kind = kind_of(task)
+    for key in ("label_map", "class_weights"):
+        if task.get(key) and kind.numeric:
+            found = task.get("problem_type") or task["type"]
+            raise ValueError(f"tasks.{name}.{key} is for labels. Found a {found} task.")
+    for key in task:
+        of_types = TASK_FIELDS[key].metadata["of_types"]
+        if task["type"] not in of_types:
+            raise ValueError(
+                f"`{key}` is for {' and '.join(of_types)}. Found it in task {name!r}, which is "
+                f"{task['type']}."
+            )
+    if "separator" in task and not kind.separable:
+        raise ValueError(
+            f"tasks.{name}.separator is for multi_label_classification. Found "
+            f"{task.get('problem_type', 'single_label_classification')}."
+        )
 
 
 def _check_column(key: str, column: Any, task: dict) -> None:
@@ -358,15 +395,11 @@ def _share(key: str, task: dict) -> float:
 
 def _class_weights(key: str, task: dict) -> str | dict[str, float]:
     weights = task["class_weights"]
-    if kind_of(task).numeric:
-        found = task.get("problem_type") or task["type"]
-        raise ValueError(f"{key} is for labels. Found a {found} task.")
     if weights == BALANCED:
         return BALANCED
     if not isinstance(weights, dict) or any(isinstance(label, bool | None) for label in weights):
         raise ValueError(
-            f"{key} should be {BALANCED}, or map labels to numbers; YAML reads yes, no, true and "
-            f"false as booleans, and null as none, unless they are in quotes. Found {weights!r}."
+            f"{key} should be {BALANCED}, or map labels to numbers; {UNQUOTED}. Found {weights!r}."
         )
     return {str(label): _number(f"{key}.{label}", weight) for label, weight in weights.items()}
 
@@ -395,8 +428,9 @@ def _parse_datasets(
         return {"data": DataSource(data, _default_columns(tasks))}
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
-    for key in ("dataset", *OF_ONE_DATA_SET):
-        if getattr(data, key) is not None:
+    for key in OF_ONE_DATA_SET:
+        is_of_texts = key in OF_TEXTS and data.predict_file is not None
+        if getattr(data, key) is not None and not is_of_texts:
             raise ValueError(
                 f"{key} is of one data set: set it in each of `datasets`, or leave those out. "
                 f"Found {getattr(data, key)!r}."
@@ -434,7 +468,7 @@ def _parse_dataset(
     columns = _parse_columns(entry.get("columns"), prefix, tasks, is_taught)
     if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
         raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
-    weight = _number(f"{prefix}weight", entry.get("weight", 1.0))
+    weight = 1.0 if entry.get("weight") is None else _number(f"{prefix}weight", entry["weight"])
     if not 0 <= weight < math.inf:
         raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
     return DataSource(arguments, columns, weight)

@@ -100,7 +100,7 @@ class ModelArguments:
 
 @dataclass
 class DataArguments(DatasetArguments):
-    """The run's one data set, or the keys shared by all of its `datasets`."""
+    """The run's one data set, or the folder that its `datasets` share; and how rows are used."""
 
     predict_file: list[str] | None = field(
         default=None, metadata={"help": "Files of texts to predict, with do_predict."}

@@ -56,7 +56,7 @@ def parse_space(given: Any) -> Space:
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`search` should map keys to lists of values. Found {given!r}.")
     space: Space = {}
-    for key, values in _flat(given):
+    for key, values in flat_keys(given):
         values = list(map(_value, values)) if isinstance(values, list) else values
         if (
             not isinstance(values, list)
@@ -73,11 +73,11 @@ def parse_space(given: Any) -> Space:
     return space
 
 
-def _flat(given: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_keys(given: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The keys of nested mappings, dotted."""
     for key, value in given.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_keys(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -18,12 +18,12 @@ BALANCED = "balanced"  # class weights by the counts of the labels
 def _key(
     says: str,
     choices: tuple[str, ...] = (),
-    of_type: str | None = None,
+    of_types: tuple[str, ...] = TASK_TYPES,
     in_model: bool = False,
 ) -> dict[str, Any]:
-    """A key: its help and allowed values, the one task type it is for, and whether it goes to the
+    """A key: its help and allowed values, the task types it is for, and whether it goes to the
     model's config."""
-    return {"help": says, "choices": choices, "of_type": of_type, "in_model": in_model}
+    return {"help": says, "choices": choices, "of_types": of_types, "in_model": in_model}
 
 
 @dataclass
@@ -43,18 +43,23 @@ class TaskArguments:
         metadata=_key(
             "What parts several labels in a cell; '' if nothing does. Default: as found in the "
             "rows: a comma, bar, semicolon or hash.",
-            of_type=SENTENCES,
+            of_types=(SENTENCES,),
         ),
     )
     labels: list[str] | None = field(
         default=None,
-        metadata=_key("All labels, in order. Default: those of the training rows.", in_model=True),
+        metadata=_key(
+            "All labels, in order. Default: those of the training rows.",
+            of_types=(SENTENCES, TOKENS),
+            in_model=True,
+        ),
     )
     problem_type: str | None = field(
         default=None,
         metadata=_key(
             "One label, several, or numbers. Default: single_label_classification.",
             choices=PROBLEM_TYPES,
+            of_types=(SENTENCES, TOKENS),
             in_model=True,
         ),
     )
@@ -63,7 +68,7 @@ class TaskArguments:
         metadata=_key(
             "How the head pools token vectors. Default: as the model does.",
             choices=POOLING_NAMES,
-            of_type=SENTENCES,
+            of_types=(SENTENCES,),
             in_model=True,
         ),
     )
@@ -86,18 +91,18 @@ class TaskArguments:
         metadata=_key(
             "Share of in-scope texts, in (0, 1), that may be refused so that others get no label; "
             "0.05, say. Default: every text gets a label.",
-            of_type=SENTENCES,
+            of_types=(SENTENCES,),
         ),
     )
     tag_scheme: str = field(
         default="auto",
-        metadata=_key("Scheme of the tags.", choices=("auto", *SCHEMES), of_type=TOKENS),
+        metadata=_key("Scheme of the tags.", choices=("auto", *SCHEMES), of_types=(TOKENS,)),
     )
     unlabelled_tag: str | None = field(
         default=None,
         metadata=_key(
             "Tag of words without a label, beside null and -100: neither learned nor scored.",
-            of_type=TOKENS,
+            of_types=(TOKENS,),
         ),
     )
     on_broken_tags: str = field(
@@ -105,12 +110,12 @@ class TaskArguments:
         metadata=_key(
             "Repair or refuse tags that break their scheme.",
             choices=("repair", "refuse"),
-            of_type=TOKENS,
+            of_types=(TOKENS,),
         ),
     )
     overlap: str = field(
         default="refuse",
-        metadata=_key("How to treat overlapping spans.", choices=OVERLAPS, of_type=TOKENS),
+        metadata=_key("How to treat overlapping spans.", choices=OVERLAPS, of_types=(TOKENS,)),
     )
     label_map: dict[str, str | None] | None = field(
         default=None, metadata=_key("New names of labels; null drops a label.")
@@ -120,7 +125,7 @@ class TaskArguments:
         metadata=_key(
             "Loss of the embedding. Default: retention.",
             choices=EMBEDDING_LOSSES,
-            of_type=EMBEDDING,
+            of_types=(EMBEDDING,),
             in_model=True,
         ),
     )
@@ -128,7 +133,7 @@ class TaskArguments:
         default=None,
         metadata=_key(
             "Shorter embeddings to train as well: how many leading numbers each keeps.",
-            of_type=EMBEDDING,
+            of_types=(EMBEDDING,),
             in_model=True,
         ),
     )

@@ -27,8 +27,9 @@ def predict(run: RunArguments) -> None:
                 "do_predict without do_train needs `model`, or a finished one in output_dir. "
                 f"Found none in {name}."
             )
+        device = str(run.training.device) if is_torch else None
         bf16 = run.answers_in_bf16 if is_torch else None
-        pipeline = load_pipeline(name, run.model.backend, str(run.training.device), bf16)
+        pipeline = load_pipeline(name, run.model.backend, device, bf16)
         read_as(pipeline, run.data.max_length, run.data.stride, run.data.sentence_windows)
         texts = texts_to_answer(run, pipeline.model.config)
     answer(run, pipeline, texts)

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import ipaddress
 import logging
+import math
 import os
 import secrets
 import signal
@@ -95,8 +96,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--max_body_bytes", type=int, help="of a request; default: 1048576")
     parser.add_argument("--metrics_port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(argv)
-    if options.timeout <= 0:
-        parser.error(f"--timeout should be above 0. Found {options.timeout:g}.")
+    if not 0 < options.timeout < math.inf:
+        parser.error(f"--timeout should be above 0, and finite. Found {options.timeout:g}.")
     if options.max_connections < 1:
         parser.error(f"--max_connections should be at least 1. Found {options.max_connections}.")
     return options

@@ -201,8 +201,9 @@ def is_finished(run: RunArguments) -> bool:
             return False
         found = settings.get(key)
         if isinstance(wanted, dict) and isinstance(found, dict):
-            part = next(name for name in wanted if wanted[name] != found.get(name))
-            key, wanted, found = f"{key}.{part}", wanted[part], found.get(part)
+            keys = wanted | found  # either may lack some
+            part = next(name for name in keys if wanted.get(name, ...) != found.get(name, ...))
+            key, wanted, found = f"{key}.{part}", wanted.get(part), found.get(part)
         raise ValueError(
             f"{folder} holds a run of another config: {key} should be {wanted!r}. Found "
             f"{found!r}. Replace it by --overwrite_output_dir, or name another "

@@ -222,12 +222,16 @@ def has_weights(run: RunArguments) -> bool:
 
 def check_nothing_is_left(best: RunArguments) -> None:
     """Refuse what only the end of the best run would do, where that run is finished."""
-    for key in ("do_predict", "push_to_hub"):
+    folder = best.training.output_dir
+    commands = {
+        "do_predict": f"predict --model {folder} --predict_file FILE --predict_output FOLDER",
+        "push_to_hub": f"export {folder} --to hub --repo_id ID",
+    }
+    for key, command in commands.items():
         if getattr(best.training, key):
-            command = "predict" if key == "do_predict" else "export"
             raise ValueError(
                 f"{key} belongs to the best run, which is finished. Use: multitask-encoder "
-                f"{command} --model {best.training.output_dir}"
+                f"{command}"
             )
 
 

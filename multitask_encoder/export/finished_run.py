@@ -12,9 +12,25 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.comparison.runs import MULTI, WITHOUT_EFFECT
 from multitask_encoder.reporting.report_page import PICTURES
+from multitask_encoder.training.intervals import SUFFIX
 
+# Results that are no numbers: of how far scores can be relied on.
+SCORE_TABLES = ("calibration", "thresholds", "out_of_scope")
 # Keys of one machine or person, besides those without effect on the model.
-LEFT_OUT = (*WITHOUT_EFFECT, "hub_token", "push_to_hub_token", "data_dir", "encoder", "model")
+LEFT_OUT = (
+    *WITHOUT_EFFECT,
+    *("hub_token", "push_to_hub_token", "data_dir", "encoder", "model", "teachers"),
+)
+# Keys of which more is read than whether it holds a path: the kinds of their values, in words too.
+READ_HERE: dict[str, tuple[Any, str]] = {
+    "encoder": (str, "a text"),
+    "model": (str, "a text"),
+    "datasets": (dict, "a mapping"),
+    "train_file": (str | list, "a text or a list"),
+    "examples": (str | list, "a text or a list"),
+}
+# Keys that hold a mapping, or the path of a file with one.
+MAPPING_OR_PATH = ("accelerator_config", "deepspeed", "fsdp_config")
 # Keys whose values may hold a slash without being a path.
 FREE_TEXT = ("tasks", "prompt", "columns", "column_names", "text_column", "tokens_column")
 
@@ -39,7 +55,8 @@ class FinishedRun(NamedTuple):
         base (`Base`): the encoder or model it began with.
         settings (`dict[str, Any]`): its keys, see `publishable`.
         examples (`list[str]`): texts to try it with.
-        results (`dict[str, Any]`): of all_results.json.
+        results (`dict[str, Any]`): of all_results.json: numbers, their intervals, and those of
+            `SCORE_TABLES`.
         report (`str`, *optional*): its comparison with single-task models, in Markdown.
         picture (`Path`, *optional*): the picture in that report.
         pictures (`list[Path]`): of the run itself, those of `PICTURES` that exist.
@@ -60,12 +77,27 @@ def read_run(folder: Path) -> FinishedRun:
     Raises:
         OSError, ValueError: a file of it can't be read, or is invalid.
     """
-    keys, results = folder / "config.yaml", folder / "all_results.json"
     return finished_run(
-        read_yaml(keys) if keys.is_file() else {},
-        json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {},
-        folder,
+        _keys(folder / "config.yaml"), _results(folder / "all_results.json"), folder
     )
+
+
+def _keys(path: Path) -> dict[str, Any]:
+    keys = read_yaml(path) if path.is_file() else {}
+    for key, (kind, expected) in READ_HERE.items():
+        if not isinstance(keys.get(key), kind | None):
+            raise ValueError(f"{path}: {key} should be {expected}. Found {keys[key]!r}.")
+    return keys
+
+
+def _results(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:  # JSON, or UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(results, dict):
+        raise ValueError(f"{path} should hold results by their names. Found {results!r}.")
+    return results
 
 
 def finished_run(keys: dict[str, Any], results: dict[str, Any], folder: Path) -> FinishedRun:
@@ -83,15 +115,17 @@ def finished_run(keys: dict[str, Any], results: dict[str, Any], folder: Path) ->
         base=base,
         settings=publishable(keys, base),
         examples=[examples] if isinstance(examples, str) else examples,
-        results={
-            key: value
-            for key, value in results.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        },
+        results={key: value for key, value in results.items() if _is_of_the_card(key, value)},
         report=(place / "report.md").read_text(encoding="utf-8") if place else None,
         picture=picture if picture and picture.is_file() else None,
         pictures=[folder / name for name in PICTURES if (folder / name).is_file()],
     )
+
+
+def _is_of_the_card(key: str, value: Any) -> bool:
+    if key in SCORE_TABLES or key.endswith(SUFFIX):
+        return True
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def publishable(keys: dict[str, Any], base: Base) -> dict[str, Any]:
@@ -114,8 +148,8 @@ def _without_paths(keys: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, str) and key.endswith("_file"):
             kept[key] = _name(value)
         elif isinstance(value, list) and key.endswith("_file"):
-            kept[key] = [_name(path) for path in value]
-        elif key in FREE_TEXT or is_hub_dataset(key, value) or not _holds_path(value):
+            kept[key] = [_name(str(path)) for path in value]
+        elif key in FREE_TEXT or not _may_be_path(key, value):
             kept[key] = value
     return kept
 
@@ -126,10 +160,18 @@ def is_hub_dataset(key: str, value: Any) -> bool:
     return named and _may_be_on_hub(value)
 
 
+def _may_be_path(key: str, value: Any) -> bool:
+    if key == "dataset":
+        return value != "synthetic" and not is_hub_dataset(key, value)
+    return (key in MAPPING_OR_PATH and isinstance(value, str)) or _holds_path(value)
+
+
 def _holds_path(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list):
         return any(map(_holds_path, value))
-    return isinstance(value, str) and (bool(set(value) & set("/\\~")) or Path(value).exists())
+    return isinstance(value, str) and bool(set(value) & set("/\\~"))
 
 
 def _name(path: str) -> str:
@@ -154,7 +196,7 @@ def base_of(keys: dict[str, Any], passed: frozenset[Path] = frozenset()) -> Base
         return Base()
     folder = Path(name)
     if (folder / "config.yaml").is_file():  # a run, which began with another model
-        return base_of(read_yaml(folder / "config.yaml"), passed | {folder.resolve()})
+        return base_of(_keys(folder / "config.yaml"), passed | {folder.resolve()})
     if folder.exists():
         card = _card(folder / "README.md")
         repo_id = card.get("base_model") if card else None

@@ -17,7 +17,7 @@ from multitask_encoder.reporting.results import INTERVALS, TABLES, percent
 from multitask_encoder.training.intervals import SUFFIX
 from multitask_encoder.training.metrics import task_of_metric
 
-from .finished_run import Base, FinishedRun, is_hub_dataset
+from .finished_run import SCORE_TABLES, Base, FinishedRun, is_hub_dataset
 
 # The Hub's names of the task types, and of the metrics with other names here.
 TAGS = {
@@ -36,7 +36,6 @@ SPLITS = {"test": "test", "eval": "validation"}
 HARMLESS = set(string.ascii_letters + string.digits + " -/,'")
 MOST_LABELS = 50
 
-SCORE_TABLES = ("calibration", "thresholds", "out_of_scope")
 TEXT = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
 
 

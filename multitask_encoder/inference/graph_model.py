@@ -1,6 +1,7 @@
 """A graph in place of a `MultiTaskModel`: only the interface that the pipeline needs."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from transformers import AutoConfig
 from transformers.utils import cached_file
 
+# The files of a graph, by the backend that runs it.
+GRAPHS = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
 INPUTS = ("input_ids", "attention_mask")
 EMBEDDING, LOGITS, OUT_OF_SCOPE = "sentence_embedding", "logits_", "out_of_scope_"
 
@@ -48,6 +51,12 @@ class GraphModel:
             OSError: a file is missing or can't be read.
         """
         name_or_path = str(name_or_path)
+        folder = Path(name_or_path)
+        for name in cls.files:
+            if folder.is_dir() and not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"{name_or_path} should hold {name}, as an export does. Found none."
+                )
         hub = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
         if config is None:
             config = AutoConfig.from_pretrained(name_or_path, **hub, trust_remote_code=False)

@@ -17,6 +17,7 @@ from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.texts import TextRow
 
 DEFAULT_COLUMN = "id"
+EXACT = 2**53  # a float holds every integer up to here
 
 
 class InputChanged(ValueError):
@@ -182,7 +183,9 @@ def _kind(value: Any) -> set[str]:
     if isinstance(value, bool):
         return {"bool"}
     if isinstance(value, int):
-        return {"int" if -(2**63) <= value < 2**63 else "json"}
+        if abs(value) <= EXACT:
+            return {"int"}
+        return {"large int" if -(2**63) <= value < 2**63 else "json"}
     if isinstance(value, float):
         return {"float"}
     return {"text" if isinstance(value, str) else "json"}
@@ -192,4 +195,6 @@ def _joined(kinds: set[str]) -> str:
     """The kind that can hold values of all these kinds."""
     if kinds == {"int", "float"}:
         return "float"
+    if kinds and kinds <= {"int", "large int"}:
+        return "int"
     return "json" if len(kinds) > 1 else next(iter(kinds), "text")

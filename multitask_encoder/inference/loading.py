@@ -14,7 +14,7 @@ from multitask_encoder.modeling.modeling_multitask import models_beside
 from multitask_encoder.modeling.windows import tokenize
 
 from . import tokenizer_trial
-from .graph_model import GraphModel
+from .graph_model import GRAPHS, GraphModel
 from .precision import answers_in_bf16, computes
 
 
@@ -29,13 +29,14 @@ def load_pipeline(
     Args:
         name_or_path (`str`): a run folder, an exported folder, or a Hub id.
         backend (`str`): `torch`; `onnx` or `openvino` for a folder exported for it.
-        device (`str`, *optional*): of torch; by default the GPU, if there is one.
+        device (`str`, *optional*): of torch; by default the GPU, if there is one. Other backends
+            answer on the processor.
         bf16 (`bool`, *optional*): whether torch computes in bfloat16; by default where that is fast
             (see `answers_in_bf16`).
 
     Raises:
         OSError: there is no such model, or one of its files can't be read.
-        ValueError: one of its files is invalid, or the backend is unknown.
+        ValueError: one of its files is invalid, the backend is unknown, or can't do what is asked.
         ModuleNotFoundError: the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -49,6 +50,8 @@ def load_pipeline(
         return MultiTaskPipeline(model=model, tokenizer=tokenizer, device=device)
     if bf16:
         raise ValueError(f"bf16 needs the backend torch. Found {backend}.")
+    if device is not None and not _is_cpu(device):
+        raise ValueError(f"The device {device} needs the backend torch. Found {backend}.")
     check_folder(name_or_path)
     tokenizer = load_tokenizer(name_or_path)
     graph = graph_class(backend).from_pretrained(name_or_path)
@@ -121,6 +124,7 @@ def load_finished_model(
         OSError, ValueError: as `load_finished`.
     """
     check_folder(name_or_path)
+    _check_no_graph(name_or_path)
     model, report = MultiTaskModel.from_pretrained(
         name_or_path, dtype="float32", output_loading_info=True, **kwargs
     )
@@ -140,6 +144,17 @@ def load_finished_model(
             f"{name_or_path}: its config does not describe the weights {', '.join(more[:5])}."
         )
     return model
+
+
+def _check_no_graph(name_or_path: str) -> None:
+    """Raise a ValueError for a folder with the graph of another backend, and no weights."""
+    folder = Path(name_or_path)
+    for backend, (name, *_) in GRAPHS.items():
+        if (folder / name).is_file() and not any(folder.glob("model*.safetensors")):
+            raise ValueError(
+                f"{name_or_path} is an export for {backend}. The commands predict and serve read "
+                f"it with --backend {backend}."
+            )
 
 
 def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -192,7 +207,7 @@ def read_as(
         sentence_windows (`str`, *optional*): `first` or `mean`.
 
     Raises:
-        ValueError: windows longer than the model's, or without room for text.
+        ValueError: windows longer than the model's, or without room for text after its prompt.
     """
     config, tokenizer = pipeline.model.config, pipeline.tokenizer
     if max_length is not None:
@@ -206,4 +221,4 @@ def read_as(
         config.stride = stride
     if sentence_windows is not None:
         config.sentence_windows = sentence_windows
-    tokenize(tokenizer, [""], stride=config.stride)
+    tokenize(tokenizer, [""], config.default_prompt, stride=config.stride)

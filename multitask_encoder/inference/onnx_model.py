@@ -4,13 +4,13 @@ import numpy as np
 import onnxruntime
 import torch
 
-from .graph_model import GraphModel
+from .graph_model import GRAPHS, GraphModel
 
 
 class OnnxModel(GraphModel):
     """See `GraphModel`."""
 
-    files = ("model.onnx",)
+    files = GRAPHS["onnx"]
     optional_files = ("model.onnx.data",)  # the weights, if they are beside the graph
 
     def __init__(self, path: str, config):

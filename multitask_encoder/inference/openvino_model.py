@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from .graph_model import GraphModel
+from .graph_model import GRAPHS, GraphModel
 
 REPORTER = "openvino_telemetry"
 
@@ -32,7 +32,7 @@ with without_reporter():
 class OpenvinoModel(GraphModel):
     """See `GraphModel`."""
 
-    files = ("model.xml", "model.bin")
+    files = GRAPHS["openvino"]
 
     def __init__(self, path: str, config):
         super().__init__(path, config)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from multitask_encoder.data.bad_rows import as_skipped
 from multitask_encoder.data.texts import TextRow
-from multitask_encoder.files import difference, size_and_hash, write_json, write_text
+from multitask_encoder.files import difference, for_json, size_and_hash, write_json, write_text
 
 from .inputs import Shard
 
@@ -133,7 +133,7 @@ class Parts:
             skipped = as_skipped(
                 {"source": row.source, "problem": row.problem, "raw": raw}, "predict"
             )
-            lines.append(json.dumps(skipped, ensure_ascii=False) + "\n")
+            lines.append(json.dumps(for_json(skipped), ensure_ascii=False) + "\n")
         bad_path = self.folder / BAD_ROWS / f"{_name(number)}.jsonl"
         if lines:
             write_text("".join(lines), bad_path)

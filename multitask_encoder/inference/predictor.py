@@ -131,15 +131,23 @@ class Answers(list[Answer]):
     Args:
         answers (`Iterable[Answer]`): in order.
         numbers (`Collection[str]`): the tasks whose answers are numbers: regressions.
+        hidden_size (`int`): the width of their embeddings, should there be no answer.
     """
 
-    def __init__(self, answers: Iterable[Answer] = (), numbers: Collection[str] = ()):
+    def __init__(
+        self,
+        answers: Iterable[Answer] = (),
+        numbers: Collection[str] = (),
+        hidden_size: int = 0,
+    ):
         super().__init__(answers)
-        self.numbers = numbers
+        self.numbers, self.hidden_size = numbers, hidden_size
 
     @property
     def embeddings(self) -> np.ndarray:
         """All embeddings, of shape `(num_texts, hidden_size)`, in float32."""
+        if not self:
+            return np.empty((0, self.hidden_size), dtype=np.float32)
         return np.stack([answer.embedding for answer in self])
 
     def to_pandas(self) -> pd.DataFrame:
@@ -216,7 +224,7 @@ class Predictor:
             return Answer.of(texts, self.pipeline(texts, **kwargs))
         tasks = self.config.tasks.items()
         numbers = [name for name, task in tasks if task.get("problem_type") == "regression"]
-        return Answers(self.stream(list(texts), **kwargs), numbers)
+        return Answers(self.stream(list(texts), **kwargs), numbers, self.config.hidden_size)
 
     def stream(self, texts: Iterable[str], **kwargs) -> Iterator[Answer]:
         """The answers one by one, for any number of texts in constant memory.

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multitask_encoder.data.texts import TextRow
+from multitask_encoder.files import for_json
 from multitask_encoder.modeling import MultiTaskConfig
 
 # Columns that can be left out of the answers.
@@ -209,8 +211,13 @@ class ParquetFile:
 
 
 def _as_json(value: Any) -> str:
-    """As JSON; copied columns may hold values that JSON lacks, like dates, which become text."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """As JSON; copied columns may hold values that JSON lacks: dates become text, and NaN and
+    infinite numbers null."""
+    to_json = partial(json.dumps, ensure_ascii=False, default=str, allow_nan=False)
+    try:
+        return to_json(value)
+    except ValueError:  # few rows have such a number, and a search in each takes its time
+        return to_json(for_json(value))
 
 
 FORMATS: dict[str, type[TableFile]] = {"jsonl": JsonlFile, "parquet": ParquetFile}

@@ -45,7 +45,9 @@ class ServiceOptions(BaseModel):
             raise ValueError(f"{name}: {first['msg']}.{found}") from None
 
     def load(self) -> MultiTaskPipeline:
-        """The pipeline. Raises as `load_pipeline`."""
+        """The pipeline. Raises as `load_pipeline`; gpus with another backend are a ValueError."""
+        if self.gpus and self.backend != "torch":
+            raise ValueError(f"gpus needs the backend torch. Found {self.backend}.")
         transformers_logging.disable_progress_bar()  # they would fill a log
         device = None if self.gpus else "cpu"
         return load_pipeline(self.model, self.backend, device, self.bf16)

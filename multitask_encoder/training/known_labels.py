@@ -51,18 +51,20 @@ def with_known_kinds(run: RunArguments, finished: MultiTaskConfig | None) -> Run
     return replace(run, tasks=tasks)
 
 
-def labels_of_models(run: RunArguments, finished: MultiTaskConfig | None) -> dict[str, list[str]]:
-    """By task the labels that teachers and the finished model have of it."""
+def labels_of_models(
+    run: RunArguments, finished: MultiTaskConfig | None
+) -> dict[str, list[list[str]]]:
+    """By task the labels that each teacher and the finished model have of it."""
+    own = finished.tasks if finished else {}
     labels = {
-        name: list(finished.tasks.get(name, {}).get("labels") or ()) if finished else []
-        for name in run.tasks
+        name: [list(own[name].get("labels") or ())] if name in own else [] for name in run.tasks
     }
     for name, teacher in [(name, one) for name, all_of in run.teachers.items() for one in all_of]:
         task = run.tasks[name]
         if task.is_embedding:
             continue
         try:
-            labels[name] += own_labels(teacher, name, vars(task))
+            labels[name].append(own_labels(teacher, name, vars(task)))
         except (OSError, ValueError):
             if task.label_map:
                 raise  # else a run that asks no teacher does without, and another will say it
@@ -70,7 +72,7 @@ def labels_of_models(run: RunArguments, finished: MultiTaskConfig | None) -> dic
 
 
 def with_same_values(
-    run: RunArguments, parts: list[Dataset], known: dict[str, list[str]]
+    run: RunArguments, parts: list[Dataset], known: dict[str, list[list[str]]]
 ) -> RunArguments:
     """The run, whose `label_map` merges labels that are the same number or boolean, as the task or
     else the models that know it spell them."""
@@ -80,7 +82,7 @@ def with_same_values(
         if kind.numeric or kind.by_token:
             continue
         found = set().union(*(distinct_labels(rows, name) for rows in parts))
-        if groups := same_values(found, task.labels or known[name]):
+        if groups := same_values(found, [task.labels] if task.labels else known[name]):
             tasks[name] = replace(task, label_map=merged(task.label_map, groups))
             shown = "; ".join(" = ".join(map(repr, group)) for group in groups)
             logger.info("Labels of %s that are one: %s.", name, shown)

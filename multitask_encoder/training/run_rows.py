@@ -51,7 +51,7 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
         known = labels_of_models(run, finished)
-        check_label_maps(parts, tasks, known)
+        check_label_maps(parts, tasks, {name: set().union(*of) for name, of in known.items()})
         run = with_same_values(run, parts, known)
     for name, source in run.datasets.items():
         splits, notes = unify_labels(read[name], tasks_of(run, source, finished))
