@@ -57,6 +57,7 @@ def assert_same_losses(found: dict, expected: dict) -> None:
         assert found["logged"][key] == pytest.approx(expected["logged"][key], rel=1e-6), key
 
 
+@pytest.mark.slow
 def test_two_shards_take_the_same_step_and_save_the_whole_model(one_process, backbone, tmp_path):
     """FSDP, version 2, as configs/accelerate/fsdp.yaml asks for it."""
     start(2, "shard_worker.py", backbone("bert"), tmp_path, "8x1")

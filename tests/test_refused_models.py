@@ -118,7 +118,10 @@ def replace(old: str, new: str) -> dict:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"type": "Sequence", "normalizers": [replace("a", "a" * 100)] * 4},
+        pytest.param(
+            {"type": "Sequence", "normalizers": [replace("a", "a" * 100)] * 4},
+            marks=pytest.mark.slow,
+        ),
         {"type": "Prepend", "prepend": "a " * 10_000},
         charsmap(b"\xff" * 4),
         charsmap(b"\xff\xff\xff\x7f" + bytes(64)),
