@@ -112,7 +112,7 @@ def _common(options: argparse.Namespace, folder: Path) -> list[str]:
 def outcome(options: argparse.Namespace, recipe: dict[str, Any], folder: Path) -> Outcome:
     """Run one recipe."""
     log, cpu = _run([*_common(options, folder), *as_argv(recipe)])
-    results = json.loads((folder / "all_results.json").read_text())
+    results = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
     found = re.search(r"([\d,]+) of [\d,]+ parameters are trained", log)
     return Outcome(
         {key: value for key, value in results.items() if key.startswith("test_")},
@@ -128,7 +128,7 @@ def _spearman(options: argparse.Namespace, folder: Path, model: list[str]) -> fl
     keys = {"data_dir": options.sts_dir, "output_dir": folder / "sts", "disable_tqdm": "true"}
     keys |= {"validation_file": "null", "do_eval": "false"}
     _run([str(ROOT / "configs/sts.yaml"), *as_argv(keys), *model])
-    results = json.loads((folder / "sts" / "all_results.json").read_text())
+    results = json.loads((folder / "sts" / "all_results.json").read_text(encoding="utf-8"))
     return results["test_embedding_spearman"]
 
 
