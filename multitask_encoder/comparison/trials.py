@@ -224,15 +224,13 @@ def check_nothing_is_left(best: RunArguments) -> None:
     """Refuse what only the end of the best run would do, where that run is finished."""
     folder = best.training.output_dir
     commands = {
-        "do_predict": f"predict --model {folder} --predict_file FILE --predict_output FOLDER",
-        "push_to_hub": f"export {folder} --to hub --repo_id ID",
+        "do_predict": f"multitask-encoder predict --model {folder} --predict_file FILE "
+        "--predict_output FOLDER",
+        "push_to_hub": f"multitask-encoder export {folder} --to hub --repo_id ID",
     }
     for key, command in commands.items():
         if getattr(best.training, key):
-            raise ValueError(
-                f"{key} belongs to the best run, which is finished. Use: multitask-encoder "
-                f"{command}"
-            )
+            raise ValueError(f"{key} belongs to the best run, which is finished. Use: {command}")
 
 
 def _check(run: RunArguments) -> None:

@@ -90,6 +90,7 @@ def with_same_values(
 
 
 def name_similar_labels(run: RunArguments, parts: list[Dataset]) -> None:
+    """Warn of labels that may be one, and of cells that may hold several."""
     for name, task in run.tasks.items():
         if kind_of(vars(task)).numeric:
             continue
