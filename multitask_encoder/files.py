@@ -18,6 +18,19 @@ def write_json(content: dict, path: Path) -> None:
     write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
 
 
+def read_json(path: Path) -> Any:
+    """What a file holds.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no JSON in UTF-8; names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON, or UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
 def for_json(content: Any) -> Any:
     """The content with None in place of NaN and infinite numbers."""
     if isinstance(content, dict):

@@ -1,6 +1,5 @@
 """The publishable facts of the run that made a model: no paths, no secrets."""
 
-import json
 import math
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.comparison.runs import MULTI, WITHOUT_EFFECT
+from multitask_encoder.files import read_json
 from multitask_encoder.reporting.report_page import PICTURES
 from multitask_encoder.training.intervals import SUFFIX
 
@@ -91,10 +91,7 @@ def _keys(path: Path) -> dict[str, Any]:
 
 
 def _results(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:  # JSON, or UTF-8
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict):
         raise ValueError(f"{path} should hold results by their names. Found {results!r}.")
     return results

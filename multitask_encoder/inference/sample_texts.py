@@ -1,7 +1,6 @@
 """A sample of the run's texts, left beside the model for whoever tries it or trains it further. It
 is not published."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from multitask_encoder.data.preprocessing import text_and_words
-from multitask_encoder.files import write_json
+from multitask_encoder.files import read_json, write_json
 
 SAMPLE_TEXTS = "sample_texts.json"
 TEXTS, LONGEST = 50, 300  # characters of a text
@@ -46,10 +45,7 @@ def read_sample_texts(folder: Path) -> list[str] | None:
     path = folder / SAMPLE_TEXTS
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON, or UTF-8
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    content = read_json(path)
     texts = content.get("texts") if isinstance(content, dict) else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f'{path} should hold {{"texts": [...]}}, a list of strings.')
