@@ -23,6 +23,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
+from .attention import use_products_where_faster
 from .configuration_multitask import FITTED, MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels
@@ -117,6 +118,7 @@ class MultiTaskModel(PreTrainedModel):
         super().__init__(config)
         config.check()
         self.encoder = AutoModel.from_config(config.encoder_config)
+        use_products_where_faster(self.encoder)
         if getattr(self.encoder, "pooler", None) is not None:
             # Unused parameters would break distributed training; some encoders call it unasked.
             self.encoder.pooler = nn.Identity()

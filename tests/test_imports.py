@@ -36,6 +36,7 @@ ALLOWED["serving"] = {"modeling", "arguments", "inference"}
 ALLOWED["demo"] = {"data", "inference"}
 WITHIN_MODELING: dict[str, set[str]] = {
     "configuration_multitask": set(),
+    "attention": set(),
     "pooling": set(),
     "losses": set(),
     "decoding": set(),
@@ -48,7 +49,8 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "batching": set(),
     "pipeline_multitask": {"answering", "batching", "decoding", "windows"},
     "modeling_multitask": {
-        *("configuration_multitask", "heads", "losses", "pretrained_encoder", "scope"),
+        *("attention", "configuration_multitask", "heads", "losses", "pretrained_encoder"),
+        "scope",
         "stored_weights",
         "pipeline_multitask",  # which it saves beside itself
     },

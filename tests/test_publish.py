@@ -63,6 +63,7 @@ PUBLISHED = [
     "1_Pooling/config.json",
     "README.md",
     "answering.py",
+    "attention.py",
     "batching.py",
     "config.json",
     "config.yaml",

@@ -20,6 +20,7 @@ ALL_TASKS = {
 }
 CODE = [
     "answering.py",
+    "attention.py",
     "batching.py",
     "configuration_multitask.py",
     "decoding.py",
