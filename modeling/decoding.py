@@ -7,7 +7,9 @@ text is always exactly `text[start:end]`.
 
 import unicodedata
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 # Begins of the names of the characters that have no spaces between words, besides the wide ones of
@@ -263,44 +265,98 @@ def _mend(
     broken = (present & ~free).any(1).nonzero().squeeze(1)
     if not len(broken):
         return
+    # The rows with most units first, so that those that have ended are the last ones.
+    broken = broken[counts[broken].argsort(descending=True, stable=True)]
     order, counts, present = order[broken], counts[broken], present[broken]
-    emissions = logits[broken].gather(1, order[..., None].expand(-1, -1, logits.shape[-1]))
-    mended = _viterbi(emissions.float(), counts, inside, begins, continues[broken])
+    emissions = logits[broken].float().gather(1, order[..., None].expand(-1, -1, logits.shape[-1]))
+    given = (emissions, counts, begins, inside, continues[broken])
+    mended = torch.from_numpy(_viterbi(*(one.cpu().numpy() for one in given)))
     rows = broken[:, None].expand_as(order)
-    best[rows[present], order[present]] = mended[present]
+    best[rows[present], order[present]] = mended.to(best.device)[present]
 
 
 def _viterbi(
-    emissions: torch.Tensor,
-    counts: torch.Tensor,
-    inside: torch.Tensor,
-    begins: torch.Tensor,
-    continues: torch.Tensor,
-) -> torch.Tensor:
+    emissions: np.ndarray,
+    counts: np.ndarray,
+    begins: np.ndarray,
+    inside: np.ndarray,
+    continues: np.ndarray,
+) -> np.ndarray:
     """The best sequence, shape `(batch_size, seq_len)`, for each row of `emissions`, shape
     `(batch_size, seq_len, num_labels)`, with `inside` labels only after themselves or their
-    `begins`. A row's units are the first `counts`; label ids after them mean nothing."""
-    scores = emissions[:, 0].clone()
-    barred = torch.zeros_like(scores)
-    barred[:, inside] = -torch.inf
-    scores += torch.where(continues[:, None], 0.0, barred)
-    itself = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
-    pointers = []
-    for step in range(1, emissions.shape[1]):
-        highest, before = scores.max(1, keepdim=True)
-        reached, pointer = highest.expand_as(scores).clone(), before.expand_as(scores).clone()
-        begun, gone_on = scores[:, begins], scores[:, inside]
-        reached[:, inside] = torch.maximum(begun, gone_on)
-        pointer[:, inside] = torch.where(begun >= gone_on, begins, inside)
-        active = (step < counts)[:, None]
-        scores = torch.where(active, reached + emissions[:, step], scores)
-        pointers.append(torch.where(active, pointer, itself))
-    label = scores.argmax(1, keepdim=True)
-    path = [label]
-    for pointer in reversed(pointers):
-        label = pointer.gather(1, label)
-        path.append(label)
-    return torch.cat(path[::-1], dim=1)
+    `begins`. A row's units are the first `counts`, which never rise; labels after them mean
+    nothing.
+
+    In numpy, as these are thousands of operations on few numbers each.
+    """
+    # The labels in an order in which both kinds are slices.
+    types = len(inside)
+    rest = np.ones(emissions.shape[2], dtype=bool)
+    rest[begins] = rest[inside] = False
+    others = rest.nonzero()[0]
+    labels = np.concatenate([others, begins, inside])
+    first_begin, first_inside = len(others), len(others) + types
+    emissions = emissions[:, :, labels]
+    scores = emissions[:, 0].copy()
+    scores[~continues, first_inside:] = -np.inf
+    before = np.empty(emissions.shape[:2], dtype=np.int64)  # of a label that may follow any other
+    begun = np.empty((*emissions.shape[:2], types), dtype=bool)  # `inside` follows its `begins`
+    rows = np.arange(len(emissions))
+    active = [int((counts > step).sum()) for step in range(emissions.shape[1])]
+    for step, some in enumerate(active[1:], start=1):
+        known, added = scores[:some], emissions[:some, step]
+        begin, gone_on = known[:, first_begin:first_inside], known[:, first_inside:]
+        before[:some, step] = known.argmax(1)
+        begun[:some, step] = begin >= gone_on
+        highest = known[rows[:some], before[:some, step]]
+        entered = np.maximum(begin, gone_on) + added[:, first_inside:]
+        known[:, :first_inside] = highest[:, None] + added[:, :first_inside]
+        known[:, first_inside:] = entered
+    path = np.zeros(emissions.shape[:2], dtype=np.int64)
+    label = scores.argmax(1)
+    for step in reversed(range(emissions.shape[1])):
+        some = active[step]
+        path[:some, step] = now = label[:some]
+        if step:
+            of_type = np.maximum(now - first_inside, 0)
+            inner = np.where(begun[rows[:some], step, of_type], now - types, now)
+            label[:some] = np.where(now < first_inside, before[:some, step], inner)
+    return labels[path]
+
+
+class Spans(NamedTuple):
+    """Entities of rows of units, row after row: tensors of shape `(num_entities,)`, on the
+    processor."""
+
+    rows: torch.Tensor
+    first: torch.Tensor  # unit, counted within the row
+    last: torch.Tensor
+    labels: torch.Tensor  # ids of the first units' labels
+    scores: torch.Tensor  # the means of the probabilities of the units' labels, as float64
+
+
+def likeliest_spans(logits: torch.Tensor, units: torch.Tensor, labels: list[str]) -> Spans:
+    """The entities of the `likeliest_labels`, whose arguments these are, as `tags_to_spans` makes
+    them."""
+    best = likeliest_labels(logits, units, labels)
+    names = [label[2:] for label in labels]
+    types = torch.tensor([names.index(name) for name in names])  # `B-` and `I-` of one are equal
+    outside = torch.tensor([label == "O" for label in labels])
+    rows, tokens = (units & ~outside.to(best.device)[best]).nonzero(as_tuple=True)
+    chosen = best[rows, tokens]
+    scores = logits[rows, tokens].softmax(-1).gather(1, chosen[:, None]).squeeze(1)
+    places = units.cumsum(1)[rows, tokens] - 1
+    rows, places, chosen, scores = (one.cpu() for one in (rows, places, chosen, scores))
+    goes_on = torch.tensor([label[0] == "I" for label in labels])[chosen]
+    goes_on[:1] = False
+    for of_unit, step in ((rows, 0), (places, 1), (types[chosen], 0)):
+        goes_on[1:] &= of_unit[1:] == of_unit[:-1] + step
+    starts = (~goes_on).nonzero().squeeze(1)
+    span_of = (~goes_on).cumsum(0) - 1
+    sizes = span_of.bincount(minlength=len(starts))
+    sums = torch.zeros(len(starts), dtype=torch.float64).index_add_(0, span_of, scores.double())
+    last = starts + sizes - 1
+    return Spans(rows[starts], places[starts], places[last], chosen[starts], sums / sizes)
 
 
 def tags_to_spans(

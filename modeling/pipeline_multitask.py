@@ -17,7 +17,7 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .answering import ANSWERS, in_scope, limits
 from .batching import length_batches, pad
-from .decoding import UNITS, cutting, likeliest_labels, tags_to_spans
+from .decoding import UNITS, Spans, cutting, likeliest_spans
 from .windows import TokenizedText, Window, check_tokenizer, tokenize
 
 # Texts that are read, sorted by length and answered together: enough for little padding, few enough
@@ -44,6 +44,17 @@ class Document(NamedTuple):
 
     tokens: TokenizedText
     units: dict[tuple[str, str, str], Units]
+
+
+class Found(NamedTuple):
+    """The entities of a task in all documents, one document's after the other's, as in `Spans`;
+    those of a document begin at its number in `bounds`."""
+
+    bounds: list[int]
+    first: list[int]
+    last: list[int]
+    labels: list[int]
+    scores: list[float]
 
 
 class Question(NamedTuple):
@@ -250,8 +261,7 @@ class MultiTaskPipeline(Pipeline):
     ) -> Generator[None, None, dict[str, Any]]:
         """Stops before each further batch, and returns the outputs for all documents: for
         `embedding` and each sentence task a tensor of shape `(num_documents, ...)`, the mean of a
-        document's windows if the config says so; for each token task a list of `(scores, label
-        ids)`, with one of each per token of a document."""
+        document's windows if the config says so; for each token task what was `Found`."""
         sentence_tasks, token_tasks = _by_form(tasks)
         config = self.model.config
         first_only = config.sentence_windows == "first"
@@ -287,7 +297,7 @@ class MultiTaskPipeline(Pipeline):
         self, windows: list[tuple[Document, Window]], tasks: dict[str, dict]
     ) -> dict[str, Any]:
         """One batch through the encoder and the heads: the embedding and sentence logits, and for
-        token tasks the scores, label ids, and logits of the windows that are only parts."""
+        token tasks the spans, and the logits of the windows that are only parts."""
         sequences = [document.tokens.input_ids(window) for document, window in windows]
         padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
         input_ids, mask = pad(sequences, padding)
@@ -310,7 +320,8 @@ class MultiTaskPipeline(Pipeline):
             encoded[name] = logits.float()
             if name in token_tasks:
                 units, labels = unit_masks[cutting(tasks[name])], tasks[name]["labels"]
-                encoded[name] = *_labelled(encoded[name], units, labels), encoded[name][parts]
+                spans = likeliest_spans(encoded[name], units, labels)
+                encoded[name] = spans, encoded[name][parts]
         return encoded
 
     def postprocess(
@@ -345,11 +356,7 @@ class MultiTaskPipeline(Pipeline):
                 label = answer["labels"][name]
                 answer["labels"][name] = in_scope(label, shares[number], tasks[name])
             answer["entities"] = {
-                name: [
-                    entity
-                    for entity in _entities(outputs[name][number], task, text, document.units)
-                    if entity["score"] > thresholds[name]
-                ]
+                name: _entities(outputs[name], number, text, document.units, task, thresholds[name])
                 for name, task in token_tasks.items()
             }
             yield answer
@@ -420,27 +427,24 @@ def _of_documents(
 
 
 def _of_tokens(
-    outputs: Iterable[tuple[list[int], tuple[torch.Tensor, ...]]],
+    outputs: Iterable[tuple[list[int], tuple[Spans, torch.Tensor]]],
     places: list[tuple[int, Window]],
     documents: list[Document],
     task: dict,
-) -> Generator[None, None, list[tuple[list[float], list[int]]]]:
-    """Returns per document the score and the label id of each token, from the outputs of `_encode`
-    for each batch of `places`. The windows of a document are joined before they are labelled, which
-    takes a while, so it stops before each; a token has the logits of the window that answers for
-    it."""
-    answers: list = [None] * len(documents)
+) -> Generator[None, None, Found]:
+    """Returns the entities of all documents, from the outputs of `_encode` for each batch of
+    `places`. The windows of a document are joined before they are labelled, which takes a while, so
+    it stops before each; a token has the logits of the window that answers for it."""
+    found: list[Spans] = []  # rows are documents
     parts: dict[int, torch.Tensor] = {}
-    for batch, (scores, best, logits) in outputs:
-        logits_of_parts = iter(logits.cpu())
-        for index, *labelled in zip(batch, scores.tolist(), best.tolist(), strict=True):
+    for batch, (spans, logits) in outputs:
+        numbers = [places[index][0] for index in batch]
+        found.append(spans._replace(rows=torch.tensor(numbers)[spans.rows]))
+        of_parts = [index for index in batch if _is_part(documents[places[index][0]])]
+        for index, whole in zip(of_parts, logits.cpu(), strict=True):
             number, window = places[index]
             shift = len(documents[number].tokens.prefix) - window.start
-            answered = slice(window.first + shift, window.last + shift)
-            if _is_part(documents[number]):
-                parts[index] = next(logits_of_parts)[answered]
-            else:
-                answers[number] = tuple(values[answered] for values in labelled)
+            parts[index] = whole[window.first + shift : window.last + shift]
     joined: dict[int, list[torch.Tensor]] = {}
     for index in sorted(parts):
         joined.setdefault(places[index][0], []).append(parts[index])
@@ -450,9 +454,12 @@ def _of_tokens(
         whole = torch.cat(pieces).unsqueeze(0)
         mask = torch.zeros(whole.shape[:2], dtype=torch.bool)
         mask[0, units.first_tokens] = True
-        scores, best = _labelled(whole, mask, task["labels"])
-        answers[number] = scores[0].tolist(), best[0].tolist()
-    return answers
+        spans = likeliest_spans(whole, mask, task["labels"])
+        found.append(spans._replace(rows=spans.rows + number))
+    rows, *columns = (torch.cat(column) for column in zip(*found, strict=True))
+    order = rows.argsort(stable=True)
+    ends = rows.bincount(minlength=len(documents)).cumsum(0)
+    return Found([0, *ends.tolist()], *(column[order].tolist() for column in columns))
 
 
 def _check_positive(name: str, asked: int | None) -> None:
@@ -481,14 +488,6 @@ def _is_part(document: Document) -> bool:
     return len(document.tokens.windows) > 1
 
 
-def _labelled(
-    logits: torch.Tensor, units: torch.Tensor, labels: list[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The probability and the id of each token's label, from the inputs of `likeliest_labels`."""
-    best = likeliest_labels(logits, units, labels)
-    return logits.softmax(-1).gather(-1, best.unsqueeze(-1)).squeeze(-1), best
-
-
 def _unit_mask(
     windows: list[tuple[Document, Window]], cut: tuple[str, str, str], longest: int
 ) -> torch.Tensor:
@@ -506,28 +505,29 @@ def _unit_mask(
 
 
 def _entities(
-    answers: tuple[list[float], list[int]],
-    task: dict,
+    found: Found,
+    number: int,
     text: str,
     units_of_text: dict[tuple[str, str, str], Units],
+    task: dict,
+    threshold: Any,
 ) -> list[dict]:
-    """Entities from the score and the id of each token's label, and the text's units."""
-    labels = task["labels"]
-    scores, best = answers
-    first_tokens, ranges = units_of_text[cutting(task)]
-    if all(labels[index] == "O" for index in set(best)):  # most texts of most tasks
-        return []
-    tags = [labels[best[token]] for token in first_tokens]
-    return [
-        {
-            "start": start,
-            "end": end,
-            "text": text[start:end],
-            "label": label,
-            "score": sum(scores[first_tokens[unit]] for unit in units) / len(units),
-        }
-        for start, end, label, units in tags_to_spans(tags, ranges)
-    ]
+    """The entities of a document that score above a threshold."""
+    ranges = units_of_text[cutting(task)].ranges
+    entities = []
+    for index in range(found.bounds[number], found.bounds[number + 1]):
+        if found.scores[index] > threshold:
+            start, end = ranges[found.first[index]][0], ranges[found.last[index]][1]
+            entities.append(
+                {
+                    "start": start,
+                    "end": end,
+                    "text": text[start:end],
+                    "label": task["labels"][found.labels[index]][2:],
+                    "score": found.scores[index],
+                }
+            )
+    return entities
 
 
 def save_pipeline_code(config, folder: str) -> None:

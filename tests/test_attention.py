@@ -95,7 +95,7 @@ def test_all_else_is_the_fused_kernel(case, taken):
     if "position_bias" in keys:
         keys = {"position_bias": keys["position_bias"].to(BFLOAT16)}
     expected, _ = sdpa_attention_forward(layer, *given, None, **keys)
-    found, _ = attention.sdpa_or_products(layer, *given, None, **keys)
+    found, _ = attention.sdpa_or_products(layer, *given, **{"attention_mask": None, **keys})
     assert taken == ["fused"] and torch.equal(found, expected)
 
 

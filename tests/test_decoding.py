@@ -11,6 +11,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from multitask_encoder.data.label_alignment import first_tokens, word_ranges, words_of_tokens
 from multitask_encoder.modeling.decoding import (
     likeliest_labels,
+    likeliest_spans,
     strip_offsets,
     tags_to_spans,
     token_ids,
@@ -283,3 +284,26 @@ def test_labels_that_are_no_tags_may_follow_any_other():
     units = torch.ones(2, 6, dtype=torch.bool)
     for labels in (["NOUN", "VERB", "I-ADJ"], ["O", "I-a", "I-b"]):
         assert likeliest_labels(logits, units, labels).equal(logits.argmax(-1))
+
+
+@pytest.mark.parametrize("names", [LABELS, [*LABELS[::-1], "I-c"], ["I-a", "B-b", "O"]])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_spans_are_those_of_the_likeliest_labels(names, share):
+    torch.manual_seed(0)
+    logits, units = 2 * torch.randn(30, 9, len(names)), torch.rand(30, 9) < share
+    best = likeliest_labels(logits, units, names)
+    probabilities = logits.softmax(-1).gather(-1, best[..., None])[..., 0]
+    expected = []
+    for row in range(len(logits)):
+        tags = [names[label] for label in best[row][units[row]].tolist()]
+        scores = probabilities[row][units[row]].tolist()
+        expected += [
+            (row, members[0], members[-1], label, sum(scores[one] for one in members), len(members))
+            for _, _, label, members in tags_to_spans(tags, [(0, 0)] * len(tags))
+        ]
+    columns = [column.tolist() for column in likeliest_spans(logits, units, names)]
+    assert len(expected) >= 50 * share
+    for found, of_row in zip(zip(*columns, strict=True), expected, strict=True):
+        row, begin, end, label, total, size = of_row
+        assert (*found[:3], names[found[3]][2:]) == (row, begin, end, label)
+        assert found[4] == pytest.approx(total / size, abs=1e-12)
