@@ -69,8 +69,10 @@ def sdpa_or_products(
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
     elif attention_mask is not None:
         scores = scores + attention_mask
-    read = F.dropout(scores.softmax(dim=-1), dropout) @ value
-    return read.transpose(1, 2).contiguous(), None
+    probabilities = scores.softmax(dim=-1)
+    if dropout:
+        probabilities = F.dropout(probabilities, dropout)
+    return (probabilities @ value).transpose(1, 2).contiguous(), None
 
 
 def _in_bfloat16(tensor: torch.Tensor) -> bool:

@@ -1,5 +1,7 @@
 """From token labels to spans of characters.
 
+In numpy where there are many operations on few numbers each, which take longer in torch.
+
 A *unit* is what one label describes: a word if a task's `labelling` is `first`, a token if it is
 `all`. Units come from the tokenizer's own offsets; nothing is split a second time, so an entity's
 text is always exactly `text[start:end]`.
@@ -234,10 +236,7 @@ def likeliest_labels(
         if label[:2] == "I-" and f"B-{label[2:]}" in ids
     ]
     if pairs:
-        if continues is None:
-            continues = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-        begins, inside = torch.tensor(pairs, device=logits.device).unbind(1)
-        _mend(best, logits, units, begins, inside, continues)
+        _mend(best, logits, units, np.array(pairs), continues)
     return best
 
 
@@ -245,34 +244,39 @@ def _mend(
     best: torch.Tensor,
     logits: torch.Tensor,
     units: torch.Tensor,
-    begins: torch.Tensor,
-    inside: torch.Tensor,
-    continues: torch.Tensor,
+    pairs: np.ndarray,
+    continues: torch.Tensor | None,
 ) -> None:
-    """Replace the rows of `best` in which an `inside` label follows neither itself nor its `begins`
-    by the best sequence without one."""
-    # The units of each row, one after the other.
-    counts = units.sum(1)
-    order = (~units).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(counts.max())]
-    chosen = best.gather(1, order)
-    begin_of = torch.full((logits.shape[-1],), -1, device=logits.device)
+    """Replace the rows of `best` in which an `I-` label follows neither itself nor its `B-` (as in
+    `pairs`, of shape `(num_types, 2)`) by the best sequence without one."""
+    there = units.cpu().numpy()
+    goes_on = np.zeros(len(there), dtype=bool) if continues is None else continues.cpu().numpy()
+    begins, inside = pairs.T
+    begin_of = np.full(logits.shape[-1], -1)  # of labels that may follow any other
     begin_of[inside] = begins
-    needed = begin_of[chosen]  # -1 where any label may come before
-    free = needed < 0
-    free[:, 1:] |= (chosen[:, :-1] == needed[:, 1:]) | (chosen[:, :-1] == chosen[:, 1:])
-    free[:, :1] |= continues[:, None]
-    present = torch.arange(order.shape[1], device=logits.device) < counts[:, None]
-    broken = (present & ~free).any(1).nonzero().squeeze(1)
+    rows, tokens = there.nonzero()
+    chosen = best.cpu().numpy()[rows, tokens]
+    needed = begin_of[chosen]
+    is_first, follows = np.ones_like(rows, dtype=bool), np.zeros_like(rows, dtype=bool)
+    is_first[1:] = rows[1:] != rows[:-1]
+    follows[1:] = (chosen[:-1] == needed[1:]) | (chosen[:-1] == chosen[1:])
+    makes_sense = (needed < 0) | np.where(is_first, goes_on[rows], follows)
+    broken = np.unique(rows[~makes_sense])
     if not len(broken):
         return
     # The rows with most units first, so that those that have ended are the last ones.
-    broken = broken[counts[broken].argsort(descending=True, stable=True)]
-    order, counts, present = order[broken], counts[broken], present[broken]
-    emissions = logits[broken].float().gather(1, order[..., None].expand(-1, -1, logits.shape[-1]))
-    given = (emissions, counts, begins, inside, continues[broken])
-    mended = torch.from_numpy(_viterbi(*(one.cpu().numpy() for one in given)))
-    rows = broken[:, None].expand_as(order)
-    best[rows[present], order[present]] = mended.to(best.device)[present]
+    counts = there[broken].sum(1)
+    broken, counts = (one[np.argsort(-counts, kind="stable")] for one in (broken, counts))
+    # The units of each row, one after the other.
+    order = np.argsort(~there[broken], axis=1, kind="stable")[:, : counts[0]]
+    emissions = np.take_along_axis(
+        logits[torch.from_numpy(broken)].float().cpu().numpy(), order[..., None], axis=1
+    )
+    mended = _viterbi(emissions, counts, begins, inside, goes_on[broken])
+    present = np.arange(order.shape[1]) < counts[:, None]
+    rows = np.broadcast_to(broken[:, None], order.shape)
+    rows, tokens, found = (torch.from_numpy(one[present]) for one in (rows, order, mended))
+    best[rows, tokens] = found.to(best.device)
 
 
 def _viterbi(
@@ -286,8 +290,6 @@ def _viterbi(
     `(batch_size, seq_len, num_labels)`, with `inside` labels only after themselves or their
     `begins`. A row's units are the first `counts`, which never rise; labels after them mean
     nothing.
-
-    In numpy, as these are thousands of operations on few numbers each.
     """
     # The labels in an order in which both kinds are slices.
     types = len(inside)
@@ -302,7 +304,7 @@ def _viterbi(
     before = np.empty(emissions.shape[:2], dtype=np.int64)  # of a label that may follow any other
     begun = np.empty((*emissions.shape[:2], types), dtype=bool)  # `inside` follows its `begins`
     rows = np.arange(len(emissions))
-    active = [int((counts > step).sum()) for step in range(emissions.shape[1])]
+    active = (counts > np.arange(emissions.shape[1])[:, None]).sum(1).tolist()
     for step, some in enumerate(active[1:], start=1):
         known, added = scores[:some], emissions[:some, step]
         begin, gone_on = known[:, first_begin:first_inside], known[:, first_inside:]
@@ -325,38 +327,35 @@ def _viterbi(
 
 
 class Spans(NamedTuple):
-    """Entities of rows of units, row after row: tensors of shape `(num_entities,)`, on the
-    processor."""
+    """Entities of rows of units, row after row: arrays of shape `(num_entities,)`."""
 
-    rows: torch.Tensor
-    first: torch.Tensor  # unit, counted within the row
-    last: torch.Tensor
-    labels: torch.Tensor  # ids of the first units' labels
-    scores: torch.Tensor  # the means of the probabilities of the units' labels, as float64
+    rows: np.ndarray
+    first: np.ndarray  # unit, counted within the row
+    last: np.ndarray
+    labels: np.ndarray  # ids of the first units' labels
+    scores: np.ndarray  # the means of the probabilities of the units' labels
 
 
 def likeliest_spans(logits: torch.Tensor, units: torch.Tensor, labels: list[str]) -> Spans:
     """The entities of the `likeliest_labels`, whose arguments these are, as `tags_to_spans` makes
     them."""
-    best = likeliest_labels(logits, units, labels)
+    best, there = likeliest_labels(logits, units, labels).cpu().numpy(), units.cpu().numpy()
     names = [label[2:] for label in labels]
-    types = torch.tensor([names.index(name) for name in names])  # `B-` and `I-` of one are equal
-    outside = torch.tensor([label == "O" for label in labels])
-    rows, tokens = (units & ~outside.to(best.device)[best]).nonzero(as_tuple=True)
-    chosen = best[rows, tokens]
-    scores = logits[rows, tokens].softmax(-1).gather(1, chosen[:, None]).squeeze(1)
-    places = units.cumsum(1)[rows, tokens] - 1
-    rows, places, chosen, scores = (one.cpu() for one in (rows, places, chosen, scores))
-    goes_on = torch.tensor([label[0] == "I" for label in labels])[chosen]
+    types = np.array([names.index(name) for name in names])  # `B-` and `I-` of one are equal
+    outside = np.array([label == "O" for label in labels])
+    rows, tokens = (there & ~outside[best]).nonzero()
+    chosen, places = best[rows, tokens], there.cumsum(1)[rows, tokens] - 1
+    goes_on = np.array([label[0] == "I" for label in labels])[chosen]
     goes_on[:1] = False
     for of_unit, step in ((rows, 0), (places, 1), (types[chosen], 0)):
         goes_on[1:] &= of_unit[1:] == of_unit[:-1] + step
-    starts = (~goes_on).nonzero().squeeze(1)
-    span_of = (~goes_on).cumsum(0) - 1
-    sizes = span_of.bincount(minlength=len(starts))
-    sums = torch.zeros(len(starts), dtype=torch.float64).index_add_(0, span_of, scores.double())
+    starts = (~goes_on).nonzero()[0]
+    sizes = np.diff(starts, append=len(rows))
     last = starts + sizes - 1
-    return Spans(rows[starts], places[starts], places[last], chosen[starts], sums / sizes)
+    probabilities = logits[torch.from_numpy(rows), torch.from_numpy(tokens)].softmax(-1)
+    scores = probabilities.cpu().double().numpy()[np.arange(len(rows)), chosen]
+    means = np.add.reduceat(scores, starts) / sizes
+    return Spans(rows[starts], places[starts], places[last], chosen[starts], means)
 
 
 def tags_to_spans(

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import Pipeline
@@ -439,7 +440,7 @@ def _of_tokens(
     parts: dict[int, torch.Tensor] = {}
     for batch, (spans, logits) in outputs:
         numbers = [places[index][0] for index in batch]
-        found.append(spans._replace(rows=torch.tensor(numbers)[spans.rows]))
+        found.append(spans._replace(rows=np.array(numbers)[spans.rows]))
         of_parts = [index for index in batch if _is_part(documents[places[index][0]])]
         for index, whole in zip(of_parts, logits.cpu(), strict=True):
             number, window = places[index]
@@ -456,9 +457,9 @@ def _of_tokens(
         mask[0, units.first_tokens] = True
         spans = likeliest_spans(whole, mask, task["labels"])
         found.append(spans._replace(rows=spans.rows + number))
-    rows, *columns = (torch.cat(column) for column in zip(*found, strict=True))
-    order = rows.argsort(stable=True)
-    ends = rows.bincount(minlength=len(documents)).cumsum(0)
+    rows, *columns = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = rows.argsort(kind="stable")
+    ends = np.bincount(rows, minlength=len(documents)).cumsum()
     return Found([0, *ends.tolist()], *(column[order].tolist() for column in columns))
 
 
