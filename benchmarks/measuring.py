@@ -43,23 +43,32 @@ def turns(names: Iterable[T], rounds: int) -> Iterator[tuple[T, int]]:
 def measured(run: Callable[[], Any]) -> tuple[Seconds, Any]:
     """The seconds of one call, and what it gave back."""
     gc.collect()  # what others left behind must not cost this one time
+    return _timed(run)
+
+
+def _timed(run: Callable[[], Any]) -> tuple[Seconds, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     result = run()
     return Seconds(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
 def run_all(
-    contestants: Contestants, warm_up: Contestants, rounds: int
+    contestants: Contestants, warm_up: Contestants, rounds: int, calls: int = 1
 ) -> dict[str, list[Seconds]]:
     """The seconds of all contestants in all rounds, after a call of each `warm_up`: first calls
-    cost more."""
+    cost more. With several calls in a turn each is timed, after one that is not: it finds the
+    processor's caches full of what others left."""
     for run in warm_up.values():
         run()
     times: dict[str, list[Seconds]] = {name: [] for name in contestants}
     gc.collect()
     gc.freeze()  # what is there by now is no garbage later: collecting need not look at it
     for name, _ in turns(contestants, rounds):
-        times[name].append(measured(contestants[name])[0])
+        run = contestants[name]
+        if calls > 1:
+            run()
+        times[name].append(measured(run)[0])
+        times[name] += [_timed(run)[0] for _ in range(calls - 1)]
     gc.unfreeze()
     return times
 

@@ -17,7 +17,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
+from benchmarks.exported import GRAPHS, exported
 from benchmarks.measuring import of_clock, rate, run_all
 from benchmarks.quality.data import correlation, json_lines
 from benchmarks.reporting import Table, times_as_json, write
@@ -32,24 +32,16 @@ from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
 from benchmarks.workload import load, options_parser, start
 from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
-from multitask_encoder.export import onnx, openvino, parity, plain_heads, sentence_transformers
+from multitask_encoder.export import parity, plain_heads, sentence_transformers
 from multitask_encoder.export.folders import size_in_bytes
-from multitask_encoder.export.typical_texts import TEXTS
 from multitask_encoder.inference import Predictor
-from multitask_encoder.inference.loading import graph_class, load_finished
+from multitask_encoder.inference.loading import load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
 
 OURS, TYPED, BF16 = "pipeline, torch", "typed API, torch", "typed API, torch in bfloat16"
 STOCK_BATCH = 32
 SERVED = {"the service, 2 replicas": 2}
-# Form -> what exports it, with which keys by the benchmark's texts.
-GRAPHS: dict[str, tuple[ModuleType, Callable[[list[str]], dict[str, Any]]]] = {
-    "ONNX": (onnx, lambda texts: {}),
-    "ONNX, int8": (onnx, lambda texts: {"int8": True}),
-    "OpenVINO": (openvino, lambda texts: {}),
-    "OpenVINO, int8": (openvino, lambda texts: {"texts": texts[:TEXTS]}),
-}
 
 COLUMNS = (
     "Embedding and logits: the largest difference from the model, as a share of its largest value. "
@@ -139,7 +131,7 @@ def compare(
         TYPED: typed,
         BF16: partial(typed, bf16=True),
         **{name: partial(served, number, services) for name, number in SERVED.items()},
-        **{name: partial(graph, *kind) for name, kind in GRAPHS.items()},
+        **{name: partial(graph, name) for name in GRAPHS},
         "sentence-transformers": embedding,
         **{f"stock pipeline, {name}": partial(head, name) for name in model.heads},
     }
@@ -168,13 +160,10 @@ def largest_differences(
     return largest
 
 
-def graph(
-    module: ModuleType, keys: Callable[[list[str]], dict], reference: Reference, path: Path
-) -> Form:
+def graph(name: str, reference: Reference, path: Path) -> Form:
     """All answers, by another runtime."""
     model, tokenizer, texts, expected = reference
-    module.export(model, tokenizer, path, **keys(texts))
-    other = graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)
+    other = exported(name, model, tokenizer, texts, path)
     largest = largest_differences(reference, partial(parity.outputs, other))
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
     return {

@@ -9,6 +9,7 @@ text is always exactly `text[start:end]`.
 
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -229,15 +230,35 @@ def likeliest_labels(
     ```
     """
     best = logits.argmax(-1)
-    ids = {label: index for index, label in enumerate(labels)}
-    pairs = [
-        (ids[f"B-{label[2:]}"], index)
-        for label, index in ids.items()
-        if label[:2] == "I-" and f"B-{label[2:]}" in ids
-    ]
-    if pairs:
-        _mend(best, logits, units, np.array(pairs), continues)
+    pairs = _pairs(tuple(labels))
+    if len(pairs):
+        _mend(best, logits, units, pairs, continues)
     return best
+
+
+@lru_cache
+def _pairs(labels: tuple[str, ...]) -> np.ndarray:
+    """The ids of each type's `B-` and `I-`, of shape `(num_types, 2)`."""
+    ids = {label: index for index, label in enumerate(labels)}
+    return np.array(
+        [
+            (ids[f"B-{label[2:]}"], index)
+            for label, index in ids.items()
+            if label[:2] == "I-" and f"B-{label[2:]}" in ids
+        ]
+    )
+
+
+@lru_cache
+def _kinds(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By label: its type's number, whether it is outside of entities, and whether it goes on."""
+    names = [label[2:] for label in labels]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return (
+        np.array([numbers[name] for name in names]),
+        np.array([label == "O" for label in labels]),
+        np.array([label[0] == "I" for label in labels]),
+    )
 
 
 def _mend(
@@ -270,7 +291,7 @@ def _mend(
     # The units of each row, one after the other.
     order = np.argsort(~there[broken], axis=1, kind="stable")[:, : counts[0]]
     emissions = np.take_along_axis(
-        logits[torch.from_numpy(broken)].float().cpu().numpy(), order[..., None], axis=1
+        logits[torch.from_numpy(broken)].detach().float().cpu().numpy(), order[..., None], axis=1
     )
     mended = _viterbi(emissions, counts, begins, inside, goes_on[broken])
     present = np.arange(order.shape[1]) < counts[:, None]
@@ -340,12 +361,10 @@ def likeliest_spans(logits: torch.Tensor, units: torch.Tensor, labels: list[str]
     """The entities of the `likeliest_labels`, whose arguments these are, as `tags_to_spans` makes
     them."""
     best, there = likeliest_labels(logits, units, labels).cpu().numpy(), units.cpu().numpy()
-    names = [label[2:] for label in labels]
-    types = np.array([names.index(name) for name in names])  # `B-` and `I-` of one are equal
-    outside = np.array([label == "O" for label in labels])
+    types, outside, inside = _kinds(tuple(labels))
     rows, tokens = (there & ~outside[best]).nonzero()
     chosen, places = best[rows, tokens], there.cumsum(1)[rows, tokens] - 1
-    goes_on = np.array([label[0] == "I" for label in labels])[chosen]
+    goes_on = inside[chosen]
     goes_on[:1] = False
     for of_unit, step in ((rows, 0), (places, 1), (types[chosen], 0)):
         goes_on[1:] &= of_unit[1:] == of_unit[:-1] + step
@@ -353,7 +372,7 @@ def likeliest_spans(logits: torch.Tensor, units: torch.Tensor, labels: list[str]
     sizes = np.diff(starts, append=len(rows))
     last = starts + sizes - 1
     probabilities = logits[torch.from_numpy(rows), torch.from_numpy(tokens)].softmax(-1)
-    scores = probabilities.cpu().double().numpy()[np.arange(len(rows)), chosen]
+    scores = probabilities.detach().cpu().double().numpy()[np.arange(len(rows)), chosen]
     means = np.add.reduceat(scores, starts) / sizes
     return Spans(rows[starts], places[starts], places[last], chosen[starts], means)
 
