@@ -1,7 +1,8 @@
 """Attention of short texts in bfloat16 on a processor.
 
-torch's fused kernel is made for long texts. On a processor in bfloat16 its backward pass takes ten
-times as long as plain matrix products at a dozen tokens, and 2 times at 512 (benchmarks/NOTES.md).
+torch's fused kernel is made for long texts. On a processor in bfloat16 it takes, with its backward
+pass, ten times as long as plain matrix products for a dozen tokens, and twice as long for 512
+(benchmarks/NOTES.md).
 """
 
 import torch
@@ -12,6 +13,7 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_or_products"  # among the attention implementations of transformers
 SHORT = 512  # tokens; the products keep a square of them for every head
+FEW = 64  # tokens of all texts, for which one call takes less time than three
 
 
 def use_products_where_faster(encoder: PreTrainedModel) -> None:
@@ -49,6 +51,7 @@ def sdpa_or_products(
     if (
         not _in_bfloat16(query)
         or key.shape[2] > SHORT
+        or (len(query) * query.shape[2] <= FEW and not query.requires_grad)
         or key.shape[1] != query.shape[1]
         or (causal and attention_mask is None)
         or not plain

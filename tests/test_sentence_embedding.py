@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROWS, TOPIC, results
+from datasets import Dataset
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from sentence_transformers.sentence_transformer.losses import (
@@ -26,6 +27,7 @@ from multitask_encoder.modeling.losses import (
     retention,
 )
 from multitask_encoder.training.passes import encoded_batches
+from multitask_encoder.training.retention import add_targets
 
 NAN = math.nan
 PAIRS: list[dict] = [
@@ -243,6 +245,18 @@ def test_retention_is_the_default_and_its_targets_are_cached(run, tmp_path, monk
     )
     config = json.loads((folder / "config.json").read_text())
     assert config["tasks"]["vector"]["loss"] == "retention"
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_vectors_that_are_held_are_computed_as_training_computes(bf16, make_model):
+    model = make_model(tasks={"vector": {"type": "sentence_embedding", "loss": "retention"}})
+    ids = [[2, 34, 59, 3], [2, 113, 3]]
+    rows = Dataset.from_dict({"input_ids": ids})
+    (found,) = add_targets({"train": rows}, model, 0, torch.device("cpu"), bf16=bf16).values()
+    for row, target in zip(ids, found["vector.target"][:], strict=True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            vector = model(input_ids=torch.tensor([row])).sentence_embedding[0].float()
+        torch.testing.assert_close(torch.tensor(target), F.normalize(vector, dim=0))
 
 
 def test_texts_without_labels_hold_the_embedding_too(run, tmp_path):

@@ -309,6 +309,17 @@ def test_numbers_of_any_size_are_taught(saved):
         assert row["topic.soft"] == pytest.approx([123457], abs=10)
 
 
+@pytest.mark.parametrize("kind", ["single_label_classification", "regression"])
+def test_only_shares_are_computed_in_bfloat16(kind, saved):
+    task = {**TOPIC, "problem_type": kind}
+    teacher = load_teacher(saved(topic=task), "topic", task)
+    lesson = Lesson("topic", task, [teacher], False, taught_by([teacher], task))
+    wide, narrow = (teach(loaded(SENTENCES), [lesson], "test", bf16=bf16) for bf16 in (False, True))
+    assert (narrow["topic.soft"][:] == wide["topic.soft"][:]) == (kind == "regression")
+    for found, expected in zip(narrow["topic.soft"], wide["topic.soft"], strict=True):
+        assert found == pytest.approx(expected, abs=0.02)
+
+
 # Runs
 
 

@@ -239,7 +239,14 @@ def join_datasets(
         splits["train"] = _stream(run, tokenizer, model)
     elif run.training.do_train and not run.training.do_inspect:
         taught = [name for name in run.teachers if name not in model.heads and rows]
-        splits = add_targets(splits, model, tokenizer.pad_token_id, run.training.device, taught)
+        splits = add_targets(
+            splits,
+            model,
+            tokenizer.pad_token_id,
+            run.training.device,
+            taught,
+            bf16=run.training.bf16,
+        )
         for name in taught:
             (folder,) = run.teachers[name]
             teacher = load_embedding_teacher(folder, name, run.training.device)

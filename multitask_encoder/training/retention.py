@@ -20,6 +20,7 @@ def add_targets(
     padding_id: int,
     device: torch.device,
     taught: Collection[str] = (),
+    bf16: bool = False,
 ) -> dict[str, Dataset]:
     """Preprocessed rows with a column `<task>.target` for every task whose loss is `retention`: the
     unit vector of the row's first text before training, `hidden_size` numbers in float32.
@@ -32,6 +33,7 @@ def add_targets(
         padding_id (`int`): the padding token.
         device (`torch.device`): the device to compute on.
         taught (`Collection[str]`): tasks that get their targets from elsewhere.
+        bf16 (`bool`): whether the encoder computes them in bfloat16, as it will when it is trained.
     """
     names = [
         name
@@ -44,16 +46,17 @@ def add_targets(
     home = model.device
     model.eval().to(device)
     try:
-        return {
-            split: _with_targets(rows, split, names, model, padding_id, state)
-            for split, rows in splits.items()
-        }
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return {
+                split: _with_targets(rows, split, names, model, padding_id, [state, bf16])
+                for split, rows in splits.items()
+            }
     finally:
         model.to(home)
 
 
 def _with_targets(
-    rows: Dataset, split: str, names: list[str], model: MultiTaskModel, padding_id: int, state: str
+    rows: Dataset, split: str, names: list[str], model: MultiTaskModel, padding_id: int, state: list
 ) -> Dataset:
     vector = List(Value("float32"))
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from datasets import Dataset, Features, concatenate_datasets
 
 from multitask_encoder.arguments.run_arguments import RunArguments
@@ -67,7 +68,7 @@ def _teach_share(
         homes = [next(model.parameters()).device for model in models]
         for model in models:
             model.eval().to(run.training.device)
-        rows = teach(rows, together, title)
+        rows = teach(rows, together, title, bf16=run.training.bf16)
         for model, home in zip(models, homes, strict=True):
             model.to(home)
     return rows
@@ -82,7 +83,7 @@ def _by_models(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
     return list(found.values())
 
 
-def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
+def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = False) -> Dataset:
     """Loaded rows with the soft labels of all lessons (see data/soft_labels.py): of each the mean
     over its teachers. The result is cached.
 
@@ -90,6 +91,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
         rows (`Dataset`): loaded rows of one data set.
         lessons (`Sequence[Lesson]`): given by the same models, which read each text once.
         title (`str`): of the rows, for the progress bar.
+        bf16 (`bool`): whether the models compute in bfloat16; for numbers (regressions) they don't.
     """
     columns = {}
     for lesson in lessons:
@@ -129,18 +131,21 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str) -> Dataset:
         )
         for lesson in lessons
     ]
-    return rows.map(
-        soften,
-        batched=True,
-        batch_size=ROWS_AT_ONCE,
-        features=Features({**rows.features, **new}),
-        desc=f"Asking the teachers of {names}: {title}",
-        new_fingerprint=fingerprint(
-            rows._fingerprint,
-            states,
-            functions=(teach, ask, mean_answers, tokenize, UNITS["first"]),
-        ),
-    )
+    bf16 = bf16 and not any(kind_of(lesson.task).numeric for lesson in lessons)
+    device = next(lessons[0].teachers[0].model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return rows.map(
+            soften,
+            batched=True,
+            batch_size=ROWS_AT_ONCE,
+            features=Features({**rows.features, **new}),
+            desc=f"Asking the teachers of {names}: {title}",
+            new_fingerprint=fingerprint(
+                rows._fingerprint,
+                *(states, bf16),
+                functions=(teach, ask, mean_answers, tokenize, UNITS["first"]),
+            ),
+        )
 
 
 def _ask_all(lessons: Sequence[Lesson], examples: list[dict]) -> list[dict[int, Answer]]:
