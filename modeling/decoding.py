@@ -288,12 +288,13 @@ def _mend(
     # The rows with most units first, so that those that have ended are the last ones.
     counts = there[broken].sum(1)
     broken, counts = (one[np.argsort(-counts, kind="stable")] for one in (broken, counts))
-    # The units of each row, one after the other.
+    # The units of each row, one after the other; the labels with both kinds at the end.
     order = np.argsort(~there[broken], axis=1, kind="stable")[:, : counts[0]]
-    emissions = np.take_along_axis(
-        logits[torch.from_numpy(broken)].detach().float().cpu().numpy(), order[..., None], axis=1
-    )
-    mended = _viterbi(emissions, counts, begins, inside, goes_on[broken])
+    others = np.flatnonzero(~np.isin(np.arange(logits.shape[-1]), pairs))
+    labels = np.concatenate([others, begins, inside])
+    emissions = logits[torch.from_numpy(broken)].detach().float().cpu().numpy()
+    emissions = emissions[np.arange(len(broken))[:, None], order].take(labels, axis=2)
+    mended = labels[_viterbi(emissions, counts, len(pairs), goes_on[broken])]
     present = np.arange(order.shape[1]) < counts[:, None]
     rows = np.broadcast_to(broken[:, None], order.shape)
     rows, tokens, found = (torch.from_numpy(one[present]) for one in (rows, order, mended))
@@ -301,38 +302,27 @@ def _mend(
 
 
 def _viterbi(
-    emissions: np.ndarray,
-    counts: np.ndarray,
-    begins: np.ndarray,
-    inside: np.ndarray,
-    continues: np.ndarray,
+    emissions: np.ndarray, counts: np.ndarray, types: int, goes_on: np.ndarray
 ) -> np.ndarray:
     """The best sequence, shape `(batch_size, seq_len)`, for each row of `emissions`, shape
-    `(batch_size, seq_len, num_labels)`, with `inside` labels only after themselves or their
-    `begins`. A row's units are the first `counts`, which never rise; labels after them mean
-    nothing.
-    """
-    # The labels in an order in which both kinds are slices.
-    types = len(inside)
-    rest = np.ones(emissions.shape[2], dtype=bool)
-    rest[begins] = rest[inside] = False
-    others = rest.nonzero()[0]
-    labels = np.concatenate([others, begins, inside])
-    first_begin, first_inside = len(others), len(others) + types
-    emissions = emissions[:, :, labels]
+    `(batch_size, seq_len, num_labels)`. The last labels are the `B-` of so many `types`, and behind
+    them their `I-` in the same order, which come only after themselves or their `B-`, or first in
+    rows that go on. A row's units are the first `counts`, which never rise; labels after them mean
+    nothing."""
+    first_begin, first_inside = emissions.shape[2] - 2 * types, emissions.shape[2] - types
     scores = emissions[:, 0].copy()
-    scores[~continues, first_inside:] = -np.inf
+    scores[~goes_on, first_inside:] = -np.inf
     before = np.empty(emissions.shape[:2], dtype=np.int64)  # of a label that may follow any other
-    begun = np.empty((*emissions.shape[:2], types), dtype=bool)  # `inside` follows its `begins`
+    begun = np.empty((*emissions.shape[:2], types), dtype=bool)  # `I-` follows its `B-`
     rows = np.arange(len(emissions))
     active = (counts > np.arange(emissions.shape[1])[:, None]).sum(1).tolist()
     for step, some in enumerate(active[1:], start=1):
         known, added = scores[:some], emissions[:some, step]
-        begin, gone_on = known[:, first_begin:first_inside], known[:, first_inside:]
+        begin, inside = known[:, first_begin:first_inside], known[:, first_inside:]
         before[:some, step] = known.argmax(1)
-        begun[:some, step] = begin >= gone_on
+        begun[:some, step] = begin >= inside
         highest = known[rows[:some], before[:some, step]]
-        entered = np.maximum(begin, gone_on) + added[:, first_inside:]
+        entered = np.maximum(begin, inside) + added[:, first_inside:]
         known[:, :first_inside] = highest[:, None] + added[:, :first_inside]
         known[:, first_inside:] = entered
     path = np.zeros(emissions.shape[:2], dtype=np.int64)
@@ -344,7 +334,7 @@ def _viterbi(
             of_type = np.maximum(now - first_inside, 0)
             inner = np.where(begun[rows[:some], step, of_type], now - types, now)
             label[:some] = np.where(now < first_inside, before[:some, step], inner)
-    return labels[path]
+    return path
 
 
 class Spans(NamedTuple):

@@ -48,14 +48,11 @@ class Document(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The entities of a task in all documents, one document's after the other's, as in `Spans`;
-    those of a document begin at its number in `bounds`."""
+    """The entities of a task in all documents, one document's after the other's: the first and the
+    last unit, the label and the score. Those of a document begin at its number in `bounds`."""
 
+    spans: list[tuple[int, int, str, float]]
     bounds: list[int]
-    first: list[int]
-    last: list[int]
-    labels: list[int]
-    scores: list[float]
 
 
 class Question(NamedTuple):
@@ -335,6 +332,7 @@ class MultiTaskPipeline(Pipeline):
         """The answers for texts from the outputs of `_forward`."""
         tasks, _, top_k, thresholds, sets = question
         sentence_tasks, token_tasks = _by_form(tasks)
+        cuttings = {name: cutting(task) for name, task in token_tasks.items()}
         answering = {name: ANSWERS[task["problem_type"]] for name, task in sentence_tasks.items()}
         scores = {name: to.scores(outputs[name]).tolist() for name, to in answering.items()}
         strange = {
@@ -357,8 +355,10 @@ class MultiTaskPipeline(Pipeline):
                 label = answer["labels"][name]
                 answer["labels"][name] = in_scope(label, shares[number], tasks[name])
             answer["entities"] = {
-                name: _entities(outputs[name], number, text, document.units, task, thresholds[name])
-                for name, task in token_tasks.items()
+                name: _entities(
+                    outputs[name], number, text, document.units[cut].ranges, thresholds[name]
+                )
+                for name, cut in cuttings.items()
             }
             yield answer
 
@@ -459,8 +459,11 @@ def _of_tokens(
         found.append(spans._replace(rows=spans.rows + number))
     rows, *columns = (np.concatenate(column) for column in zip(*found, strict=True))
     order = rows.argsort(kind="stable")
+    first, last, labels, scores = (column[order].tolist() for column in columns)
+    names = [label[2:] for label in task["labels"]]
     ends = np.bincount(rows, minlength=len(documents)).cumsum()
-    return Found([0, *ends.tolist()], *(column[order].tolist() for column in columns))
+    spans_of_all = zip(first, last, map(names.__getitem__, labels), scores, strict=True)
+    return Found(list(spans_of_all), [0, *ends.tolist()])
 
 
 def _check_positive(name: str, asked: int | None) -> None:
@@ -506,27 +509,16 @@ def _unit_mask(
 
 
 def _entities(
-    found: Found,
-    number: int,
-    text: str,
-    units_of_text: dict[tuple[str, str, str], Units],
-    task: dict,
-    threshold: Any,
+    found: Found, number: int, text: str, ranges: list[tuple[int, int]], threshold: Any
 ) -> list[dict]:
-    """The entities of a document that score above a threshold."""
-    ranges = units_of_text[cutting(task)].ranges
+    """The entities of a document that score above a threshold; `ranges` are its units'."""
     entities = []
-    for index in range(found.bounds[number], found.bounds[number + 1]):
-        if found.scores[index] > threshold:
-            start, end = ranges[found.first[index]][0], ranges[found.last[index]][1]
+    for first, last, label, score in found.spans[found.bounds[number] : found.bounds[number + 1]]:
+        if score > threshold:
+            start, end = ranges[first][0], ranges[last][1]
+            found_text = text[start:end]
             entities.append(
-                {
-                    "start": start,
-                    "end": end,
-                    "text": text[start:end],
-                    "label": task["labels"][found.labels[index]][2:],
-                    "score": found.scores[index],
-                }
+                {"start": start, "end": end, "text": found_text, "label": label, "score": score}
             )
     return entities
 
