@@ -189,7 +189,7 @@ def test_each_process_asks_about_its_share(saved, tmp_path, monkeypatch):
     waited = SimpleNamespace(wait_for_everyone=lambda: None)
     for rank in range(3):
         training = SimpleNamespace(process_index=rank, world_size=3, device=torch.device("cpu"),
-                                   distributed_state=waited)  # fmt: skip
+                                   bf16=False, distributed_state=waited)  # fmt: skip
         run: Any = SimpleNamespace(training=training)
         ask_own_share(run, {"rows": rows}, lessons)
     assert asked == texts  # two shares of at least 200 rows
