@@ -241,9 +241,25 @@ def order_of_batches(num_workers: int, rank: int = 0, num_ranks: int = 1) -> lis
     return list(islice(loader, 500))
 
 
-def test_workers_keep_the_order():
+def apart(test: str, *arguments: str) -> subprocess.CompletedProcess:
+    """What a function of this file does in a process of its own, as `run_apart`."""
+    script = f"import sys, test_streaming; test_streaming.{test}(*sys.argv[1:])"
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+    )
+
+
+def workers_keep_the_order() -> None:
     assert order_of_batches(2) == order_of_batches(0)
     assert order_of_batches(2, rank=1, num_ranks=2) == order_of_batches(0, rank=1, num_ranks=2)
+
+
+def test_workers_keep_the_order():
+    done = apart("workers_keep_the_order")
+    assert done.returncode == 0, done.stderr
 
 
 def write_bad_row(path: Path, row: dict) -> None:
@@ -251,14 +267,19 @@ def write_bad_row(path: Path, row: dict) -> None:
         file.write(f"{row['number']}\n")
 
 
-def test_workers_hand_over_bad_rows_once(tmp_path):
-    path = tmp_path / "bad_rows.txt"
-    stream = windows(Rows(300, bad=(3, 290)), on_bad_row=partial(write_bad_row, path))
+def read_by_workers(path: str) -> None:
+    stream = windows(Rows(300, bad=(3, 290)), on_bad_row=partial(write_bad_row, Path(path)))
     loader = DataLoader(
         StreamedBatches(stream, 8), batch_size=None, num_workers=2, collate_fn=numbers
     )
     found = list(islice(loader, 250))
     assert not {3, 290} & {number for batch in found for number in batch}
+
+
+def test_workers_hand_over_bad_rows_once(tmp_path):
+    path = tmp_path / "bad_rows.txt"
+    done = apart("read_by_workers", str(path))
+    assert done.returncode == 0, done.stderr
     assert path.read_text() == "3\n290\n"
 
 
@@ -333,6 +354,15 @@ def run(config: Path, name: str, *argv: str) -> Path:
     return folder
 
 
+def run_apart(config: Path, name: str, *argv: str) -> subprocess.CompletedProcess:
+    """A run in a process of its own: workers are forks, and this one may have the threads of other
+    tests' runtimes."""
+    command = [sys.executable, "run_multitask.py", str(config), "--output_dir"]
+    return subprocess.run(
+        [*command, str(config.parent / name), *argv], cwd=ROOT, capture_output=True, text=True
+    )
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
@@ -364,7 +394,10 @@ def test_a_streamed_run_trains_its_steps_and_leaves_the_usual_files(config):
 def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(workers, config):
     whole, broken = run(config, "whole"), config.parent / "broken"
     shutil.copytree(whole / "checkpoint-3", broken / "checkpoint-3")
-    run(config, "broken", "--resume_from_checkpoint", "--dataloader_num_workers", workers)
+    done = run_apart(
+        config, "broken", "--resume_from_checkpoint", "--dataloader_num_workers", workers
+    )
+    assert done.returncode == 0, done.stderr
     assert_same_weights(whole, broken)
     assert losses(broken) == losses(whole)
 
@@ -422,13 +455,12 @@ def assert_same_steps(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_bad_rows_end_a_streamed_run_with_one_line_for_each(workers, config, capsys):
+def test_bad_rows_end_a_streamed_run_with_one_line_for_each(workers, config):
     path = config.parent / "topics.jsonl"
     path.write_text(path.read_text() + '{"text": "", "topic": "tech"}\n{"text": 1}\n')
-    with pytest.raises(SystemExit) as stopped:
-        run(config, "run", "--dataloader_num_workers", workers)
-    assert stopped.value.code == 2
-    errors = capsys.readouterr().err
+    done = run_apart(config, "run", "--dataloader_num_workers", workers)
+    assert done.returncode == 2
+    errors = done.stderr
     errors = errors[errors.index("error: ") :].splitlines()
     assert errors == [
         "error: 2 rows are invalid:",
@@ -443,7 +475,9 @@ def test_bad_rows_of_a_streamed_run_are_skipped_and_written_once(arguments, conf
     path = config.parent / "topics.jsonl"
     path.write_text(path.read_text() + '{"text": "in", "topic": "chess"}\n{"text": 1}\n')
     short = ("--max_steps", "2", "--do_eval", "false", "--on_bad_row", "skip")
-    folder = run(config, "run", *short, *arguments)
+    done = run_apart(config, "run", *short, *arguments)
+    assert done.returncode == 0, done.stderr
+    folder = config.parent / "run"
     rows = [json.loads(line) for line in (folder / "bad_rows.jsonl").read_text().splitlines()]
     assert sorted(row["source"] for row in rows) == [f"{path}, line 25", f"{path}, line 26"]
 
