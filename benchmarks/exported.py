@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.export import onnx, openvino
 from multitask_encoder.export.typical_texts import TEXTS
+from multitask_encoder.inference.graph_model import GraphModel
 from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
 
@@ -21,15 +22,20 @@ GRAPHS: dict[str, tuple[ModuleType, Callable[[list[str]], dict[str, Any]]]] = {
 }
 
 
-def exported(
+def export(
     name: str,
     model: MultiTaskModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: list[str],
     path: Path,
-) -> Any:
-    """A model's graph, one of `GRAPHS`, written below `path` and loaded again; `texts` scale the
-    activations of those in int8."""
+) -> None:
+    """Write a model's graph, one of `GRAPHS`, to a folder; `texts` scale the activations of those
+    in int8."""
     module, keys = GRAPHS[name]
     module.export(model, tokenizer, path, **keys(texts))
+
+
+def load_graph(name: str, path: Path) -> GraphModel:
+    """What `export` has written, with as many threads as torch has now."""
+    module, _ = GRAPHS[name]
     return graph_class(module.__name__.rpartition(".")[2]).from_pretrained(path)

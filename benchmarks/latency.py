@@ -24,19 +24,18 @@ import torch
 from transformers import Pipeline
 
 from benchmarks import machine
-from benchmarks.exported import GRAPHS, exported
+from benchmarks.exported import GRAPHS, export, load_graph
 from benchmarks.measuring import SHARES, Spread, of_clock, percentiles, ratio, run_all
 from benchmarks.reporting import Table, plot_bars, write
 from benchmarks.workload import (
-    Workload,
     add_dtype,
+    add_model,
     load,
     options_parser,
     start,
     stock_pipelines,
 )
-from multitask_encoder.inference.loading import load_finished
-from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling import MultiTaskPipeline
 
 OURS, FORWARD, STOCK = "MultiTaskPipeline", "its forward pass alone", "three stock pipelines"
 LENGTHS = {"short": 5, "median": 50, "long": 95}
@@ -44,25 +43,30 @@ CALLS = 10  # a turn
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = add_dtype(options_parser(__file__, __doc__, rows=2000, rounds=20))
-    parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
-    options = start(parser, argv)
+    options = start(add_model(add_dtype(options_parser(__file__, __doc__, 2000, 20))), argv)
     work = load(options)
-    model = work.answering_model()
-    if options.model:
-        model = load_finished(options.model)[0].to(work.dtype)
-    ours = MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
+    model, tokenizer = work.finished_or_new()
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer)
     stock = stock_pipelines(work, model)
     limits = machine.limits(model.encoder)
-    texts = by_length(work.texts, work.tokenizer)
+    texts = by_length(work.texts, tokenizer)
     found = []
     all_threads = torch.get_num_threads()
-    for threads in sorted({1, all_threads}):
-        torch.set_num_threads(threads)
-        graphs = pipelines_of_graphs(work, model)
-        for length, text in texts.items():
-            measures = measure(ours, graphs, stock, text, options.rounds)
-            found.append({"threads": threads, "length": length, **measures})
+    with TemporaryDirectory() as scratch:
+        folders = {name: Path(scratch, str(number)) for number, name in enumerate(GRAPHS)}
+        wide = copy.deepcopy(model).float()
+        for name, folder in folders.items():
+            folder.mkdir()
+            export(name, wide, tokenizer, work.texts, folder)
+        for threads in sorted({1, all_threads}):
+            torch.set_num_threads(threads)
+            graphs = {
+                name: MultiTaskPipeline(model=load_graph(name, folder), tokenizer=tokenizer)
+                for name, folder in folders.items()
+            }
+            for length, text in texts.items():
+                measures = measure(ours, graphs, stock, text, options.rounds)
+                found.append({"threads": threads, "length": length, **measures})
     torch.set_num_threads(all_threads)
     limits["fp32_peak_at_the_end"] = machine.peak_again(limits)
     plot(found, options.output)
@@ -72,16 +76,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     results = {"limits": limits, "calls": options.rounds * CALLS, "found": found}
     write(options, results, tables(found), [note])
-
-
-def pipelines_of_graphs(work: Workload, model: MultiTaskModel) -> dict[str, MultiTaskPipeline]:
-    """The pipeline on each exported graph, which takes the threads that torch has now."""
-    wide, found = copy.deepcopy(model).float(), {}
-    for name in GRAPHS:
-        with TemporaryDirectory() as folder:
-            graph = exported(name, wide, work.tokenizer, work.texts, Path(folder))
-        found[name] = MultiTaskPipeline(model=graph, tokenizer=work.tokenizer)
-    return found
 
 
 def measure(

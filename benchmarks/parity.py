@@ -24,18 +24,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedTokenizerBase, pipeline
 
-from benchmarks.exported import GRAPHS, exported
+from benchmarks.exported import GRAPHS, export, load_graph
 from benchmarks.measuring import of_clock, rate, run_all
 from benchmarks.quality.data import correlation, json_lines
 from benchmarks.reporting import Table, times_as_json, write
 from benchmarks.serving import TOGETHER, Client, free_port, parts, save, service
-from benchmarks.workload import load, options_parser, start
-from multitask_encoder.cli.errors import fail
+from benchmarks.workload import add_model, load, options_parser, start
 from multitask_encoder.data.label_alignment import join_words
 from multitask_encoder.export import parity, plain_heads, sentence_transformers
 from multitask_encoder.export.folders import size_in_bytes
 from multitask_encoder.inference import Predictor
-from multitask_encoder.inference.loading import load_finished
 from multitask_encoder.modeling import MultiTaskModel, MultiTaskPipeline
 from multitask_encoder.modeling.decoding import tags_to_spans
 
@@ -66,21 +64,13 @@ class Reference(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = options_parser(__file__, __doc__, rows=500, rounds=3)
-    parser.add_argument("--model", help="a finished run; default: untrained heads on --encoder")
+    parser = add_model(options_parser(__file__, __doc__, rows=500, rounds=3))
     parser.add_argument("--pairs", type=Path, help="scored pairs of sentences, as JSON lines")
     options = start(parser, argv)
     if options.pairs and not options.model:
         parser.error("--pairs needs a --model.")
     work = load(options)
-    try:
-        model, tokenizer = (
-            load_finished(options.model)
-            if options.model
-            else (work.answering_model(pooling="cls"), work.tokenizer)
-        )
-    except (ValueError, OSError) as error:
-        fail(error)
+    model, tokenizer = work.finished_or_new(pooling="cls")
     ours = MultiTaskPipeline(model=model, tokenizer=tokenizer, device="cpu")
     reference = Reference(model, tokenizer, work.texts, ours(work.texts))
     found: dict[str, dict[str, Any]] = {}
@@ -163,7 +153,8 @@ def largest_differences(
 def graph(name: str, reference: Reference, path: Path) -> Form:
     """All answers, by another runtime."""
     model, tokenizer, texts, expected = reference
-    other = exported(name, model, tokenizer, texts, path)
+    export(name, model, tokenizer, texts, path)
+    other = load_graph(name, path)
     largest = largest_differences(reference, partial(parity.outputs, other))
     answer = MultiTaskPipeline(model=other, tokenizer=tokenizer)
     return {

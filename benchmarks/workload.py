@@ -24,6 +24,7 @@ from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.cli.errors import fail
 from multitask_encoder.data.label_alignment import join_words
+from multitask_encoder.inference.loading import load_finished
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.processor import has_fast_bf16
 from multitask_encoder.training.model_loading import load_model
@@ -75,6 +76,13 @@ def add_dtype(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def add_model(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """With the option of a finished model."""
+    help = "a finished run; default: untrained heads on --encoder"
+    parser.add_argument("--model", help=help)
+    return parser
+
+
 @dataclass
 class Workload:
     """A run's rows and tokenizer."""
@@ -111,6 +119,19 @@ class Workload:
         """A new model of one sentence task and one token task."""
         names = [self.first_of(one) for one in AUTO]
         return self._model({name: self.tasks[name] for name in names}, pooling)
+
+    def finished_or_new(
+        self, pooling: str = "mean"
+    ) -> tuple[MultiTaskModel, transformers.PreTrainedTokenizerBase]:
+        """The finished model of `--model`, or the `answering_model`; and its tokenizer. What can't
+        be read is one line, and exit code 2."""
+        if not self.options.model:
+            return self.answering_model(pooling), self.tokenizer
+        try:
+            model, tokenizer = load_finished(self.options.model)
+        except (ValueError, OSError) as error:
+            fail(error)
+        return model.to(self.dtype), tokenizer
 
     def _model(self, tasks: dict[str, dict], pooling: str = "mean") -> MultiTaskModel:
         transformers.set_seed(0)

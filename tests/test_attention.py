@@ -83,7 +83,10 @@ CASES: dict[str, tuple] = {
     "longer than short": (tensors(BFLOAT16, attention.SHORT + 1), {}),
     "shared keys": (tensors(BFLOAT16, key_heads=1), {}),
     "what is before": (tensors(BFLOAT16), {"is_causal": True}),
-    "biased by position": (tensors(BFLOAT16), {"position_bias": torch.zeros(1, HEADS, 7, 7)}),
+    "biased by position": (
+        tensors(BFLOAT16),
+        {"position_bias": torch.zeros(1, HEADS, TOKENS, TOKENS, dtype=BFLOAT16)},
+    ),
 }
 
 
@@ -92,8 +95,6 @@ def test_all_else_is_the_fused_kernel(case, taken):
     given, keys = CASES[case]
     layer = Layer()
     layer.num_key_value_groups = HEADS // given[1].shape[1]
-    if "position_bias" in keys:
-        keys = {"position_bias": keys["position_bias"].to(BFLOAT16)}
     expected, _ = sdpa_attention_forward(layer, *given, None, **keys)
     found, _ = attention.sdpa_or_products(layer, *given, **{"attention_mask": None, **keys})
     assert taken == ["fused"] and torch.equal(found, expected)
