@@ -1,6 +1,6 @@
 """How fast answers are: `MultiTaskPipeline`, its forward passes alone, and three stock pipelines.
 
-    python -m benchmarks.inference [--data_dir DIR] [--rows 2000] [--rounds 5] [--dtype bfloat16]
+    python -m benchmarks.inference [--data_dir DIR] [--model runs/snips] [--rows 2000] [--rounds 5]
 
 A list of texts goes in; an embedding, a sentence label and entities come out. Ours answers all in
 one pass; of transformers' own pipelines it takes feature-extraction, text-classification and
@@ -8,9 +8,9 @@ token-classification, one after the other, with a model each: once with their de
 1, and once with 32. sentence-transformers, where it is installed, gives the embedding alone. All
 compute in the fastest type of the machine; beside bfloat16, ours do so in float32, too.
 
-The heads are not trained, which changes no time but that of writing answers down; so that there is
-as much to write as there would be, the bias of `O` is set to give as many entity tokens as the data
-has, and the stock model has the same token head.
+`--model` answers with a finished model, whose weights the stock models get. Without it the heads
+are not trained: the bias of `O` is set to give as many entity tokens as the data has, but these are
+broken into more entities, in sequences that nearly all have to be mended.
 """
 
 import copy
@@ -22,6 +22,7 @@ from itertools import product
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from benchmarks import machine
 from benchmarks.flops import inference_flops
@@ -31,7 +32,9 @@ from benchmarks.workload import (
     PEAKS,
     Workload,
     add_dtype,
+    add_model,
     load,
+    model_of_heads,
     options_parser,
     padded_share,
     start,
@@ -50,15 +53,16 @@ WARM_UP_TEXTS = 64
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = start(add_dtype(options_parser(__file__, __doc__, rows=2000, rounds=5)), argv)
+    parser = options_parser(__file__, __doc__, rows=2000, rounds=5)
+    options = start(add_model(add_dtype(parser)), argv)
     work = load(options)
     texts = work.texts
-    model = work.answering_model()
+    model, tokenizer = work.finished_or_new()
     limits = machine.limits(model.encoder)
     stock = stock_pipelines(work, model)
-    answers = our_pipelines(work, model)
+    answers = our_pipelines(model, tokenizer)
     if work.dtype != torch.float32:
-        wide = MultiTaskPipeline(model=copy.deepcopy(model).float(), tokenizer=work.tokenizer)
+        wide = MultiTaskPipeline(model=copy.deepcopy(model).float(), tokenizer=tokenizer)
         answers[OURS_WIDE] = wide
     batches = {}
     for name, pipeline in answers.items():
@@ -112,14 +116,15 @@ def ratios_of(times: dict[str, list[Seconds]]) -> dict[str, Spread]:
     return ratios
 
 
-def our_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, MultiTaskPipeline]:
-    """Pipelines of a model, and of models with one head and with many, by title."""
+def our_pipelines(
+    model: MultiTaskModel, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, MultiTaskPipeline]:
+    """Pipelines of a model, and of models with one of its heads and with many, by title."""
     models = {OURS: model}
     for kind, heads in product(KINDS, (1, MANY_HEADS)):
-        models[heads_title(kind, heads)] = work.model_of_heads(kind, heads)
+        models[heads_title(kind, heads)] = model_of_heads(model, kind, heads)
     return {
-        title: MultiTaskPipeline(model=model, tokenizer=work.tokenizer)
-        for title, model in models.items()
+        title: MultiTaskPipeline(model=one, tokenizer=tokenizer) for title, one in models.items()
     }
 
 

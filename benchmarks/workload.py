@@ -6,6 +6,7 @@ anywhere.
 """
 
 import argparse
+import copy
 import logging
 import sys
 from collections.abc import Iterable
@@ -110,15 +111,16 @@ class Workload:
         _, model = load_model(self.run, self.rows)
         return model
 
-    def model_of_heads(self, kind: str, number: int) -> MultiTaskModel:
-        """A new model with so many heads, all like the first task of a type."""
-        task = self.tasks[self.first_of(kind)]
-        return self._model({f"{kind}_{index}": task for index in range(number)})
-
     def answering_model(self, pooling: str = "mean") -> MultiTaskModel:
         """A new model of one sentence task and one token task."""
-        names = [self.first_of(one) for one in AUTO]
-        return self._model({name: self.tasks[name] for name in names}, pooling)
+        transformers.set_seed(0)
+        tasks = {name: self.tasks[name] for name in map(self.first_of, AUTO)}
+        encoder = self.run.model.encoder
+        model = MultiTaskModel.from_backbone(encoder, tasks, pooling, dtype="float32")
+        labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
+        share = (labels > 0).sum() / max((labels >= 0).sum(), 1)  # label 0 is `O`
+        find_entities(model, self.tokenizer, self.texts[:64], float(share))
+        return model.to(self.dtype)
 
     def finished_or_new(
         self, pooling: str = "mean"
@@ -132,15 +134,6 @@ class Workload:
         except (ValueError, OSError) as error:
             fail(error)
         return model.to(self.dtype), tokenizer
-
-    def _model(self, tasks: dict[str, dict], pooling: str = "mean") -> MultiTaskModel:
-        transformers.set_seed(0)
-        encoder = self.run.model.encoder
-        model = MultiTaskModel.from_backbone(encoder, tasks, pooling, dtype="float32")
-        labels = np.concatenate(self.splits["train"][self.first_of(TOKENS)][:])
-        share = (labels > 0).sum() / max((labels >= 0).sum(), 1)  # label 0 is `O`
-        find_entities(model, self.tokenizer, self.texts[:64], float(share))
-        return model.to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -214,14 +207,28 @@ def load(options: argparse.Namespace, **keys: Any) -> Workload:
     return Workload(options, keys, run, tokenizer, model.config.tasks, rows, splits, texts)
 
 
+def model_of_heads(model: MultiTaskModel, kind: str, number: int) -> MultiTaskModel:
+    """A model with the same encoder, and so many times its first head of a type."""
+    name, task = next(one for one in model.config.tasks.items() if one[1]["type"] == kind)
+    config = copy.deepcopy(model.config)
+    config.tasks = {f"{name}_{index}": copy.deepcopy(task) for index in range(number)}
+    many = MultiTaskModel(config)
+    many.encoder.load_state_dict(model.encoder.state_dict())
+    for head in many.heads.values():
+        head.load_state_dict(model.heads[name].state_dict())
+    return many.to(model.dtype).eval()
+
+
 def stock_pipelines(work: Workload, model: MultiTaskModel) -> dict[str, transformers.Pipeline]:
-    """Three of transformers' own that together give the answers of `model`, the
-    `answering_model`."""
+    """Three of transformers' own that together give the answers of a model, with its encoder and
+    its token head."""
     sentence, token = (work.first_of(one) for one in AUTO)
     tagger = work.stock_model(token)
     tagger.classifier.load_state_dict(model.heads[token].classifier.state_dict())
     encoder = transformers.AutoModel.from_pretrained(work.run.model.encoder, dtype=work.dtype)
     models = (encoder.eval(), work.stock_model(sentence), tagger)
+    for one in models:  # some have no pooler
+        one.base_model.load_state_dict(model.encoder.state_dict(), strict=False)
     return {
         name: transformers.pipeline(name, model=one, tokenizer=work.tokenizer, device="cpu", **keys)
         for (name, keys), one in zip(STOCK_PIPELINES.items(), models, strict=True)

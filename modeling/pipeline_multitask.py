@@ -48,10 +48,13 @@ class Document(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The entities of a task in all documents, one document's after the other's: the first and the
-    last unit, the label and the score. Those of a document begin at its number in `bounds`."""
+    """The entities of a task in all documents, one document's after the other's. A document's begin
+    at its number in `bounds`. A tuple for each would keep the garbage collector busy."""
 
-    spans: list[tuple[int, int, str, float]]
+    first: list[int]  # unit
+    last: list[int]
+    labels: list[str]
+    scores: list[float]
     bounds: list[int]
 
 
@@ -462,8 +465,7 @@ def _of_tokens(
     first, last, labels, scores = (column[order].tolist() for column in columns)
     names = [label[2:] for label in task["labels"]]
     ends = np.bincount(rows, minlength=len(documents)).cumsum()
-    spans_of_all = zip(first, last, map(names.__getitem__, labels), scores, strict=True)
-    return Found(list(spans_of_all), [0, *ends.tolist()])
+    return Found(first, last, [names[label] for label in labels], scores, [0, *ends.tolist()])
 
 
 def _check_positive(name: str, asked: int | None) -> None:
@@ -513,7 +515,9 @@ def _entities(
 ) -> list[dict]:
     """The entities of a document that score above a threshold; `ranges` are its units'."""
     entities = []
-    for first, last, label, score in found.spans[found.bounds[number] : found.bounds[number + 1]]:
+    own = slice(found.bounds[number], found.bounds[number + 1])
+    columns = (found.first[own], found.last[own], found.labels[own], found.scores[own])
+    for first, last, label, score in zip(*columns, strict=True):
         if score > threshold:
             start, end = ranges[first][0], ranges[last][1]
             found_text = text[start:end]
