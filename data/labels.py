@@ -210,6 +210,8 @@ def _labels_of(parts: list[Dataset], name: str, task: dict) -> list[str] | None:
         return kind.collected(name, set())
     names = names_of(parts, name, task)
     if not names:
+        if kind.by_token and any(has_labels(name, part) for part in parts):
+            raise ValueError(f"No row of the training data has an entity of task {name!r}.")
         raise ValueError(f"No row of the training data has a label of task {name!r}.")
     return kind.collected(name, names)
 

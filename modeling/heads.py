@@ -63,7 +63,12 @@ class ClassificationHead(nn.Module):
         self.classifier = nn.Linear(hidden_size, num_labels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.dropout(hidden_states))
+        hidden_states, device = self.dropout(hidden_states), hidden_states.device.type
+        if self.problem_type != "regression" or not torch.is_autocast_enabled(device):
+            return self.classifier(hidden_states)
+        # A number such as 2003.6 has more digits than autocast's type.
+        with torch.autocast(device, enabled=False):
+            return self.classifier(hidden_states.to(self.classifier.bias.dtype))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One loss per label, of the labels' shape; 0 where a label is absent (see losses.py)."""

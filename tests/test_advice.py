@@ -37,8 +37,13 @@ def test_a_score_that_has_settled_says_nothing(values):
 
 def test_a_loss_gets_better_by_falling():
     falling = history(0.9, 0.5, key="eval_loss_topic")
-    assert "more epochs" in advice(falling, "loss_topic", {}, {})[0]
-    assert advice(falling[::-1], "loss_topic", {}, {}) == []
+    assert "more epochs" in advice(falling, "loss_topic", {}, {}, higher_is_better=False)[0]
+    assert advice(falling[::-1], "loss_topic", {}, {}, higher_is_better=False) == []
+
+
+def test_an_error_of_one_in_every_evaluation_is_no_percentage():
+    ones = history(1.0, 1.0, key="eval_stars_mae")
+    assert advice(ones, "stars_mae", {}, {}, higher_is_better=False) == []
 
 
 def test_classes_that_are_never_predicted_are_named():

@@ -281,6 +281,17 @@ def test_one_number_a_text_is_a_label_with_or_without_an_axis_of_its_own(make_mo
     assert flat.losses["stars"] == column.losses["stars"] and flat.loss == column.loss
 
 
+def test_numbers_have_all_their_digits_where_the_encoder_computes_in_bfloat16(make_model, batch):
+    model = make_model(tasks={"year": {**STARS, "labels": ["year"]}}).eval()
+    torch.nn.init.constant_(model.heads["year"].classifier.bias, 2003.0)
+    wide = model(**batch).logits["year"]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(**batch).logits["year"]
+    assert mixed.dtype == torch.float32
+    assert wide.unique().numel() > 1
+    torch.testing.assert_close(mixed, wide, atol=0.05, rtol=0)  # a step of bfloat16 is 8
+
+
 @pytest.mark.parametrize(
     ("task", "labels", "expected"),
     [

@@ -436,3 +436,42 @@ def test_an_unknown_key_is_named_wherever_it_is(where, parse):
     keys = ["--train_file", "null", "--datasets.one.train_file", "train.jsonl"]
     with pytest.raises(ValueError, match="nonsense"):
         parse("", *(keys if "datasets" in where else []), f"--{where}nonsense", "1")
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [
+        ("loss_kind_accuracy", True),
+        ("eval_loss_kind_spearman", True),
+        ("loss_kind_mae", False),
+        ("loss_loss_kind", False),
+        ("loss_intent", False),
+        ("loss", False),
+    ],
+)
+def test_a_task_may_be_named_after_a_loss(metric, higher):
+    tasks = {name: {"type": "sequence_classification"} for name in ("loss_kind", "intent")}
+    run = resolve({"tasks": tasks, "metric_for_best_model": metric})
+    assert run.training.greater_is_better is higher
+    run = resolve({"tasks": tasks, "metric_for_best_model": metric, "greater_is_better": True})
+    assert run.training.greater_is_better is True
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"early_stopping_patience": 0}, "early_stopping_patience should be at least 1. Found 0."),
+        (
+            {
+                "early_stopping_patience": 3,
+                "eval_strategy": "no",
+                "save_strategy": "no",
+                "load_best_model_at_end": False,
+            },
+            "early_stopping_patience needs do_eval and an eval_strategy.",
+        ),
+    ],
+)
+def test_early_stopping_waits_for_evaluations(keys, message):
+    with pytest.raises(ValueError, match=message):
+        resolve({"tasks": {"intent": {"type": "sequence_classification"}}, **keys})

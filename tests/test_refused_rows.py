@@ -190,7 +190,7 @@ def test_lists_of_spans(found, message, refused, tmp_path):
          "Task 'slots': should have tags that all have a prefix such as `B-`, or types that all "
          "have none. Found 'B-LOC' and 'B-'."),
         ({}, words("B-"), "line 1: 'slots' should have tags `O` and types without a prefix (IO). "),
-        ({}, words("O"), "No row of the training data has a label of task 'slots'."),
+        ({}, words("O"), "No row of the training data has an entity of task 'slots'."),
         ({"tag_scheme": "iob1"}, words("U-LOC"),
          "line 1: 'slots' should have tags `O`, `B-...` and `I-...` (IOB1). Found 'U-LOC'."),
         ({"tag_scheme": "bilou"}, words("LOC"),
@@ -206,7 +206,7 @@ def test_lists_of_spans(found, message, refused, tmp_path):
         ({"label_map": {"PRE": "PER"}}, WORDS,
          "label_map of task 'slots' should name labels that rows have: LOC. Found 'PRE'."),
         ({"label_map": {"LOC": None}}, WORDS,
-         "No row of the training data has a label of task 'slots'."),
+         "No row of the training data has an entity of task 'slots'."),
         ({"labels": ["O", "B-PER", "I-PER"]}, WORDS,
          "line 1: task 'slots': unknown label 'B-LOC'. Expected one seen in training or given as "
          "`labels`: O, B-PER, I-PER."),

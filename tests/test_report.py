@@ -6,7 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from multitask_encoder.comparison.differences import difference_intervals, in_words, paired
+from multitask_encoder.comparison.differences import (
+    difference_intervals,
+    in_words,
+    metrics_rows,
+    paired,
+)
 from multitask_encoder.comparison.markdown import report_text
 from multitask_encoder.comparison.report import make_report, write_report
 from multitask_encoder.reporting.figures import can_plot
@@ -128,6 +133,16 @@ def test_a_difference_within_two_standard_errors_is_none(multi, single, verdict,
     found = paired(multi, single)
     assert found["verdict"] == verdict
     assert in_words(found) == words
+
+
+def test_errors_of_numbers_are_in_their_units_and_better_where_they_are_lower():
+    found = paired([0.90, 0.92], [0.50, 0.51], errors=True)
+    assert found["differences"] == [0.4, 0.41] and found["verdict"] == "worse"
+    assert paired([0.50, 0.51], [0.90, 0.92], errors=True)["verdict"] == "better"
+    task = {"main": "spearman", "metrics": {"spearman": paired([0.9], [0.8]), "mae": found}}
+    rows = metrics_rows({"tasks": {"stars": task}, "exact_match": None})
+    assert rows[0][1][2:5] == ["90.00", "80.00", "+10.00"]
+    assert rows[1][1][2:6] == ["0.91", "0.505", "+0.405", "0.005"]
 
 
 def test_the_order_of_the_seeds_counts():

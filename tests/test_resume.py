@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import ROWS
 from safetensors.torch import load_file
 
 from multitask_encoder.arguments.parsing import parse_arguments
@@ -243,3 +244,34 @@ def test_new_run_refuses_an_earlier_runs_checkpoints(config, tmp_path, capsys):
     assert stop.value.code == 2
     assert "holds checkpoints of an earlier run" in capsys.readouterr().err
     assert (tmp_path / "run" / "checkpoint-3").exists()
+
+
+def test_a_resumed_run_has_waited_as_long_for_a_better_score(run, caplog):
+    keys = {
+        "learning_rate": 0.0,
+        "num_train_epochs": 9,
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "save_total_limit": 9,
+    }
+    folder = run(**keys, early_stopping_patience=3, test_file=ROWS)
+    steps = [int(path.name.rpartition("-")[2]) for path in checkpoints(folder)]
+    assert len(steps) == 4  # the first score is the best, and three wait for a better one
+    assert "early stopping required" not in caplog.text  # which the test split has no part in
+
+    def ended(*argv: str, **more) -> float:
+        run("--resume_from_checkpoint", *argv, **keys, **more, overwrite_output_dir=False)
+        return json.loads((folder / "trainer_state.json").read_text())["epoch"]
+
+    shutil.rmtree(folder / f"checkpoint-{max(steps)}")
+    assert ended(early_stopping_patience=3) == 4
+    shutil.rmtree(folder / f"checkpoint-{max(steps)}")
+    assert ended(early_stopping_patience=5) == 6  # another patience counts from there, too
+
+
+def test_early_stopping_may_begin_where_a_run_is_resumed(run):
+    keys = {"learning_rate": 0.0, "eval_strategy": "epoch", "save_strategy": "epoch"}
+    folder = run(**keys, num_train_epochs=1)
+    more = {"num_train_epochs": 9, "early_stopping_patience": 2, "overwrite_output_dir": False}
+    run("--resume_from_checkpoint", **keys, **more)
+    assert json.loads((folder / "trainer_state.json").read_text())["epoch"] == 3

@@ -193,6 +193,16 @@ def test_a_finished_model_is_measured_on_test_rows_alone(run, tmp_path):
     assert not any(key.startswith("eval_") for key in found)
 
 
+def test_new_heads_are_not_measured_in_place_of_a_finished_model(run, capsys):
+    folder = run()
+    before = results(folder)
+    with pytest.raises(SystemExit, match="2"):
+        run(do_train=False)
+    error = capsys.readouterr().err
+    assert f"do_train: false measures a finished `model`. Found none. Of {folder}: --model" in error
+    assert results(folder) == before
+
+
 def test_a_task_that_is_null_is_left_out(run):
     tasks = {**TOPIC, "other": {"type": "sequence_classification"}}
     folder = run("--tasks.other", "null", tasks=tasks)

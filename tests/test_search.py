@@ -208,6 +208,30 @@ def test_a_shorter_search_keeps_the_trials_that_are_there(searching):
     assert (searching(search_trials=1) / "search.md").read_text() == whole
 
 
+def test_a_new_search_in_an_old_folder_has_as_many_trials_as_it_asks_for(searching):
+    searching(search_trials=3)
+    folder = searching(search={"learning_rate": ["1e-5", "1e-4"]}, search_trials=1)
+    assert len(json.loads((folder / "search.json").read_text())["trials"]) == 1
+
+
+LOST = {"max_steps": 24, "max_grad_norm": 0, "logging_steps": 1}
+
+
+def test_a_trial_that_diverges_has_no_result(searching, caplog):
+    folder = searching(search={"learning_rate": [1e-4, 1e9, 1e-3]}, **LOST)
+    trials = json.loads((folder / "search.json").read_text())["trials"]
+    values = [trial["results"]["eval_score"] for trial in trials]
+    assert [value is None for value in values] == [False, True, False]
+    assert "Trial 1 has no result: The loss has not been finite" in caplog.text
+    assert results(folder / "best")["eval_score"] == max(values[0], values[2])
+
+
+def test_a_search_of_which_no_trial_ends_well_says_so(searching, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        searching(search={"seed": [0, 1]}, learning_rate=1e9, **LOST)
+    assert "No trial has a value of eval_score." in capsys.readouterr().err
+
+
 def test_what_only_the_end_of_the_best_run_does_is_not_dropped(searching, capsys, tmp_path):
     searching()
     (tmp_path / "texts.txt").write_text("a")

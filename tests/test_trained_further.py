@@ -96,6 +96,13 @@ def test_numbers_as_labels_are_spelled_as_the_model_spells_them(of_teacher, run,
     assert results(folder)["eval_samples"] == len(ROWS)
 
 
+def test_a_test_split_without_labels_is_not_passed_over_in_silence(run, caplog):
+    rows = [{"text": row["text"], "topic": None} for row in ROWS]
+    folder = run(test_file=rows)
+    assert "No test row has a label of topic." in caplog.text
+    assert "test_topic_accuracy" not in results(folder)
+
+
 def test_rows_without_any_label_measure_nothing(further, capsys):
     rows = [{"text": row["text"], "other": row["topic"]} for row in ROWS]
     with pytest.raises(SystemExit, match="2"):

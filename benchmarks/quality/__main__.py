@@ -160,8 +160,9 @@ def compared(row: Row, values: Values, other: str) -> dict[str, Any]:
     if row[1] == "all" and len(theirs) == 1:
         theirs = dict.fromkeys(ours, *theirs.values())
     seeds = sorted(ours.keys() & theirs.keys())
-    sides = [[side[seed] for seed in seeds] for side in (ours, theirs)]
-    return {"row": row, "other": other, **(paired(*sides) if seeds else {"differences": []})}
+    multi, single = ([side[seed] for seed in seeds] for side in (ours, theirs))
+    compared = paired(multi, single) if seeds else {"differences": []}
+    return {"row": row, "other": other, **compared}
 
 
 def differences_table(found: list[dict[str, Any]], sizes: dict[tuple[str, str], int]) -> Table:

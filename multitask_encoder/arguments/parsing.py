@@ -20,6 +20,7 @@ from multitask_encoder.modeling.configuration_multitask import TASK_NAME, WEIGHT
 
 from .help import help_text
 from .run_arguments import (
+    ERROR_ENDINGS,
     DataArguments,
     DataSource,
     ModelArguments,
@@ -134,6 +135,10 @@ def resolve(given: dict[str, Any]) -> RunArguments:
     )
     if given.get("metric_for_best_model") is None and not scored:  # then there is no score
         training.metric_for_best_model, training.greater_is_better = "loss", False
+    metric = (training.metric_for_best_model or "").removeprefix("eval_")
+    of_task = metric.startswith("loss_") and metric.removeprefix("loss_") not in tasks
+    if given.get("greater_is_better") is None and of_task:  # of a task named `loss_...`
+        training.greater_is_better = not metric.endswith(ERROR_ENDINGS)
     space = None if given.get("search") is None else parse_space(given["search"])
     for key, value in values_at(space or {}):  # each has to be a value of that key
         resolve(with_keys({**given, "search": None}, {key: value}))

@@ -428,14 +428,18 @@ class MultiTaskTrainingArguments(TrainingArguments):
         if self.unfreeze_layers_per_epoch is not None:
             # Otherwise ranks would wait for gradients of layers that are not trained yet.
             self.ddp_find_unused_parameters = True
-        if not self.do_eval and self.early_stopping_patience is not None:
-            raise ValueError("early_stopping_patience needs do_eval.")
+        if self.early_stopping_patience is not None:
+            if not self.do_eval or self.eval_strategy == "no":
+                raise ValueError("early_stopping_patience needs do_eval and an eval_strategy.")
+            if self.early_stopping_patience < 1:
+                found = self.early_stopping_patience
+                raise ValueError(f"early_stopping_patience should be at least 1. Found {found}.")
         for key, expected in NOT_SUPPORTED.items():
             if getattr(self, key) != expected:
                 raise ValueError(f"{key} should be {expected}. Found {getattr(self, key)}.")
         metric = (self.metric_for_best_model or "").removeprefix("eval_")
         if self.greater_is_better is None and (
-            metric.startswith("loss_") or metric.endswith(("_mae", "_rmse"))
+            metric.startswith("loss_") or metric.endswith(ERROR_ENDINGS)
         ):
             self.greater_is_better = False  # transformers knows losses by their suffix alone
         super().__post_init__()
@@ -477,6 +481,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
             )
 
 
+ERROR_ENDINGS = ("_mae", "_rmse")  # of metrics of which a lower value is better
 # Keys of TrainingArguments that would silently change losses or metrics, or fail.
 NOT_SUPPORTED = {
     "auto_find_batch_size": False,

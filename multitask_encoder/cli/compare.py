@@ -11,6 +11,7 @@ from multitask_encoder.comparison.runs import Comparison, is_finished, mark_fini
 from multitask_encoder.reporting.figures import can_plot
 from multitask_encoder.reporting.report_page import PAGE
 from multitask_encoder.reporting.results import print_written
+from multitask_encoder.training.trainer import Diverged
 
 from .errors import refusing
 
@@ -36,7 +37,8 @@ def compare(run: RunArguments, run_once: Callable[[RunArguments], None]) -> None
         state = "is finished" if name in finished else f"in {one.training.output_dir}"
         logger.info("Run %d of %d: %s, %s.", number, len(comparison.runs), name, state)
         if name not in finished:
-            run_once(one)
+            with refusing(Diverged):
+                run_once(one)
             mark_finished(one)
     logger.info("Comparing the finished models.")
     report = measure(comparison)

@@ -29,7 +29,7 @@ import torch
 import transformers
 from datasets import Dataset
 from safetensors import SafetensorError
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.arguments.run_arguments import RunArguments
@@ -57,9 +57,10 @@ from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.terminal import VisibleFormatter
 from multitask_encoder.training.bad_rows_file import write_bad_rows
 from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
-from multitask_encoder.training.checks import check_training
+from multitask_encoder.training.checks import check_measures_a_model, check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
 from multitask_encoder.training.defaults import choose_precision, fill_defaults, in_shards
+from multitask_encoder.training.early_stopping import EarlyStopping
 from multitask_encoder.training.fitting import fit_scores, measure_fitted
 from multitask_encoder.training.freezing import parameter_counts
 from multitask_encoder.training.intervals import intervals
@@ -129,11 +130,18 @@ def run_command(argv: list[str], keys: dict[str, Any] | None = None) -> None:
     elif run.training.only_predicts:
         predict(run)
     else:
-        run_once(run)
+        with refusing():
+            check_measures_a_model(run)
+        with refusing(Diverged):
+            run_once(run)
 
 
 def run_once(run: RunArguments) -> None:
-    """Load, train, evaluate, report, predict and publish, as far as the run asks for it."""
+    """Load, train, evaluate, report, predict and publish, as far as the run asks for it.
+
+    Raises:
+        Diverged: the loss or a weight has become infinite or NaN.
+    """
     began = time.perf_counter()
     with refusing():
         checkpoint = find_checkpoint(run)
@@ -239,7 +247,7 @@ def make_trainer(
     arguments.push_to_hub, arguments.hub_token = False, None
     callbacks = []
     if run.training.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(run.training.early_stopping_patience))
+        callbacks.append(EarlyStopping(run.training.early_stopping_patience))
     return MultiTaskTrainer(
         model=model,
         args=arguments,
@@ -318,7 +326,7 @@ def train(
             begin_as_probes(*start, run.training.seed, autocast, data.taught, data.old_tasks)
     if checkpoint is not None:
         trainer.add_callback(BestBeside(Path(checkpoint)))
-    with refusing((BadRows, Diverged)):  # bad rows are met in streamed data
+    with refusing(BadRows):  # which are met in streamed data
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
         trainer.check_weights()
     metrics |= fit_scores(run, trainer, data)
@@ -349,7 +357,8 @@ def advise(run: RunArguments, trainer: MultiTaskTrainer) -> None:
     history = trainer.state.log_history[:-1]  # the last measures the best checkpoint once more
     answers = trainer.answers.by_task if trainer.answers else {}
     metric, tasks = run.training.metric_for_best_model, trainer.model.config.tasks
-    for line in advice(history, metric, tasks, answers):
+    higher_is_better = bool(run.training.greater_is_better)
+    for line in advice(history, metric, tasks, answers, higher_is_better):
         logger.warning("%s", line)
 
 

@@ -1,7 +1,8 @@
 """How far a multi-task model is from single-task models: differences, verdicts, and their words.
 
 Metrics are fractions in 0..1. Differences (multi-task - single-task, same seed), their standard
-errors over the seeds and their intervals over the rows are percentage points.
+errors over the seeds and their intervals over the rows are percentage points. Errors of numbers,
+such as `mae`, are in the units of the labels, and so are their differences.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 
 from multitask_encoder.training.bootstrap import RESAMPLES, interval
 from multitask_encoder.training.intervals import main_estimates
+from multitask_encoder.training.metrics import is_error
 from multitask_encoder.training.row_answers import RowAnswers
 
 WHOLE_ROWS = "whole rows"
@@ -27,13 +29,18 @@ WORSE, BETTER, UNCLEAR, ONE_SEED = "worse", "better", "no clear difference", "on
 
 
 def paired(
-    multi: list[float], single: list[float], spread: list[float] | None = None
+    multi: list[float],
+    single: list[float],
+    spread: list[float] | None = None,
+    errors: bool = False,
 ) -> dict[str, Any]:
     """Compare a metric of both kinds of models, one value per seed.
 
     Args:
         multi, single (`list[float]`): fractions in 0..1, in the order of the seeds.
         spread (`list[float]`, *optional*): see `difference_intervals`.
+        errors (`bool`, *optional*): the values are errors in the units of the labels: lower is
+            better.
 
     Returns a dict of the means `multi` and `single`; `differences`, one per seed; their mean
     `difference`; its `standard_error` (sample standard deviation / sqrt(number of seeds); None with
@@ -41,7 +48,8 @@ def paired(
     difference.
     """
     # Rounded, so that equal differences have a standard error of exactly 0.
-    differences = [round(100 * (a - b), 9) for a, b in zip(multi, single, strict=True)]
+    scale = 1 if errors else 100
+    differences = [round(scale * (a - b), 9) for a, b in zip(multi, single, strict=True)]
     difference, error = statistics.mean(differences), None
     if len(differences) > 1:
         error = statistics.stdev(differences) / math.sqrt(len(differences))
@@ -52,7 +60,7 @@ def paired(
         "difference": difference,
         "standard_error": error,
         "interval": spread,
-        "verdict": _verdict(difference, error),
+        "verdict": _verdict(-difference if errors else difference, error),
     }
 
 
@@ -139,10 +147,14 @@ def metrics_rows(report: dict[str, Any]) -> list[tuple[bool, list[str]]]:
         results.append((WHOLE_ROWS, "exact_match", True, report["exact_match"]))
     rows = []
     for name, metric, decides, result in results:
-        means = [f"{100 * result[side]:.2f}" for side in ("multi", "single")]
-        error = result["standard_error"]
-        cells = [*means, f"{result['difference']:+.2f}", "-" if error is None else f"{error:.2f}"]
-        spread = result["interval"]
-        cells.append(f"{spread[0]:+.2f} to {spread[1]:+.2f}" if spread else "-")
+        scale, digits = (1, ".4g") if is_error(metric) else (100, ".2f")
+        means = [f"{scale * result[side]:{digits}}" for side in ("multi", "single")]
+        error, spread = result["standard_error"], result["interval"]
+        cells = [
+            *means,
+            f"{result['difference']:+{digits}}",
+            "-" if error is None else f"{error:{digits}}",
+            f"{spread[0]:+{digits}} to {spread[1]:+{digits}}" if spread else "-",
+        ]
         rows.append((decides, [name, metric, *cells]))
     return rows

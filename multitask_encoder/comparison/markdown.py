@@ -19,7 +19,8 @@ def report_text(report: dict[str, Any], picture: str | None = None) -> str:
         "\n".join(f"- {line}" for line in report["summary"]),
         f"## Metrics on the {report['split']} split",
         f"In percent, {'means over the seeds' if several else 'seed'} {seeds}; differences are "
-        "multi-task - single-task of the same seed, in points. Each task's main metric is in bold. "
+        "multi-task - single-task of the same seed, in points (of mae and rmse, all are in the "
+        "units of the labels). Each task's main metric is in bold. "
         f"{WHOLE_ROWS.capitalize()} are rows with every task right: by the multi-task model, or by "
         "all single-task models.",
         table(METRICS_HEADER, rows, texts=2),

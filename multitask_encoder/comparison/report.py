@@ -16,7 +16,7 @@ from multitask_encoder.reporting.figures import (
 )
 from multitask_encoder.reporting.report_page import PAGE, render
 from multitask_encoder.reporting.results import PREFIXES
-from multitask_encoder.training.metrics import metric_of
+from multitask_encoder.training.metrics import is_error, metric_of
 
 from .differences import INTERVALS, METRICS_HEADER, compared, metrics_rows, paired, summarize
 from .markdown import report_text
@@ -92,7 +92,10 @@ def _compare_task(
     }
     if None in sides[metric.main]:
         return None
-    compared = {key: paired(*both, spreads.get(f"{name}_{key}")) for key, both in sides.items()}
+    compared = {
+        key: paired(*both, spreads.get(f"{name}_{key}"), errors=is_error(key))
+        for key, both in sides.items()
+    }
     return {"main": metric.main, "metrics": compared}
 
 
@@ -140,8 +143,9 @@ def write_comparison_page(report: dict[str, Any], runs: list[str], folder: Path)
         "subtitle": "One multi-task model beside one single-task model per task.",
         "comparison": {
             "summary": report["summary"],
-            "note": f"In percent, on the {report['split']} split; differences are in points. The "
-            f"metric with a * decides. {INTERVALS}",
+            "note": f"In percent, on the {report['split']} split; differences are in points (of "
+            "mae and rmse, all are in the units of the labels). The metric with a * decides. "
+            f"{INTERVALS}",
             "plot": plot,
             "header": METRICS_HEADER,
             "rows": [

@@ -23,7 +23,7 @@ from multitask_encoder.training.checkpoints import checkpoints
 from multitask_encoder.training.metrics import is_share, metric_of
 
 from .markdown import table
-from .runs import WITHOUT_EFFECT, part_of, task_type
+from .runs import WITHOUT_EFFECT, is_finished, part_of, task_type
 
 BEST = "best"  # the folder of the run with the best values
 REPORT, NUMBERS = "search.md", "search.json"
@@ -81,9 +81,17 @@ class Search:
         self._grid = grid if grid and len(grid) <= self.total else None
         if self._grid:
             self.total = len(self._grid)
-        else:  # those of an earlier, longer search stay
-            while (self.folder / f"trial-{self.total}" / "all_results.json").is_file():
-                self.total += 1
+
+    def is_complete(self) -> bool:
+        """Whether all trials are in: `total`, and further ones that a longer search has finished.
+
+        Raises:
+            ValueError: as `is_finished`.
+        """
+        number = len(self.trials)
+        known = (self.folder / f"trial-{number}" / "all_results.json").is_file()
+        longer = known and not self._grid
+        return number >= self.total and not (longer and is_finished(self.next()[1]))
 
     def next(self) -> tuple[dict[str, Any], RunArguments]:
         """The values of the next trial, and its run."""
@@ -108,9 +116,22 @@ class Search:
         best_first = sorted(known, key=self._value, reverse=self._higher_is_better)
         return best_first + [number for number in range(len(self.trials)) if number not in known]
 
+    def add_lost(self, keys: dict[str, Any], run: RunArguments) -> None:
+        """Take in a trial whose training has diverged: it has no value of the metric."""
+        self.trials.append(Trial(keys, {self.metric: None}))
+        if run.training.process_index == 0:
+            write_json(self.trials[-1].results, Path(run.training.output_dir, "all_results.json"))
+
     def best_run(self) -> RunArguments:
-        """The run with the best trial's values and all that the config asks for."""
-        best = self._run(BEST, self.trials[self.ranked()[0]].keys)
+        """The run with the best trial's values and all that the config asks for.
+
+        Raises:
+            ValueError: no trial has a value of the metric.
+        """
+        number = self.ranked()[0]
+        if self._value(number) is None:
+            raise ValueError(f"No trial has a value of {self.metric}.")
+        best = self._run(BEST, self.trials[number].keys)
         best.training.overwrite_output_dir = True  # further trials may have found a better one
         if best.training.hub_model_id is None:  # else all searches would publish to one name
             best.training.hub_model_id = self.folder.name

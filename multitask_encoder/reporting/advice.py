@@ -19,6 +19,7 @@ def advice(
     metric: str | None,
     tasks: dict[str, dict],
     answers: dict[str, Answers],
+    higher_is_better: bool = True,
 ) -> list[str]:
     """The findings of a finished training run.
 
@@ -27,22 +28,23 @@ def advice(
         metric (`str`, *optional*): the metric that chooses the best checkpoint.
         tasks (`dict[str, dict]`): as in the model's config.
         answers (`dict[str, Answers]`): on the validation split, by task.
+        higher_is_better (`bool`, *optional*): whether a higher value of the metric is better.
     """
     key = f"eval_{(metric or 'score').removeprefix('eval_')}"
     values = [entry[key] for entry in history if key in entry]
-    return [*_pace(key, values), *_never_predicted(tasks, answers)]
+    return [*_pace(key, values, higher_is_better), *_never_predicted(tasks, answers)]
 
 
-def _pace(key: str, values: list[float]) -> Iterator[str]:
+def _pace(key: str, values: list[float], higher_is_better: bool) -> Iterator[str]:
     """Lines about the metric's values in all evaluations."""
     if len(values) < 2:
         return
-    if min(values) == max(values) == 1:
+    if higher_is_better and min(values) == max(values) == 1:
         yield (
             f"{key} was 100 % in every evaluation: the validation split is too small or too easy "
             "to choose a checkpoint by. Give it more rows."
         )
-    sign = -1 if "loss" in key else 1
+    sign = 1 if higher_is_better else -1
     before, last = values[-2:]
     if sign * (last - before) > RISE and sign * last == max(sign * value for value in values):
         yield (

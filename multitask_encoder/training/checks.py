@@ -1,5 +1,7 @@
 """Checks of a run that need its model, before its texts are tokenized."""
 
+from pathlib import Path
+
 from accelerate.utils import DistributedType
 from datasets import Dataset
 
@@ -29,6 +31,16 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
         Layout(model.config, list(model.config.tasks), kept={}, without=())  # answers have columns
         check_freezing(model, run.training, run.data.streaming)
         check_lora(model, run.training)
+
+
+def check_measures_a_model(run: RunArguments) -> None:
+    """Refuse to measure, and write down as a run's results, what new heads answer."""
+    trains = run.training.do_train or run.training.do_inspect or run.training.only_predicts
+    heads = any(not task.is_embedding for task in run.tasks.values())
+    if not trains and heads and run.model.model is None:
+        folder = run.training.output_dir
+        hint = f" Of {folder}: --model {folder}" if Path(folder, "config.json").is_file() else ""
+        raise ValueError(f"do_train: false measures a finished `model`. Found none.{hint}")
 
 
 def check_shards(training: MultiTaskTrainingArguments) -> None:

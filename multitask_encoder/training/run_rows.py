@@ -105,15 +105,15 @@ def tasks_of(
 
 
 def _say_unmeasured(rows: Rows, run: RunArguments) -> None:
-    """Log the tasks of an evaluation that have no label in a split. Raises a ValueError where none
-    has one."""
+    """Log the tasks that have no label in a split that is measured. Raises a ValueError where none
+    has one, and nothing is trained."""
     asked = {"validation": run.training.do_eval, "test": run.training.do_test}
     tasks = [name for name, task in run.tasks.items() if task.default_column(name) is not None]
     tasks = [name for name in tasks if name not in run.teachers]
     for split in [split for split, wanted in asked.items() if wanted and split in rows]:
         parts = rows[split].values()
         missing = [name for name in tasks if not any(has_labels(name, one) for one in parts)]
-        if missing and missing == tasks and not run.teachers:
+        if missing and missing == tasks and not run.teachers and not run.training.do_train:
             raise ValueError(f"No {split} row has a label of {', '.join(missing)}.")
         if missing:
             logger.warning("No %s row has a label of %s.", split, ", ".join(missing))
@@ -136,8 +136,7 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             raise ValueError(
                 f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
             )
-    if not run.training.do_train:
-        _say_unmeasured(rows, run)
+    _say_unmeasured(rows, run)
     train = rows.get("train", {}).values()
     for name, task in run.tasks.items() if run.training.do_train and train else ():
         if task.compares_texts and not any(name in part.column_names for part in train):
