@@ -29,6 +29,7 @@ from .heads import HEADS, EmbeddingHead
 from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels
 from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
 from .scope import Scope
+from .sentence_transformers_files import write_description
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes
 
 AUTO_MAP = {
@@ -459,7 +460,8 @@ class MultiTaskModel(PreTrainedModel):
     def save_pretrained(self, save_directory, *args, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
         `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` and
-        `pipeline("multitask")` load the folder anywhere.
+        `pipeline("multitask")` load the folder anywhere; and with its tokenizer there,
+        `SentenceTransformer`.
 
         Raises:
             ValueError: the model was quantized as it was loaded.
@@ -481,6 +483,7 @@ class MultiTaskModel(PreTrainedModel):
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.__class__ = found
+        write_description(self.config, Path(save_directory))
         # safetensors writes for the owner alone; the other files follow the umask.
         for weights in Path(save_directory).glob("model*.safetensors"):
             shutil.copymode(Path(save_directory, "config.json"), weights)

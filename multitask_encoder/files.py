@@ -61,11 +61,13 @@ def replacing_files(folder: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        written = sorted(scratch.iterdir())
+        written = sorted(path for path in scratch.rglob("*") if path.is_file())
         for path in written:
             to_disk(path)
         for path in written:
-            os.replace(path, folder / path.name)
+            target = folder / path.relative_to(scratch)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(path, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -164,6 +164,19 @@ def test_sentence_transformers_gives_the_embedding(
     assert "auto_map" not in (tmp_path / "config.json").read_text()
 
 
+@pytest.mark.parametrize(("pooling", "normalize"), [("cls", True), ("max", False)])
+def test_sentence_transformers_pools_a_saved_model_as_it_does(
+    pooling, normalize, make_trained, tokenizer, tmp_path
+):
+    prompts = {"default": "query: "}
+    model = make_trained(pooling=pooling, normalize=normalize, prompts=prompts)
+    save(model, tokenizer, tmp_path)
+    ours = MultiTaskPipeline(model=model, tokenizer=tokenizer)(TEXTS, tasks=[])
+    encoder = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
+    expected = np.array([answer["embedding"] for answer in ours])
+    assert encoder.encode(TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_sentence_transformers_trains_it_further_and_resumes(
     family, make_trained, tokenizer, tmp_path

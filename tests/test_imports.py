@@ -43,6 +43,7 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "windows": {"decoding"},
     "heads": {"pooling", "losses", "scope"},
     "scope": set(),
+    "sentence_transformers_files": set(),
     "stored_weights": {"configuration_multitask", "scope"},
     "pretrained_encoder": {"configuration_multitask", "stored_weights"},
     "answering": set(),
@@ -51,6 +52,7 @@ WITHIN_MODELING: dict[str, set[str]] = {
     "modeling_multitask": {
         *("attention", "configuration_multitask", "heads", "losses", "pretrained_encoder"),
         "scope",
+        "sentence_transformers_files",
         "stored_weights",
         "pipeline_multitask",  # which it saves beside itself
     },

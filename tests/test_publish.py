@@ -85,6 +85,7 @@ PUBLISHED = [
     "requirements.txt",
     "scope.py",
     "sentence_bert_config.json",
+    "sentence_transformers_files.py",
     "stored_weights.py",
     "tokenizer.json",
     "tokenizer_config.json",

@@ -31,6 +31,7 @@ CODE = [
     "pooling.py",
     "pretrained_encoder.py",
     "scope.py",
+    "sentence_transformers_files.py",
     "stored_weights.py",
     "windows.py",
 ]
@@ -135,8 +136,12 @@ def test_folder_holds_the_code_and_nothing_to_unpickle(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert [name for name in names if name.endswith(".py")] == CODE
     assert [name for name in names if name not in CODE] == [
+        "1_Pooling",
         "config.json",
+        "config_sentence_transformers.json",
         "model.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     ]

@@ -182,7 +182,8 @@ DAMAGES = (flipped, cut, emptied, lost)
 def test_a_checkpoint_with_any_damage_is_passed_over(stopped, caplog):
     assert found(stopped) == "checkpoint-12"
     newest = stopped / "checkpoint-12"
-    names = sorted(path.name for path in newest.iterdir())
+    files = sorted(path for path in newest.rglob("*") if path.is_file())
+    names = [path.relative_to(newest).as_posix() for path in files]
     state = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
     assert {MARKER, "model.safetensors", *state} < set(names)
     for name in names:

@@ -1,18 +1,18 @@
 """The sentence embedding for sentence-transformers.
 
 `export` writes the plain encoder, without heads: `SentenceTransformer(folder)` loads it without our
-code. `describe` alone, beside a whole model, lets that one load with `trust_remote_code=True`;
-publishing does so.
+code. A whole model has its description from `save_pretrained`, which knows no tokenizer; `describe`
+adds the length of a window.
 """
 
 import inspect
-import json
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
+from multitask_encoder.modeling.sentence_transformers_files import write_description
 from multitask_encoder.modeling.windows import tokenize
 
 from . import parity
@@ -22,36 +22,10 @@ TOLERANCE = 1e-5
 
 
 def describe(config: MultiTaskConfig, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write beside a model how sentence-transformers computes its embedding: pooling,
-    normalisation, prompts and the length of a window. All its versions read these names."""
-    parts = {"Transformer": "", "Pooling": "1_Pooling"}
-    if config.normalize:
-        parts["Normalize"] = "2_Normalize"
-    package = "sentence_transformers.models"
-    modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"{package}.{name}"}
-        for index, (name, path) in enumerate(parts.items())
-    ]
-    pooling = {"word_embedding_dimension": config.hidden_size}
-    for ours, theirs in (("cls", "cls_token"), ("mean", "mean_tokens"), ("max", "max_tokens")):
-        pooling[f"pooling_mode_{theirs}"] = config.pooling == ours
+    """As `write_description`, with the length of the tokenizer's windows."""
     # A tokenizer without a limit has a very large number here.
     longest = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
-    prompts = config.prompts or {}
-    files = {
-        "modules.json": modules,
-        "1_Pooling/config.json": pooling,
-        "sentence_bert_config.json": {"max_seq_length": longest, "do_lower_case": False},
-        "config_sentence_transformers.json": {
-            "prompts": prompts,
-            "default_prompt_name": "default" if "default" in prompts else None,
-            "similarity_fn_name": "cosine",
-        },
-    }
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_description(config, folder, longest)
 
 
 def export(
