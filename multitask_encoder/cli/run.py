@@ -56,7 +56,12 @@ from multitask_encoder.reporting.results import (
 from multitask_encoder.reporting.run_report import RunReport
 from multitask_encoder.terminal import VisibleFormatter
 from multitask_encoder.training.bad_rows_file import write_bad_rows
-from multitask_encoder.training.checkpoints import BestBeside, checkpoints, find_checkpoint
+from multitask_encoder.training.checkpoints import (
+    BestBeside,
+    check_epoch,
+    checkpoints,
+    find_checkpoint,
+)
 from multitask_encoder.training.checks import check_measures_a_model, check_training
 from multitask_encoder.training.contrastive_start import begin_contrastively
 from multitask_encoder.training.defaults import choose_precision, fill_defaults, in_shards
@@ -167,6 +172,9 @@ def run_once(run: RunArguments) -> None:
         return
 
     trainer = make_trainer(run, model, tokenizer, data)
+    if checkpoint is not None and isinstance(trainer.train_dataset, Dataset):
+        with refusing():
+            check_epoch(Path(checkpoint), trainer.steps_per_epoch())
     trainer.add_callback(report := make_report(run, trainer, data))
     trainer.add_callback(steps := StepTime())
     results: dict[str, Any] = {}

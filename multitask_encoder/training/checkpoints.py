@@ -21,7 +21,9 @@ logger = logging.getLogger("multitask_encoder")
 
 MARKER = "complete"
 OPTIMIZER = ("optimizer", "global_step")  # files of Trainer and FSDP, and DeepSpeed's folder
-PARTS = ("freeze", "freeze_layers", "lora_rank")  # keys by which the optimizer's state differs
+# Keys by which the optimizer's state differs, and numbers that it or the run so far depends on.
+PARTS = ("freeze", "freeze_layers", "lora_rank", "layer_learning_rate_decay")
+KEPT = ("learning_rate", "head_learning_rate", "weight_decay", "l2_sp", "seed")
 
 
 def mark_complete(folder: Path) -> None:
@@ -170,8 +172,9 @@ def _damage(run: RunArguments, checkpoint: Path) -> str | None:
 
 
 def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
-    """Refuse to train other parts than the run being resumed did. Heads that it froze, as a
-    finished model's are by default, stay so; heads keep the learning rate that they had."""
+    """Refuse to train other parts than the run being resumed did, or otherwise: the optimizer goes
+    on as it was saved. What this run leaves open, such as heads that a finished model froze by
+    default, stays as it was."""
     saved = config_beside(checkpoint)
     if saved is None:
         return
@@ -184,9 +187,32 @@ def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
                 f"{key} should be {saved.get(key)}, as in the run being resumed from {checkpoint}. "
                 f"Found {run.given.get(key)}."
             )
-    rate = saved.get("head_learning_rate")
-    if run.given.get("head_learning_rate") is None and rate is not None:
-        run.training.head_learning_rate = run.given["head_learning_rate"] = float(rate)
+    for key in [key for key in KEPT if saved.get(key) is not None]:
+        number = int(saved[key]) if key == "seed" else float(saved[key])
+        if run.given.get(key) is None:
+            run.given[key] = number
+            setattr(run.training, key, number)
+        elif (found := getattr(run.training, key)) != number:
+            raise ValueError(
+                f"{key} should be {number}, as in the run being resumed from {checkpoint}. Found "
+                f"{found}. To train its model otherwise: --model {checkpoint}"
+            )
+
+
+def check_epoch(checkpoint: Path, steps: int) -> None:
+    """Refuse to resume a run whose epochs had another number of steps: the data would go on
+    somewhere else.
+
+    Raises:
+        ValueError: the number differs.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.epoch and (before := round(state.global_step / state.epoch)) != steps:
+        raise ValueError(
+            f"The rows and the batch size should be those of the run being resumed from "
+            f"{checkpoint}, which has {before:,} steps an epoch. Found {steps:,}. To train its "
+            f"model on other rows: --model {checkpoint}"
+        )
 
 
 def config_beside(checkpoint: Path) -> dict[str, Any] | None:
