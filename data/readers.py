@@ -68,8 +68,8 @@ NOTHING_KNOWN = FileOptions()
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
-    """Expand names and globs to files, and to folders that are data files themselves.
+def find_files(patterns: list[str] | str, data_dir: str | None) -> list[Path]:
+    """Expand names and globs, one or several, to files, and to folders that are data themselves.
 
     Each path appears once, even if several patterns match; matches of one glob are sorted.
 
@@ -77,7 +77,7 @@ def find_files(patterns: list[str], data_dir: str | None) -> list[Path]:
         FileNotFoundError: a name or glob without a match.
     """
     files: list[Path] = []
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
         folder = os.path.expanduser(data_dir or "")
         path = Path(folder, os.path.expanduser(pattern))
         matches = [path]

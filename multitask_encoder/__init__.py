@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
+    from multitask_encoder.data.collator import MultiTaskCollator
     from multitask_encoder.inference.predictor import Predictor
     from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel, MultiTaskPipeline
     from multitask_encoder.training.trainer import MultiTaskTrainer
@@ -18,18 +20,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "MultiTaskCollator": "multitask_encoder.data.collator",
     "MultiTaskConfig": "multitask_encoder.modeling",
     "MultiTaskModel": "multitask_encoder.modeling",
     "MultiTaskPipeline": "multitask_encoder.modeling",
     "MultiTaskTrainer": "multitask_encoder.training.trainer",
+    "MultiTaskTrainingArguments": "multitask_encoder.arguments.run_arguments",
     "Predictor": "multitask_encoder.inference.predictor",
 }
 
 __all__ = [
+    "MultiTaskCollator",
     "MultiTaskConfig",
     "MultiTaskModel",
     "MultiTaskPipeline",
     "MultiTaskTrainer",
+    "MultiTaskTrainingArguments",
     "Predictor",
     "__version__",
 ]

@@ -21,6 +21,7 @@ from browser import browser_page, needs_chromium
 from multitask_encoder.arguments.parsing import GROUPS, resolve
 from multitask_encoder.cli.main import COMMANDS
 from multitask_encoder.data.loading import load_splits
+from multitask_encoder.inference import Predictor
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.training.metrics import METRICS
 
@@ -210,6 +211,26 @@ def test_code_on_pages_is_code(page):
         compile(code, page.name, "exec")
     for line in "".join(blocks(page, "json")).splitlines() if page.name == "README.md" else ():
         json.loads(line)
+
+
+def test_the_script_on_the_page_of_runs_trains_and_saves(backbone, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "text": "Ada won",
+            "topic": "sports",
+            "entities": [{"start": 0, "end": 3, "label": "PER"}],
+        },
+        {"text": "They vote", "topic": "politics", "entities": []},
+    ]
+    for split in ("train", "validation"):
+        Path(f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows * 8))
+    made, trained = blocks(ROOT / "docs" / "runs.md", "python")
+    code = f"{made}\n{trained}".replace("bert-base-uncased", str(backbone("bert")))
+    code = code.replace('"runs/mine",', '"runs/mine", report_to="none", disable_tqdm=True,')
+    exec(compile(code, "runs.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+    assert Predictor("runs/mine")("Ada won").labels["topic"].label in ("sports", "politics")
 
 
 @pytest.mark.parametrize("page", MAIN_PAGES, ids=lambda page: page.name)

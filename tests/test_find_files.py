@@ -30,6 +30,7 @@ def folder(tmp_path, monkeypatch):
         (["slots"], ["slots"]),
         (["*s"], ["slots"]),
         (["~/a.csv"], ["a.csv"]),
+        ("a.csv", ["a.csv"]),  # one name, as in YAML
     ],
 )
 def test_files_are_found_by_name_and_glob(patterns, names, folder):

@@ -203,6 +203,23 @@ def test_new_heads_are_not_measured_in_place_of_a_finished_model(run, capsys):
     assert results(folder) == before
 
 
+def test_a_label_that_is_rather_none_is_pointed_out(run, caplog):
+    rows = [*ROWS, {"text": "e", "topic": "NaN"}]
+    run(train_file=rows)
+    said = (
+        "The label 'NaN' of topic looks like a missing one: label_map: {NaN: null} leaves it out."
+    )
+    assert said in caplog.text
+    caplog.clear()
+    task = {**TOPIC["topic"], "label_map": {"NaN": None}}
+    folder = run(train_file=rows, tasks={"topic": task})
+    assert json.loads((folder / "config.json").read_text())["tasks"]["topic"]["labels"] == [
+        "x",
+        "y",
+    ]
+    assert "looks like" not in caplog.text
+
+
 def test_a_task_that_is_null_is_left_out(run):
     tasks = {**TOPIC, "other": {"type": "sequence_classification"}}
     folder = run("--tasks.other", "null", tasks=tasks)

@@ -7,7 +7,12 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PrinterCallback,
+    TrainingArguments,
+)
 
 from multitask_encoder.training.trainer import MultiTaskTrainer
 
@@ -241,6 +246,11 @@ def test_rows_without_labels_are_predicted(make_trainer, synthetic_splits):
     assert "test_topic_accuracy" not in partly.metrics
     for name in ("test_sentiment_accuracy", "test_loss_entities", "test_entities_f1"):
         assert partly.metrics[name] == whole.metrics[name]
+
+
+def test_arguments_of_the_stock_trainer_are_refused(make_model, tmp_path):
+    with pytest.raises(TypeError, match=r"MultiTaskTrainingArguments. Found TrainingArguments\.$"):
+        MultiTaskTrainer(make_model(), TrainingArguments(str(tmp_path), use_cpu=True))
 
 
 def test_early_stopping_stops_on_score(make_trainer):

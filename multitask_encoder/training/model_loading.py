@@ -33,6 +33,8 @@ from .teacher_config import labels_of_teacher, units_of_teacher
 
 logger = logging.getLogger("multitask_encoder")
 
+# What spreadsheets and data frames write for a cell without a value.
+BLANKS = {"nan", "null", "n/a", "#n/a", "<na>", "nat"}
 # Keys of a finished model's task that stay unless the run sets them.
 KEPT_KEYS = ("labels", "labelling", "pooling", "begin_marks", "inner_marks", "class_weights")
 
@@ -73,6 +75,8 @@ def load_model(
         new = [name for name in tasks if finished is None or name not in finished.tasks]
         for name, task in tasks.items():
             task["labels"] = labels[name]
+            if run.tasks[name].labels is None:
+                _say_blanks(name, labels[name] or [])
             if name in new and kind_of(task).by_token:
                 task |= _units(task, name, training_rows, run.teachers.get(name, []))
     if finished:
@@ -199,6 +203,16 @@ def _add_labels(
     mapped = {**task, "label_map": label_map}
     known = chain.from_iterable(labels_of_teacher(one, name, mapped) for one in teachers)
     task["labels"] = kind.collected(name, {*kind.names_in(known), *names_of(rows, name, task)})
+
+
+def _say_blanks(name: str, labels: list[str]) -> None:
+    """Log the labels that are rather none."""
+    for label in labels:
+        if label.lower() in BLANKS:
+            logger.warning(
+                "The label %r of %s looks like a missing one: label_map: {%s: null} leaves it out.",
+                *(label, name, label),
+            )
 
 
 def _units(task: dict, name: str, rows: list[Dataset], teachers: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_utils import PredictionOutput, TrainOutput, rotate_checkpoints
 
+from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.data.bad_rows import BadRows
 from multitask_encoder.data.sampler import LengthGroupedBatchSampler
 from multitask_encoder.data.streaming import StreamedBatches, StreamedWindows
@@ -88,6 +89,7 @@ class MultiTaskTrainer(Trainer):
         answers (`RowAnswers`, *optional*): what the last evaluation predicted and expected.
 
     Raises:
+        TypeError: `args` are no `MultiTaskTrainingArguments`.
         ValueError: several GPUs in one process (use `accelerate launch`).
     """
 
@@ -103,6 +105,9 @@ class MultiTaskTrainer(Trainer):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        if not isinstance(self.args, MultiTaskTrainingArguments):
+            found = type(self.args).__name__
+            raise TypeError(f"args should be MultiTaskTrainingArguments. Found {found}.")
         if self.args.run_name is None:
             # Training and the evaluation after it both report to trackers: without a name, each
             # would be a separate run. The time keeps two starts apart.
