@@ -1,11 +1,11 @@
 """One model in place of three: teachers of one task each, and the model that learns from them.
 
-    python -m benchmarks.fusing --data_dir DIR [--seeds 0 1 2] [--rows 2000] [--pile 5000]
+    python -m benchmarks.fusing --data_dir DIR [--seeds 0 1 2] [--rows 2000] [--pile 11000]
 
 Teachers learn the intents and the slots of SNIPS and the sentiment of uci_sentences, from `--rows`
-rows or from half of them. The fused model learns from the texts of other rows alone, without
-labels, and keeps the encoder's embedding. DIR is as for benchmarks.quality. Finished seeds are in
-seeds.jsonl of the output folder, and are skipped.
+rows or from half of them, in `--epochs`. The fused model learns from the texts of other rows alone,
+without labels, as long as `fuse` does, and keeps the encoder's embedding. DIR is as for
+benchmarks.quality. Finished seeds are in seeds.jsonl of the output folder, and are skipped.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float
             rows = {"test_file": str(folder / f"{name}.test.jsonl"), "columns": columns}
             keys["datasets"][name] = rows
         output = str(folder / "fused")
-        found = run(folder, {**keys, **same, "encoder": options.encoder, "output_dir": output})
+        keys |= {"encoder": options.encoder, "seed": seed, "output_dir": output}
+        found = run(folder, keys)
         cosines = [_sts(options, folder, one) for one in ("encoder", "model")]
     beside = {(row["task"], row["model"] == "this model"): row for row in found["teachers"]}
     percents = {
@@ -116,8 +117,8 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, flo
         rows.append([name, *sides, statistics.fmean(lost), mean(name, "agreement")])
     note = (
         f"Test splits, in percent: means over {len(seeds)} seeds; up to {options.rows} rows for "
-        f"each teacher, up to {options.pile} texts without labels for the fused model, "
-        f"{options.epochs} epochs. Encoder: {options.encoder}."
+        f"each teacher, in {options.epochs} epochs; up to {options.pile} texts without labels for "
+        f"the fused model, as long as its defaults have it. Encoder: {options.encoder}."
     )
     header = ["task", "teacher", "fused", "difference", "agreement"]
     write(options, {"seeds": seeds}, [Table("One model beside its teachers", header, rows)], [note])
@@ -126,7 +127,7 @@ def report(options: argparse.Namespace, seeds: dict[int, dict[str, dict[str, flo
 def main(argv: list[str] | None = None) -> None:
     parser = seeds_parser("fusing", __doc__, epochs=6)
     parser.add_argument("--rows", type=int, default=2000, help="of each teacher; default: 2000")
-    parser.add_argument("--pile", type=int, default=5000, help="texts; default: 5000")
+    parser.add_argument("--pile", type=int, default=11000, help="texts; default: 11000")
     options = start(parser, argv)
     report(options, measured_seeds(options, ("encoder", "rows", "pile", "epochs"), measure))
 

@@ -41,6 +41,23 @@ def test_few_rows_are_seen_often(rows, epochs):
     assert epochs_of(rows) == epochs
 
 
+def test_teachers_are_listened_to_for_longer():
+    def epochs(**columns) -> float:
+        run = resolve(
+            {
+                "tasks": {"topic": {"type": "sequence_classification"}},
+                "teachers": {"topic": "runs/teacher"},
+                "train_file": "x.jsonl",
+            }
+        )
+        rows = Dataset.from_dict({"text": [""] * 600, **columns})
+        fill_defaults(run, {"train": {"data": rows}}, Model)  # type: ignore[arg-type]
+        return run.training.num_train_epochs
+
+    assert epochs() == epochs(topic=[None] * 600) == 65
+    assert epochs(topic=[None] * 599 + ["a"]) == 33
+
+
 def test_keys_left_open_are_chosen_and_saved(tmp_path):
     run = filled(600)
     args = run.training

@@ -348,7 +348,10 @@ def test_infinite_numbers_are_null_in_json_lines(predict, tmp_path):
 
 def test_columns_that_are_not_there_are_refused(refused, predict, tmp_path):
     assert "no row of predict_file has a column 'key'" in refused(INPUT, "--predict_columns", "key")
-    assert "Found 'text' twice" in refused(INPUT, "--predict_columns", "text")
+    twice = refused(INPUT, "--predict_columns", "text")
+    assert (
+        "Found 'text' twice" in twice and "rename the column of the file, or leave it out" in twice
+    )
     assert not (tmp_path / "out").exists()
     assert "id" not in predict([{"text": "a"}])[0]
 

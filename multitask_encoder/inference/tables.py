@@ -129,9 +129,12 @@ class Layout:
         names = [name for name, _ in columns]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
+            remedy = "rename a task, or leave it out"
+            if twice[0] in kept:
+                remedy = "rename the column of the file, or leave it out of predict_columns"
             raise ValueError(
                 f"The columns of the answers should have different names. Found {twice[0]!r} twice "
-                f"in {', '.join(names)}: rename a task, or leave it out."
+                f"in {', '.join(names)}: {remedy}."
             )
         self.schema = pa.schema(columns)
 

@@ -6,7 +6,7 @@ A run that sets none of these keys trains well on 300 rows and on 300,000:
 |---|---|
 | `per_device_train_batch_size` | a step has 16 rows below 5,000 training rows, and 32 from there |
 | `learning_rate` | 3e-4 for a `hidden_size` of 384, by its inverse square; thrice that for LoRA |
-| `num_train_epochs` | 800 / sqrt(rows), from 3 to 100 |
+| `num_train_epochs` | 800 / sqrt(rows), from 3 to 100; twice as many where teachers label all |
 | `head_learning_rate` | 5 times `learning_rate` with new token tasks, to 300 steps, 1/3 of all |
 | `warmup_steps` | a tenth of all steps |
 | `weight_decay` | 0.01 |
@@ -30,6 +30,7 @@ import torch
 from accelerate.utils import parse_flag_from_env
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
+from multitask_encoder.data.labels import has_labels
 from multitask_encoder.inference.precision import computes
 from multitask_encoder.modeling import MultiTaskModel
 
@@ -45,6 +46,9 @@ HEAD_RATE = 5  # times the learning rate, in short runs: of so many steps, and o
 SHORT_STEPS, SHORT_RUN = 300, 1 / 3  # epochs at most this part
 LORA_RATE = 3  # times the learning rate of the weights themselves
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 100
+# Where all labels are teachers' (Beyer et al. 2022, "Knowledge distillation: A good teacher is
+# patient and consistent", arXiv 2106.05237).
+PATIENCE = 2
 # The fraction of the way back to the start in a step at the full learning rate, times the square
 # root of the rows. The steps of a run grow with that root, so its whole pull stays the same.
 PULL = 0.1
@@ -72,9 +76,10 @@ def learning_rate_of(width: int, lora: bool = False) -> float:
     return min(float(f"{rate:.2g}"), HIGHEST_RATE)
 
 
-def epochs_of(rows: int) -> int:
-    """The number of epochs for so many training rows."""
-    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(800 / math.sqrt(max(rows, 1)))))
+def epochs_of(rows: int, taught: bool = False) -> int:
+    """The number of epochs for so many training rows, of which teachers label all or not."""
+    patience = PATIENCE if taught else 1
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(patience * 800 / math.sqrt(max(rows, 1)))))
 
 
 def l2_sp_of(rate: float, rows: int | None, held: bool = False) -> float:
@@ -165,19 +170,22 @@ def _rules(
         rules["freeze"] = [f"heads.{name}" for name in kept_heads]
     if count is None:
         return rules
-    epochs = float(run.given.get("num_train_epochs") or epochs_of(count))
+    parts = rows["train"].values()
+    labelled = any(has_labels(name, part) for name in run.tasks for part in parts)
+    usual = epochs_of(count, taught=bool(run.teachers) and not labelled)
+    epochs = float(run.given.get("num_train_epochs") or usual)
     size = run.given.get("per_device_train_batch_size") or rules["per_device_train_batch_size"]
     step = int(size) * batches
     if run.training.max_steps > 0:
         epochs = run.training.max_steps * step / max(count, 1)
-    short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * epochs_of(count)
+    short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * usual
     tags = any(task.labels_tokens for name, task in run.tasks.items() if name not in old_tasks)
     if short and tags and run.training.lora_rank is None and not in_shards(run.training):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
     if run.training.max_steps > 0:
         return rules
-    rules["num_train_epochs"] = epochs_of(count)
+    rules["num_train_epochs"] = usual
     unset = all(run.given.get(key) is None for key in PACE_KEYS)
     if unset and run.training.do_eval and epochs > EVALUATIONS:
         rules |= zip(PACE_KEYS, ("steps", 1 / EVALUATIONS) * 2, strict=True)
