@@ -518,7 +518,8 @@ def test_weights_may_be_read_by_whom_the_other_files_may_be(make_model, tmp_path
         make_model().save_pretrained(tmp_path)
     finally:
         os.umask(before)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
 
 
 def test_saved_weights_are_the_models_own(make_model, tmp_path):
