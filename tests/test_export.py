@@ -110,6 +110,29 @@ def test_differences_are_shares_of_the_largest_value():
             parity.refuse_large({"a": bad}, 0.125)
 
 
+def test_typical_differences_are_those_of_all_batches_together():
+    far, near = torch.tensor([3.0, 4.0]), torch.zeros(2)
+    pairs = [({"a": far}, {"a": far + 1}), ({"a": near}, {"a": near})]
+    assert parity.typical_differences(pairs) == {"a": pytest.approx((2 / 25) ** 0.5)}
+
+
+def test_one_odd_token_is_no_broken_graph_in_int8(make_trained, tokenizer):
+    model = make_trained()
+
+    def export(batch: parity.Batch) -> parity.Outputs:
+        found = parity.outputs(model, batch)
+        found["entities"] = found["entities"].clone()
+        found["entities"][0] *= 1.5  # the first token of each batch
+        return found
+
+    with pytest.raises(ValueError, match="in 'entities'"):
+        parity.check(model, tokenizer, export, 0.1)
+    parity.check(model, tokenizer, export, 0.1, typically=True)
+    broken = lambda batch: parity.outputs(model, (batch[0].roll(1, 1), batch[1]))  # noqa: E731
+    with pytest.raises(ValueError, match="The export should answer as the model does"):
+        parity.check(model, tokenizer, broken, onnx.INT8_TOLERANCE, typically=True)
+
+
 def test_a_difference_that_is_no_number_is_the_largest(make_trained, tokenizer):
     model = make_trained()
 
@@ -422,7 +445,7 @@ def test_openvino_in_int8_is_near_by_weights_that_no_processor_overflows(
     if importlib.util.find_spec("nncf") is None:  # importing it here, it would report its use
         pytest.skip("needs multitask-encoder[export]")
     largest = openvino.export(graph_model, tokenizer, tmp_path, texts=TEXTS)
-    assert 0 < max(largest.values()) < openvino.INT8_TOLERANCE
+    assert 0 < max(largest.values()) < onnx.INT8_TOLERANCE
     from multitask_encoder.inference.openvino_model import openvino as package
 
     graph = package.Core().read_model(tmp_path / "model.xml")

@@ -129,7 +129,10 @@ def export_model(options: argparse.Namespace) -> None:
             "It is made for processors with VNNI or AMX. This one has neither, and answers faster "
             "with --to onnx --int8."
         )
-    print("Largest differences, as shares of the largest value:")
+    which = "Typical differences, as shares of typical values"
+    if not options.int8:
+        which = "Largest differences, as shares of the largest value"
+    print(f"{which}:")
     for name, difference in largest.items():
         print(f"  {name}: {difference:.2g}")
     print(f"Use it: {USES[options.to].format(target=target)}")

@@ -16,7 +16,7 @@ from multitask_encoder.inference.graph_model import INPUTS
 from multitask_encoder.modeling import MultiTaskModel
 
 from . import parity
-from .onnx import INT8_TOLERANCE, TOLERANCE, write_and_check_the_rest, write_graph
+from .onnx import write_and_check_the_rest, write_graph
 
 
 def export(
@@ -32,7 +32,8 @@ def export(
             and activations are int8: a quarter of the size, and other answers.
 
     Returns:
-        `dict[str, float]`: the largest difference of each answer (see parity.py).
+        `dict[str, float]`: the largest difference of each answer, in int8 the typical one (see
+            parity.py).
 
     Raises:
         ValueError: a difference is above `TOLERANCE` (in int8, `INT8_TOLERANCE`).
@@ -46,8 +47,8 @@ def export(
         if texts is not None:
             converted = quantize(converted, texts, model, tokenizer)
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    tolerance = TOLERANCE if texts is None else INT8_TOLERANCE
-    return write_and_check_the_rest(model, tokenizer, "openvino", folder, tolerance)
+    int8 = texts is not None
+    return write_and_check_the_rest(model, tokenizer, "openvino", folder, int8)
 
 
 def quantize(
