@@ -207,7 +207,7 @@ def test_a_label_that_is_rather_none_is_pointed_out(run, caplog):
     rows = [*ROWS, {"text": "e", "topic": "NaN"}]
     run(train_file=rows)
     said = (
-        "The label 'NaN' of topic looks like a missing one: label_map: {NaN: null} leaves it out."
+        "The label 'NaN' of topic looks like a missing one: label_map: {'NaN': null} leaves it out."
     )
     assert said in caplog.text
     caplog.clear()

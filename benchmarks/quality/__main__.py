@@ -161,8 +161,8 @@ def compared(row: Row, values: Values, other: str) -> dict[str, Any]:
         theirs = dict.fromkeys(ours, *theirs.values())
     seeds = sorted(ours.keys() & theirs.keys())
     multi, single = ([side[seed] for seed in seeds] for side in (ours, theirs))
-    compared = paired(multi, single) if seeds else {"differences": []}
-    return {"row": row, "other": other, **compared}
+    found = paired(multi, single) if seeds else {"differences": []}
+    return {"row": row, "other": other, **found}
 
 
 def differences_table(found: list[dict[str, Any]], sizes: dict[tuple[str, str], int]) -> Table:

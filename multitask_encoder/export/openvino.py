@@ -36,7 +36,7 @@ def export(
             parity.py).
 
     Raises:
-        ValueError: a difference is above `TOLERANCE` (in int8, `INT8_TOLERANCE`).
+        ValueError: as `onnx.export`.
     """
     from multitask_encoder.inference.openvino_model import openvino
 
@@ -47,8 +47,7 @@ def export(
         if texts is not None:
             converted = quantize(converted, texts, model, tokenizer)
         openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    int8 = texts is not None
-    return write_and_check_the_rest(model, tokenizer, "openvino", folder, int8)
+    return write_and_check_the_rest(model, tokenizer, "openvino", folder, int8=texts is not None)
 
 
 def quantize(

@@ -1,4 +1,4 @@
-"""Checks of a run that need its model, before its texts are tokenized."""
+"""Checks of a run before its texts are tokenized; most need its model."""
 
 from pathlib import Path
 
@@ -35,10 +35,11 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
 
 def check_measures_a_model(run: RunArguments) -> None:
     """Refuse to measure, and write down as a run's results, what new heads answer."""
-    trains = run.training.do_train or run.training.do_inspect or run.training.only_predicts
+    training = run.training
+    measures = not (training.do_train or training.do_inspect or training.only_predicts)
     heads = any(not task.is_embedding for task in run.tasks.values())
-    if not trains and heads and run.model.model is None:
-        folder = run.training.output_dir
+    if measures and heads and run.model.model is None:
+        folder = training.output_dir
         hint = f" Of {folder}: --model {folder}" if Path(folder, "config.json").is_file() else ""
         raise ValueError(f"do_train: false measures a finished `model`. Found none.{hint}")
 

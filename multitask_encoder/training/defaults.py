@@ -170,9 +170,7 @@ def _rules(
         rules["freeze"] = [f"heads.{name}" for name in kept_heads]
     if count is None:
         return rules
-    parts = rows["train"].values()
-    labelled = any(has_labels(name, part) for name in run.tasks for part in parts)
-    usual = epochs_of(count, taught=bool(run.teachers) and not labelled)
+    usual = epochs_of(count, taught=bool(run.teachers) and not _labelled(run, rows))
     epochs = float(run.given.get("num_train_epochs") or usual)
     size = run.given.get("per_device_train_batch_size") or rules["per_device_train_batch_size"]
     step = int(size) * batches
@@ -190,6 +188,11 @@ def _rules(
     if unset and run.training.do_eval and epochs > EVALUATIONS:
         rules |= zip(PACE_KEYS, ("steps", 1 / EVALUATIONS) * 2, strict=True)
     return rules
+
+
+def _labelled(run: RunArguments, rows: Rows) -> bool:
+    """Whether a training row has a label of any task."""
+    return any(has_labels(name, part) for name in run.tasks for part in rows["train"].values())
 
 
 def in_shards(training: MultiTaskTrainingArguments) -> bool:

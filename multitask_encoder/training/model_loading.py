@@ -210,7 +210,7 @@ def _say_blanks(name: str, labels: list[str]) -> None:
     for label in labels:
         if label.lower() in BLANKS:
             logger.warning(
-                "The label %r of %s looks like a missing one: label_map: {%s: null} leaves it out.",
+                "The label %r of %s looks like a missing one: label_map: {%r: null} leaves it out.",
                 *(label, name, label),
             )
 
