@@ -54,6 +54,8 @@ Outcome = tuple[dict[str, float], dict[str, float]]  # metrics by name, chosen v
 RATES = (5e-5, 1e-4, 3e-4)
 BATCH, STEPS, MIN_EPOCHS, MAX_EPOCHS, WARMUP = 16, 500, 3, 30, 0.1
 AUTO = {SENTENCE: AutoModelForSequenceClassification, TOKENS: AutoModelForTokenClassification}
+# the same numbers as sdpa's, which takes ten times as long in bfloat16 on a processor
+ATTENTION = "eager"
 COLLATORS = {SENTENCE: DataCollatorWithPadding, TOKENS: DataCollatorForTokenClassification}
 # frozen, tfidf
 STRENGTHS = (0.1, 1, 10, 100)
@@ -158,7 +160,9 @@ def _fine_tuned(
         for split, rows in sample.splits.items()
     }
     set_seed(seed)
-    model = AUTO[kind].from_pretrained(encoder, num_labels=len(labels), dtype="float32")
+    model = AUTO[kind].from_pretrained(
+        encoder, num_labels=len(labels), dtype="float32", attn_implementation=ATTENTION
+    )
     with TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
