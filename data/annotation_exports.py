@@ -284,18 +284,21 @@ def _label_studio_spans(values: list[dict], texts: list[str], name: str) -> list
     spans = []
     for value in values:
         start, end = value["start"], value["end"]
+        place = {"start": start, "end": end}
         if "text" in value:
             # Some versions drop line breaks. Wrong offsets still show in the rest.
             expected = "".join(value["text"].split())
             parts = [text[start:end] for text in texts]
-            if not any("".join(part.split()) == expected for part in parts):
+            found = [part for part in parts if "".join(part.split()) == expected]
+            if not found:
                 raise ValueError(
                     f"{name!r} should have {value['text']!r} from character {start} to {end}. "
                     f"Found {shown(parts[0] if len(parts) == 1 else parts)}."
                 )
+            place["text"] = found[0]  # for a row that takes another field as its text
         if not value["labels"]:
             raise ValueError(f"{name!r} should have labels of each region. Found {shown(value)}.")
-        spans += [{"start": start, "end": end, "label": label} for label in value["labels"]]
+        spans += [{**place, "label": label} for label in value["labels"]]
     return spans
 
 
@@ -318,7 +321,15 @@ def _prodigy_question(record: dict) -> Any:
 
 
 def _prodigy_labels(record: dict) -> dict:
-    return {key: record.get(key) for key in PRODIGY_LABELS}
+    """What a record says, whatever the order and who said it first."""
+    said = {key: record.get(key) for key in PRODIGY_LABELS}
+    spans = said["spans"]
+    if isinstance(spans, list) and all(isinstance(span, dict) for span in spans):
+        said["spans"] = [[span.get(key) for key in ("start", "end", "label")] for span in spans]
+    return {
+        key: sorted(map(_frozen, value)) if isinstance(value, list) else value
+        for key, value in said.items()
+    }
 
 
 def _prodigy_row(record: Any) -> dict:

@@ -26,9 +26,10 @@ def fingerprint(*parts: Any, functions: tuple[Callable, ...] = ()) -> str:
 
 def unweighted(tasks: dict[str, dict]) -> dict[str, dict]:
     """Tasks without weights and what is fitted after training, which don't affect cached data."""
-    weights = ("weight", "score_weight", "class_weights", "thresholds", "out_of_scope")
+    apart = {"weight", "score_weight", "class_weights", "standardization"}
+    apart |= {"thresholds", "out_of_scope"}
     return {
-        name: {key: value for key, value in task.items() if key not in weights}
+        name: {key: value for key, value in task.items() if key not in apart}
         for name, task in tasks.items()
     }
 

@@ -177,7 +177,7 @@ def _trimmed(span: dict, text: str) -> dict:
 def _span(span: Any, text: str) -> dict:
     given = span
     try:
-        if isinstance(span, list):
+        if isinstance(span, list | tuple):
             span = dict(zip(("start", "end", "label"), span, strict=True))
         start, end, name = int(span["start"]), int(span["end"]), span["label"]
     except (TypeError, KeyError, ValueError, OverflowError):

@@ -30,6 +30,17 @@ def same_values(labels: Iterable[str], given: Sequence[Collection[str]] = ()) ->
     return [group for group in groups if all(len({*group} & {*one}) < 2 for one in given)]
 
 
+def other_spellings(labels: Iterable[str]) -> set[str]:
+    """How files may also write these labels, if they are numbers or booleans."""
+    spellings: set[str] = set()
+    for label in map(str.strip, labels):
+        if label.lower() in BOOLEANS:
+            spellings |= {label.lower(), label.capitalize(), label.upper()}
+        elif NUMBER.fullmatch(label) and Decimal(label) % 1 == 0:
+            spellings |= {f"{int(Decimal(label))}", f"{int(Decimal(label))}.0"}
+    return spellings
+
+
 def similar_labels(labels: Iterable[str]) -> list[list[str]]:
     """Groups of labels that differ only in case, blanks or Unicode forms."""
     return _groups(set(labels), _plain, lambda label: 0)
@@ -43,7 +54,8 @@ def combined_labels(labels: Iterable[str]) -> list[str]:
         for label in known
         for separator in SEPARATORS
         if separator in label
-        and known - {label} >= {part.strip() for part in label.split(separator)}
+        and label not in (parts := {part.strip() for part in label.split(separator)})
+        and parts <= known
     )
 
 

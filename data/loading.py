@@ -115,7 +115,8 @@ def _with_separators(
     found = dict(tasks)
     for name, texts in cells.items():
         try:
-            found[name] = {**tasks[name], "separator": detect_separator(texts)}
+            several = texts - {*(tasks[name].get("labels") or ())}
+            found[name] = {**tasks[name], "separator": detect_separator(several)}
         except ValueError as error:
             raise ValueError(f"Task {name!r}: {error}") from None
     return found

@@ -61,6 +61,7 @@ FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> t
 # What can't be read, and what to do.
 UNREAD = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet: save it as CSV in UTF-8"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), "is compressed: unpack it"),
     ".ann": "is brat's: convert the folder to CoNLL, as brat's tools/anntoconll.py does",
 }
 RECORDS_THAT_TELL = 1000
@@ -86,10 +87,15 @@ def find_files(patterns: list[str] | str, data_dir: str | None) -> list[Path]:
             matches = [Path(match) for match in sorted(glob.glob(inside, recursive=True))]
             matches = [match for match in matches if _is_data(match)]
         if not matches:
-            hint = f" It is a folder: name its files, like {path}/*.jsonl." if path.is_dir() else ""
-            raise FileNotFoundError(f"No file {path}.{hint}")
+            raise FileNotFoundError(f"No file {path}.{_hint(path)}")
         files += matches
     return list(dict.fromkeys(files))
+
+
+def _hint(path: Path) -> str:
+    if (path / "dataset_dict.json").is_file():
+        return f" It is a folder of several splits: name one, like {path}/train."
+    return f" It is a folder: name its files, like {path}/*.jsonl." if path.is_dir() else ""
 
 
 def detect_format(path: Path, encoding: str | None = None) -> str:

@@ -59,7 +59,7 @@ def named_errors(path: Path) -> Iterator[None]:
     """Turn an error of a whole file into a line that begins with the file's name."""
     try:
         yield
-    except (ValueError, pa.ArrowException, OSError) as error:
+    except (ValueError, OverflowError, LookupError, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # it names its file; pyarrow's errors for damaged files have no errno
         reason, *_ = str(error).split("\n")

@@ -48,6 +48,14 @@ class StreamedWindows(IterableDataset):
             for number in random.choice(len(streams), size=ROWS_AT_ONCE, p=self.weights):
                 yield next(streams[number])
 
+    def first(self, number: int) -> list[dict]:
+        """The first rows, which an iteration yields again. Bad rows are not reported. Raises as an
+        iteration."""
+        silent = None if self.on_bad_row is None else lambda row: None
+        weights = self.weights.tolist()
+        same = StreamedWindows(self.sources, self.preprocess, weights, self.seed, silent)
+        return list(islice(same, number))
+
     def _endless(self, number: int) -> Iterator[dict]:
         worker = get_worker_info()
         first_time = worker is None or worker.id == 0  # every worker reads all rows

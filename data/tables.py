@@ -42,11 +42,12 @@ def _delimiter_of(path: Path, encoding: str | None) -> str:
             return first.removeprefix(NAMED_DELIMITER)[:1]
         for delimiter in DELIMITERS:
             file.seek(0)
+            records = csv.reader(file, delimiter=delimiter, strict=True)
             try:
-                if len(next(csv.reader(file, delimiter=delimiter), [])) > 1:
+                if len(next(filter(None, records), [])) > 1:
                     return delimiter
             except csv.Error:
-                break  # as reading it will say
+                continue  # a quoted field that ends in another delimiter
     return DELIMITERS[0]
 
 

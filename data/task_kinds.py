@@ -189,13 +189,27 @@ class TokenLabels(SingleLabel):
         if "tokens" in row:
             return tags_of_cell(cell, row["tokens"], task), 0
         spans, trimmed = spans_of_cell(cell, row["text"])
-        kept, dropped = resolve_overlaps(spans, task.get("overlap") or "refuse")
-        return kept, trimmed + dropped
+        label_map = task.get("label_map") or {}
+
+        def key(span: dict) -> tuple:
+            return span["start"], span["end"], label_map.get(span["label"], span["label"])
+
+        # By what they are called then: those of types that are dropped are in nobody's way, and of
+        # several in one place that become one, the first stands for all.
+        rivals: dict[tuple, dict] = {}
+        for span in spans:
+            if key(span)[2] is not None:
+                rivals.setdefault(key(span), span)
+        kept, dropped = resolve_overlaps([*rivals.values()], task.get("overlap") or "refuse")
+        places = set(map(key, kept))
+        left = [span for span in spans if key(span)[2] is None or key(span) in places]
+        return left, trimmed + dropped
 
     def renamed(self, label, rename):
         if label and isinstance(label[0], dict):
             spans = [{**span, "label": rename(span["label"])} for span in label]
-            return [span for span in spans if span["label"] is not None]
+            once = {tuple(span.values()): span for span in spans if span["label"] is not None}
+            return [*once.values()]
         return [tag if tag in ("O", None) else _renamed_tag(tag, rename) for tag in label]
 
     def names(self, label):

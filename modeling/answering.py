@@ -12,12 +12,17 @@ THRESHOLDS = {"single_label_classification": -1.0, "multi_label_classification":
 
 def limits(
     tasks: dict[str, dict],
+    known: dict[str, dict],
     thresholds: float | dict[str, float] | None = None,
     precision: float | None = None,
     coverage: float | None = None,
 ) -> tuple[dict[str, float | dict[str, float]], dict[str, float]]:
-    """What scores have to exceed for an answer, by task, and in a `label_set`. Arguments as of
-    `MultiTaskPipeline`.
+    """What scores have to exceed for an answer, by task, and in a `label_set`.
+
+    Args:
+        tasks (`dict[str, dict]`): those to answer.
+        known (`dict[str, dict]`): all of the model, which thresholds may name.
+        thresholds, precision, coverage: as of `MultiTaskPipeline`.
 
     Raises:
         ValueError: a threshold out of range, or of a task that has none; a precision or coverage
@@ -25,7 +30,8 @@ def limits(
     """
     if precision is not None and coverage is not None:
         raise ValueError("precision and coverage can't be asked for together.")
-    found = _thresholds(thresholds, tasks)
+    found = _thresholds(thresholds, known)
+    found = {name: of for name, of in found.items() if name in tasks}
     if isinstance(thresholds, dict):
         given: Collection[str] = [name for name, of in thresholds.items() if of is not None]
     else:

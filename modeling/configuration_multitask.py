@@ -30,16 +30,19 @@ KEYS_OF_ONE_TYPE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 }
 # Factors of a task, at least 0 and by default 1: of its loss, and of its share of `score`.
 WEIGHTS = ("weight", "score_weight")
+# Keys that map labels to numbers which the head takes.
+OF_LABELS = ("class_weights", "standardization")
 # Keys that are fitted to the trained weights, and go when these change.
 FITTED = ("thresholds", "out_of_scope")
 TASK_KEYS = (
-    *("type", "labels", "problem_type", *WEIGHTS, "class_weights", *FITTED),
+    *("type", "labels", "problem_type", *WEIGHTS, *OF_LABELS, *FITTED),
     *KEYS_OF_ONE_TYPE,
 )
 # The problem types of those task types that do not take all; none means no labels either.
 PROBLEM_TYPES_OF = {"sentence_embedding": (), "token_classification": PROBLEM_TYPES[:1]}
 # What thresholds are chosen for; the last one only where a text has several labels.
 PURPOSES = ("precision", "coverage", "f1")
+AS_THEY_ARE = {"mean": 0.0, "std": 1.0}  # numbers that are not standardised
 TASK_NAME = re.compile(r"[A-Za-z]\w*")
 # A config.json from anywhere must not be able to ask for code, kernels, files, or another form of
 # the weights; `num_labels` takes memory by its size alone. These keys of an encoder's config are
@@ -81,6 +84,9 @@ class MultiTaskConfig(PreTrainedConfig):
             - `class_weights`: a mapping of labels to factors above 0 of their losses; labels left
               out have 1. With `multi_label_classification` the factor is of the loss of texts that
               have the label (torch's `pos_weight`). Not for regression and embeddings.
+            - `standardization`, for regression: a mapping of labels to the `mean` and the `std`,
+              above 0, of their training numbers. The head learns numbers of mean 0 and standard
+              deviation 1, and gives them in their own units; labels left out have 0 and 1.
             - `thresholds`: scores that were chosen on validation rows (see training/thresholds.py):
               `precision` and `coverage`, each a mapping of shares ("0.95") to scores, and `f1`, one
               of labels to scores, which `multi_label_classification` uses in place of 0.5.
@@ -100,7 +106,7 @@ class MultiTaskConfig(PreTrainedConfig):
             - `dimensions`, for sentence_embedding: sizes from 1 to the encoder's width. The loss is
               the mean over the embedding cut to each size (Kusupati et al. 2022, Matryoshka
               representations); by default it is that of the whole embedding.
-        head_dropout (`float`): dropout before each head, in [0, 1).
+        head_dropout (`float`): dropout before each head but those of regressions, in [0, 1).
         stride (`int`, *optional*): tokens that a window of a long text shares with the next; by
             default a quarter of a window.
         sentence_windows (`str`): the windows of a long text that answer sentence tasks and give the
@@ -314,6 +320,8 @@ def _complete_task(name: str, task: dict) -> dict:
         complete |= _labels(name, task, problem_types)
     if task.get("class_weights"):
         complete["class_weights"] = _class_weights(name, task["class_weights"], complete)
+    if task.get("standardization"):
+        complete["standardization"] = _standardization(name, task["standardization"], complete)
     if task.get("thresholds"):
         complete["thresholds"] = _thresholds(name, task["thresholds"], complete)
     if task.get("out_of_scope"):
@@ -348,6 +356,28 @@ def _class_weights(name: str, weights: Any, task: dict) -> dict[str, float]:
                 f"{weight!r} for {label!r}."
             )
     return {label: float(weights.get(label, 1.0)) for label in known}
+
+
+def _standardization(name: str, given: Any, task: dict) -> dict[str, dict[str, float]]:
+    """The checked means and standard deviations of a complete task's numbers, all of them, in the
+    labels' order."""
+    key, known = f"`standardization` of task {name!r}", task.get("labels", ())
+    if task.get("problem_type") != "regression":
+        found = task.get("problem_type", task["type"])
+        raise ValueError(f"{key} is for a regression. Found {found}.")
+    if not isinstance(given, dict):
+        raise ValueError(f"{key} should be a mapping. Found {given!r}.")
+    for label, of_label in given.items():
+        _check_choice(f"A label in {key}", label, known)
+        values = [of_label.get(one) for one in AS_THEY_ARE] if isinstance(of_label, dict) else []
+        finite = values and all(_is_number(one) and math.isfinite(one) for one in values)
+        if not finite or {*of_label} != {*AS_THEY_ARE} or values[1] <= 0:
+            raise ValueError(
+                f"{key} should give a finite mean and a std above 0. Found {of_label!r} for "
+                f"{label!r}."
+            )
+    moments = {label: given.get(label, AS_THEY_ARE) for label in known}
+    return {label: {one: float(of[one]) for one in AS_THEY_ARE} for label, of in moments.items()}
 
 
 def _thresholds(name: str, thresholds: Any, task: dict) -> dict[str, dict[str, float]]:

@@ -236,6 +236,12 @@ def likeliest_labels(
     return best
 
 
+def entity_type(label: str) -> str:
+    """What a label names: `LOC` of `B-LOC` and `I-LOC`. Any other label is a type of its own, whose
+    units are entities each."""
+    return label[2:] if label[:2] in ("B-", "I-") else label
+
+
 @lru_cache
 def _pairs(labels: tuple[str, ...]) -> np.ndarray:
     """The ids of each type's `B-` and `I-`, of shape `(num_types, 2)`."""
@@ -252,12 +258,12 @@ def _pairs(labels: tuple[str, ...]) -> np.ndarray:
 @lru_cache
 def _kinds(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By label: its type's number, whether it is outside of entities, and whether it goes on."""
-    names = [label[2:] for label in labels]
+    names = [entity_type(label) for label in labels]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return (
         np.array([numbers[name] for name in names]),
         np.array([label == "O" for label in labels]),
-        np.array([label[0] == "I" for label in labels]),
+        np.array([label[:2] == "I-" for label in labels]),
     )
 
 
@@ -394,8 +400,8 @@ def tags_to_spans(
     previous = "O"
     for index, (tag, (start, end)) in enumerate(zip(tags, words, strict=True)):
         if tag != "O":
-            label = tag[2:]
-            if tag[0] == "I" and previous != "O" and previous[2:] == label:
+            label = entity_type(tag)
+            if tag[:2] == "I-" and entity_type(previous) == label:
                 first, _, _, members = spans.pop()
                 spans.append((first, end, label, [*members, index]))
             else:

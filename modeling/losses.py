@@ -1,10 +1,10 @@
 """Losses, one value per label, and the number of labels: the parts of sums and means.
 
 Each loss takes logits and labels and returns one value per label, of the labels' shape, in nats
-(squared units for regression), and exactly 0 where the label is absent. Absent is -100, or any
-other negative number, for class ids and NaN for float labels. Nothing is reduced here: a sum over a
-batch, divided by a count over a whole optimizer step, does not depend on how the step was split
-into batches.
+(squared standard deviations for regression), and exactly 0 where the label is absent. Absent is
+-100, or any other negative number, for class ids and NaN for float labels. Nothing is reduced here:
+a sum over a batch, divided by a count over a whole optimizer step, does not depend on how the step
+was split into batches.
 
 Losses of the sentence embedding take vectors in place of logits. `cosent` and `in_batch_negatives`
 compare the texts of one batch with each other, so they do depend on the split.
@@ -126,10 +126,13 @@ def binary_cross_entropy(
     return losses * present
 
 
-def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def squared_error(
+    logits: torch.Tensor, labels: torch.Tensor, stds: torch.Tensor | None = None
+) -> torch.Tensor:
     """Squared error of real values, for `regression`.
 
-    `(logit - label) ** 2`, as `torch.nn.functional.mse_loss` without a reduction.
+    `((logit - label) / std) ** 2`, as `torch.nn.functional.mse_loss` of standardised numbers
+    without a reduction.
 
     Inputs:
 
@@ -142,6 +145,8 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`): from a head.
         labels (`torch.FloatTensor` of shape `(batch_size, num_labels)`): any value, NaN where
             absent; of shape `(batch_size,)` where there is one number a text.
+        stds (`torch.FloatTensor` of shape `(num_labels,)`, *optional*): the unit of each number's
+            error, above 0; by default 1.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, num_labels)`: at least 0.
@@ -159,7 +164,8 @@ def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     labels = labels.reshape(logits.shape)
     present = present_labels(labels)
-    return (_wide(logits) - labels.nan_to_num()).square() * present
+    errors = _wide(logits) - labels.nan_to_num()
+    return (errors if stds is None else errors / stds).square() * present
 
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
@@ -354,6 +360,14 @@ def check_labels(task: str, loss: str, outputs: torch.Tensor, labels: torch.Tens
 def present_labels(labels: torch.Tensor) -> torch.Tensor:
     """`torch.BoolTensor` of the labels' shape: False where a label is absent (negative or NaN)."""
     return ~labels.isnan() if labels.is_floating_point() else labels >= 0
+
+
+def numbers(labels: torch.Tensor) -> torch.Tensor:
+    """Labels of a regression as floats: of whole numbers, which may be negative, only -100 is
+    absent."""
+    if not isinstance(labels, torch.Tensor) or labels.is_floating_point():
+        return labels
+    return torch.where(labels == IGNORE_INDEX, torch.nan, labels.float())
 
 
 def count_labels(labels: torch.Tensor) -> torch.Tensor:

@@ -24,9 +24,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassif
 from transformers.utils import ModelOutput
 
 from .attention import use_products_where_faster
-from .configuration_multitask import FITTED, MultiTaskConfig
+from .configuration_multitask import FITTED, OF_LABELS, MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
-from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels
+from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels, numbers
 from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
 from .scope import Scope
 from .sentence_transformers_files import write_description
@@ -38,6 +38,11 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_multitask.MultiTaskForSequenceClassification",
     "AutoModelForTokenClassification": "modeling_multitask.MultiTaskForTokenClassification",
 }
+# What a push takes besides the folder.
+HUB_KEYS = (
+    *("repo_id", "commit_message", "commit_description", "private", "token", "revision"),
+    *("create_pr", "tags"),
+)
 # A model's folder also holds one for sentence-transformers, 1_Pooling.
 PART = re.compile(r"\d_[A-Z]\w+")
 
@@ -139,7 +144,7 @@ class MultiTaskModel(PreTrainedModel):
                 if HEADS[task["type"]] is not None
             }
         )
-        self._weigh_classes()
+        self._take_settings_of_labels()
         for name, task in config.tasks.items():
             if "out_of_scope" in task:
                 self.heads[name].scope = Scope(task["out_of_scope"]["centers"], config.hidden_size)
@@ -217,6 +222,8 @@ class MultiTaskModel(PreTrainedModel):
             loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
             model = loaded[0] if isinstance(loaded, tuple) else loaded
             match_labels(stored, model.config.tasks, model.heads)
+            model.config.check()
+            model._take_settings_of_labels()
             return loaded
 
     def forward(
@@ -261,6 +268,10 @@ class MultiTaskModel(PreTrainedModel):
             TypeError: labels that are not by task.
         """
         heads = self._chosen_heads(labels, tasks)
+        labels = labels and {
+            name: numbers(given) if self._is_regression(name) else given
+            for name, given in labels.items()
+        }
         if attention_mask is None:
             reference = input_ids if input_ids is not None else inputs_embeds
             attention_mask = torch.ones(reference.shape[:2], dtype=torch.long, device=self.device)
@@ -275,6 +286,9 @@ class MultiTaskModel(PreTrainedModel):
         )
         output = self._answers(encoded, attention_mask, heads, labels, groups, num_items_in_batch)
         return output if self._asked("return_dict", return_dict) else output.to_tuple()
+
+    def _is_regression(self, task: str) -> bool:
+        return self.config.tasks[task].get("problem_type") == "regression"
 
     def _asked(self, key: str, given: bool | None) -> bool:
         """What a call gives, or else the config."""
@@ -410,26 +424,30 @@ class MultiTaskModel(PreTrainedModel):
                 losses[name] = torch.stack(sums).mean()
         return losses
 
-    def set_class_weights(self, weights: dict[str, dict[str, float]]) -> None:
-        """Weight the losses of these tasks by label from now on, and keep the weights in the
-        config. Answers don't change.
+    def set_of_labels(self, key: str, settings: dict[str, dict]) -> None:
+        """Change what the heads of these tasks take of each label, in the config, too. Class
+        weights change losses only, the standardization answers as well.
 
         Args:
-            weights (`dict[str, dict[str, float]]`): by task, see `class_weights` in
-                `MultiTaskConfig`.
+            key (`str`): `class_weights` or `standardization`.
+            settings (`dict[str, dict]`): the key's value by task, see `MultiTaskConfig`.
 
         Raises:
-            ValueError: a label that the task lacks, or a weight that is not above 0.
+            ValueError: a label that the task lacks, or a number that is not allowed.
         """
-        for name, of_labels in weights.items():
-            self.config.tasks[name]["class_weights"] = of_labels
+        for name, of_labels in settings.items():
+            self.config.tasks[name][key] = of_labels
         self.config.check()
-        self._weigh_classes()
+        self._take_settings_of_labels()
 
-    def _weigh_classes(self) -> None:
+    def _take_settings_of_labels(self) -> None:
         for name, head in self.heads.items():
-            weights = self.config.tasks[name].get("class_weights")
+            task = self.config.tasks[name]
+            weights, moments = task.get("class_weights"), task.get("standardization")
             head.class_weights = list(weights.values()) if weights else None
+            head.standardization = (
+                [(one["mean"], one["std"]) for one in moments.values()] if moments else None
+            )
 
     def forget_fitted(self) -> None:
         """Drop the thresholds and scopes, which were fitted to weights that change from now on."""
@@ -457,11 +475,15 @@ class MultiTaskModel(PreTrainedModel):
             total = total + self.config.tasks[name]["weight"] * of_row
         return total
 
-    def save_pretrained(self, save_directory, *args, **kwargs):
+    def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
         """As in `PreTrainedModel`, with the code beside the weights: `AutoModel`,
         `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` and
         `pipeline("multitask")` load the folder anywhere; and with its tokenizer there,
         `SentenceTransformer`.
+
+        Args:
+            push_to_hub (`bool`): as `model.push_to_hub` afterwards, with its arguments; `repo_id`
+                is by default the folder's name.
 
         Raises:
             ValueError: the model was quantized as it was loaded.
@@ -473,6 +495,8 @@ class MultiTaskModel(PreTrainedModel):
             )
         from .pipeline_multitask import save_pipeline_code  # needed only here
 
+        # Afterwards: the files that are written below belong to it.
+        hub = {key: kwargs.pop(key) for key in HUB_KEYS if push_to_hub and key in kwargs}
         self.config.auto_map = dict(AUTO_MAP)
         save_pipeline_code(self.config, str(save_directory))
         # `fully_shard` makes it a class of torch's, whose code would be saved in place of this.
@@ -487,6 +511,8 @@ class MultiTaskModel(PreTrainedModel):
         # safetensors writes for the owner alone; the other files follow the umask.
         for weights in Path(save_directory).glob("model*.safetensors"):
             shutil.copymode(Path(save_directory, "config.json"), weights)
+        if push_to_hub and kwargs.get("is_main_process", True):
+            self.push_to_hub(**{"repo_id": Path(save_directory).name, **hub})
 
 
 def _asked_labels(config: MultiTaskConfig, task_name: str) -> list[str]:
@@ -522,7 +548,8 @@ class _OneTaskModel(MultiTaskModel):
         name = config.task_name if config.task_name in names else names[0]
         labels = _asked_labels(config, name)
         if labels != config.tasks[name]["labels"]:
-            of_labels = ("class_weights", *FITTED)
+            same = sorted(labels) == sorted(config.tasks[name]["labels"])
+            of_labels = FITTED if same else (*OF_LABELS, *FITTED)
             kept = {k: v for k, v in config.tasks[name].items() if k not in of_labels}
             config.tasks = {**config.tasks, name: {**kept, "labels": labels}}
         super().__init__(config)

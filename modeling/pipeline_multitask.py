@@ -6,8 +6,9 @@
 
 import difflib
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .answering import ANSWERS, in_scope, limits
 from .batching import length_batches, pad
-from .decoding import UNITS, Spans, cutting, likeliest_spans
-from .windows import TokenizedText, Window, check_tokenizer, tokenize
+from .decoding import UNITS, Spans, cutting, entity_type, likeliest_spans
+from .windows import TokenizedText, Window, check_tokenizer, limit_length, tokenize
 
 # Texts that are read, sorted by length and answered together: enough for little padding, few enough
 # for memory.
@@ -144,6 +145,8 @@ class MultiTaskPipeline(Pipeline):
         # Offsets and encoders count from the first token, so padding must not come before it.
         self.tokenizer.padding_side = "right"
         check_tokenizer(self.tokenizer, self.model.config)
+        encoder = getattr(self.model, "encoder", None)  # a graph has none
+        limit_length(self.tokenizer, self.model.config.encoder_config, encoder)
 
     def __call__(
         self, inputs, *, batch_size: int | None = None, num_workers: int | None = None, **kwargs
@@ -151,8 +154,7 @@ class MultiTaskPipeline(Pipeline):
         question = self._question(**kwargs)
         batch_size = self._batch_size if batch_size is None else batch_size
         _check_positive("batch_size", batch_size)
-        several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
-        if isinstance(inputs, str | bytes | dict) or not several:
+        if is_one(inputs):
             return next(self._answers([inputs], question, batch_size))
         answers = self._answers(inputs, question, batch_size)
         return list(answers) if isinstance(inputs, list | tuple) else answers
@@ -206,9 +208,8 @@ class MultiTaskPipeline(Pipeline):
     def _question(self, **kwargs) -> Question:
         asked = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
         tasks, prompt = self._tasks(asked.get("tasks")), self._prompt(asked.get("prompt_name"))
-        thresholds, sets = limits(
-            tasks, *(asked.get(key) for key in ("thresholds", "precision", "coverage"))
-        )
+        purposes = (asked.get(key) for key in ("thresholds", "precision", "coverage"))
+        thresholds, sets = limits(tasks, self.model.config.tasks, *purposes)
         _check_positive("top_k", asked.get("top_k"))
         return Question(tasks, prompt, asked.get("top_k"), thresholds, sets)
 
@@ -302,12 +303,13 @@ class MultiTaskPipeline(Pipeline):
         sequences = [document.tokens.input_ids(window) for document, window in windows]
         padding = self.tokenizer.pad_token_id or 0  # whatever it is, it's masked
         input_ids, mask = pad(sequences, padding)
-        output = self.model(
-            input_ids=input_ids.to(self.device, non_blocking=True),
-            attention_mask=mask.to(self.device, non_blocking=True),
-            tasks=list(tasks),
-            return_dict=True,
-        )
+        with _evaluating(self.model):
+            output = self.model(
+                input_ids=input_ids.to(self.device, non_blocking=True),
+                attention_mask=mask.to(self.device, non_blocking=True),
+                tasks=list(tasks),
+                return_dict=True,
+            )
         encoded: dict[str, Any] = {"embedding": output.sentence_embedding.float()}
         unit_masks = {
             cut: _unit_mask(windows, cut, input_ids.shape[1]).to(self.device)
@@ -392,7 +394,8 @@ def _run(steps: Generator[None, None, dict[str, Any]]) -> dict[str, Any]:
 def _check(text: Any, index: int) -> None:
     where = f" as input {index}" if index else ""
     if not isinstance(text, str):
-        raise ValueError(f"The input should be a text. Found {type(text).__name__}{where}.")
+        hint = "; give one of its columns" if hasattr(text, "iterrows") else ""
+        raise ValueError(f"The input should be a text. Found {type(text).__name__}{where}{hint}.")
     try:
         text.encode()
     except UnicodeEncodeError as error:  # half of a character, which JSON can hold
@@ -463,9 +466,29 @@ def _of_tokens(
     rows, *columns = (np.concatenate(column) for column in zip(*found, strict=True))
     order = rows.argsort(kind="stable")
     first, last, labels, scores = (column[order].tolist() for column in columns)
-    names = [label[2:] for label in task["labels"]]
+    names = [entity_type(label) for label in task["labels"]]
     ends = np.bincount(rows, minlength=len(documents)).cumsum()
     return Found(first, last, [names[label] for label in labels], scores, [0, *ends.tolist()])
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without the dropout of a model that has just been trained."""
+    trains = getattr(model, "training", False)  # a graph never does
+    parts = [part for part in model.modules() if part.training] if trains else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
+
+
+def is_one(inputs: Any) -> bool:
+    """Whether the input of a call is one text, or in its place something that is refused."""
+    several = any(hasattr(inputs, name) for name in ("__iter__", "__getitem__"))
+    return isinstance(inputs, str | bytes | Mapping) or hasattr(inputs, "iterrows") or not several
 
 
 def _check_positive(name: str, asked: int | None) -> None:

@@ -36,7 +36,14 @@ def write_description(config: Any, folder: Path, longest: int | None = None) -> 
             "similarity_fn_name": "cosine",
         },
     }
+    # sentence-transformers writes its prompts before it saves the model.
+    if '"__version__"' in _text(folder / "config_sentence_transformers.json"):
+        del files["config_sentence_transformers.json"]
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -139,10 +139,12 @@ def check_heads(tasks: dict[str, dict], width: int, shapes: dict[str, list[int]]
 
 
 def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.ModuleDict) -> None:
-    """Move the rows of heads that were stored for the same labels in another order.
+    """Move the rows of heads that were stored for the same labels in another order, and keep what
+    their numbers were standardised by.
 
     Args:
-        stored, tasks (`dict[str, dict]`): the tasks of the stored config, and those of the model.
+        stored, tasks (`dict[str, dict]`): the tasks of the stored config, and those of the model,
+            which are completed.
         heads (`nn.ModuleDict`): as loaded, in the stored order.
 
     Raises:
@@ -150,7 +152,7 @@ def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.Modu
     """
     for name in heads:
         before, labels = (side.get(name, {}).get("labels") for side in (stored, tasks))
-        if before is None or before == labels or len(before) != len(labels):
+        if before is None or len(before) != len(labels):
             continue  # another number of labels is loaded only if a new head was asked for
         if sorted(before) != sorted(labels):
             raise ValueError(
@@ -158,6 +160,11 @@ def match_labels(stored: dict[str, dict], tasks: dict[str, dict], heads: nn.Modu
                 f"order: {_listed(before)}. Found {_listed(labels)}. A task of another name gets a "
                 "new head."
             )
+        numeric = tasks[name].get("problem_type") == "regression"
+        if numeric and "standardization" in stored[name]:
+            tasks[name].setdefault("standardization", dict(stored[name]["standardization"]))
+        if before == labels:
+            continue
         rows = [before.index(label) for label in labels]
         with torch.no_grad():
             for parameter in heads[name].classifier.parameters():

@@ -7,6 +7,7 @@ that a long document has one answer per token, as a short one does.
 from itertools import pairwise
 from typing import NamedTuple
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .decoding import strip_offsets
@@ -48,6 +49,26 @@ class TokenizedText(NamedTuple):
     def input_ids(self, window: Window) -> list[int]:
         """The tokens that the encoder reads for one window."""
         return [*self.prefix, *self.ids[window.start : window.end], *self.suffix]
+
+
+def limit_length(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, encoder: nn.Module | None = None
+) -> None:
+    """Lower a tokenizer's `model_max_length` to the tokens that an encoder has positions for.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): is changed.
+        config (`PreTrainedConfig`): of the encoder.
+        encoder (`nn.Module`, *optional*): says whether its positions begin after the padding's.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or positions < 0:  # as of XLNet, which has no limit
+        return
+    embeddings = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(embeddings, "padding_idx", None)
+    if padding is not None:  # as in RoBERTa
+        positions -= padding + 1
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:

@@ -65,7 +65,7 @@ def test_the_divisor_stays_the_number_of_labels(make_model, batch):
     labels = {"topic": torch.tensor([0, 2, -100, 2])}
     model = make_model().eval()
     plain = model(**batch, labels=labels)
-    model.set_class_weights({"topic": {"health": 5.0}})
+    model.set_of_labels("class_weights", {"topic": {"health": 5.0}})
     weighted = model(**batch, labels=labels)
     expected = F.cross_entropy(
         plain.logits["topic"], labels["topic"], weight=torch.tensor([1.0, 1, 5]), reduction="sum"
@@ -93,7 +93,7 @@ def test_a_step_of_several_labels_per_text_is_the_sum_of_its_parts(make_model, b
 
 def test_weights_are_saved_and_loaded(make_model, batch, tmp_path):
     model = make_model().eval()
-    model.set_class_weights({"entities": {"B-PER": 4.0}})
+    model.set_of_labels("class_weights", {"entities": {"B-PER": 4.0}})
     model.save_pretrained(tmp_path)
     loaded = MultiTaskModel.from_pretrained(tmp_path)
     assert loaded.heads["entities"].class_weights == [1.0, 1.0, 1.0, 4.0, 1.0]
@@ -104,7 +104,7 @@ def test_weights_are_saved_and_loaded(make_model, batch, tmp_path):
 
 def test_unknown_labels_are_refused(make_model):
     with pytest.raises(ValueError, match=r"one of sports, tech, health\. Found 'chess'"):
-        make_model().set_class_weights({"topic": {"chess": 2.0}})
+        make_model().set_of_labels("class_weights", {"topic": {"chess": 2.0}})
 
 
 def saved(folder) -> dict:
@@ -145,7 +145,7 @@ def test_evaluation_weights_the_loss(make_trainer, make_model, synthetic_splits)
     splits, tasks = synthetic_splits
     model = make_model(tasks=tasks).eval()
     first = tasks["topic"]["labels"][0]
-    model.set_class_weights({"topic": {first: 3.0}})
+    model.set_of_labels("class_weights", {"topic": {first: 3.0}})
     trainer = make_trainer(model=model, per_device_eval_batch_size=4)
     found = trainer.evaluate()["eval_loss_topic"]
     batch = trainer.data_collator(list(splits["validation"]))

@@ -375,6 +375,18 @@ def test_a_run_of_another_config_is_refused_or_replaced(plan, tmp_path):
     with pytest.raises(ValueError, match=r"num_cycles should be None\. Found 2\. "):
         is_finished(plan(lr_scheduler_kwargs={}).multi(3))
     run.save(folder / "config.yaml")
+    teacher = plan(teachers={"topic": ["runs/big"]}).multi(3)
+    with pytest.raises(ValueError, match=r"teachers\.topic should be \['runs/big'\]\. Found None"):
+        is_finished(teacher)
+    # What a run chose may be open in the other, what its user set may not.
+    freed = plan(learning_rate=None).multi(3)
+    run.chosen = ["learning_rate"]
+    run.save(folder / "config.yaml")
+    assert is_finished(freed)
+    run.chosen = []
+    run.save(folder / "config.yaml")
+    with pytest.raises(ValueError, match=r"learning_rate should be 5e-05\. Found 0\.001\. "):
+        is_finished(freed)
     replacing = plan("--learning_rate", "1e-5", "--overwrite_output_dir").multi(3)
     assert not is_finished(replacing)
     assert replacing.training.resume_from_checkpoint is None

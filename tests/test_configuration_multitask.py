@@ -8,6 +8,7 @@ from conftest import TASKS, encoder_config
 from multitask_encoder.modeling import MultiTaskConfig
 
 KIND = {"type": "sequence_classification", "labels": ["a", "b"]}
+SIZE = {**KIND, "labels": ["a"], "problem_type": "regression"}
 
 
 def test_defaults_are_filled_in():
@@ -107,21 +108,35 @@ def test_nested_config_asks_for_no_code():
             "`class_weights` of task 'kind' should map labels to numbers. Found 'balanced'.",
         ),
         (
-            {
-                "tasks": {
-                    "kind": {
-                        **KIND,
-                        "labels": ["a"],
-                        "problem_type": "regression",
-                        "class_weights": {"a": 2},
-                    }
-                }
-            },
+            {"tasks": {"kind": {**SIZE, "class_weights": {"a": 2}}}},
             "`class_weights` of task 'kind' is for labels. Found a regression task.",
         ),
         (
             {"tasks": {"kind": {"type": "sentence_embedding", "class_weights": {"a": 2}}}},
             "`class_weights` of task 'kind' is for labels. Found a sentence_embedding task.",
+        ),
+        (
+            {"tasks": {"kind": {**KIND, "standardization": {"a": {"mean": 0, "std": 1}}}}},
+            "`standardization` of task 'kind' is for a regression. Found single_label",
+        ),
+        (
+            {"tasks": {"kind": {**SIZE, "standardization": [1, 2]}}},
+            "`standardization` of task 'kind' should be a mapping. Found [1, 2].",
+        ),
+        (
+            {"tasks": {"kind": {**SIZE, "standardization": {"b": {"mean": 0, "std": 1}}}}},
+            "A label in `standardization` of task 'kind' should be one of a. Found 'b'.",
+        ),
+        *(
+            (
+                {"tasks": {"kind": {**SIZE, "standardization": {"a": found}}}},
+                "`standardization` of task 'kind' should give a finite mean and a std above 0. "
+                f"Found {found!r} for 'a'.",
+            )
+            for found in (
+                *({"mean": 0, "std": 0}, {"mean": math.nan, "std": 1}, {"mean": 0}, 2.0),
+                {"mean": 0, "std": 1, "unit": "m"},
+            )
         ),
         (
             {"tasks": {"kind": {**KIND, "problem_type": "ranking"}}},

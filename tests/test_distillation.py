@@ -14,6 +14,7 @@ from multitask_encoder.training.distillation import (
     labels_or_targets,
     soft_loss,
     taught_difference,
+    teacher_loss,
 )
 
 NAN = float("nan")
@@ -62,8 +63,11 @@ def test_several_labels_have_the_cross_entropy_less_its_least_value():
 
 
 def test_numbers_have_the_squared_error():
-    found = soft_loss(torch.tensor([[2.0], [3.0]]), torch.tensor([[4.5], [NAN]]), "regression")
-    assert found.tolist() == [[6.25], [0.0]]
+    head, numbers = head_of("regression"), torch.tensor([[2.0], [3.0]])
+    targets = torch.tensor([[4.5], [NAN]])
+    assert teacher_loss(head, numbers, targets).tolist() == [[6.25], [0.0]]
+    head.standardization = [(0.0, 5.0)]
+    assert teacher_loss(head, numbers, targets).tolist() == [[0.25], [0.0]]
 
 
 @pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])

@@ -333,7 +333,8 @@ def test_the_site_is_read_and_searched_on_this_machine_alone(address):
         page.goto(f"{address}/index.html")
         page.get_by_role("link", name="Error messages").first.click()
         page.wait_for_url("**/troubleshooting.html")
-        page.get_by_placeholder("Search").first.fill("retention")
+        # Key by key: the page looks at what was typed when a key is released.
+        page.get_by_placeholder("Search").first.press_sequentially("retention")
         page.locator('.md-search-result__link[href*="recipes.html"]').first.wait_for()
 
 

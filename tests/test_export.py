@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,11 @@ def test_sentence_transformers_pools_a_saved_model_as_it_does(
     encoder = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
     expected = np.array([answer["embedding"] for answer in ours])
     assert encoder.encode(TEXTS) == pytest.approx(expected, abs=1e-5)
+    encoder.prompts, encoder.default_prompt_name = {"other": "passage: "}, "other"
+    encoder.save_pretrained(str(tmp_path / "again"))
+    again = SentenceTransformer(str(tmp_path / "again"), device="cpu", trust_remote_code=True)
+    assert again.prompts["other"] == "passage: " and again.default_prompt_name == "other"
+    assert again.encode(TEXTS) == pytest.approx(encoder.encode(TEXTS), abs=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
@@ -341,7 +347,9 @@ def test_families_without_a_known_class_are_refused(tokenizer, tmp_path):
 @pytest.fixture(scope="module")
 def graph_model(backbone) -> MultiTaskModel:
     torch.manual_seed(0)
-    tasks = {**TASKS, "stars": {**TASKS["topic"], "problem_type": "regression"}}
+    moments = {label: {"mean": 3.0, "std": 0.5} for label in TASKS["topic"]["labels"]}
+    stars = {**TASKS["topic"], "problem_type": "regression", "standardization": moments}
+    tasks = {**TASKS, "stars": stars}
     model = MultiTaskModel.from_backbone(
         str(backbone()), tasks=tasks, normalize=True, prompts={"default": "the "}
     )
@@ -437,6 +445,9 @@ def test_openvino_answers_through_the_pipeline(graph_model, tokenizer, graph_at_
     theirs = load_pipeline(str(tmp_path), backend="openvino")
     ours = MultiTaskPipeline(model=graph_model, tokenizer=tokenizer)
     assert_same(theirs(TEXTS), ours(TEXTS), 1e-4)
+    texts = [f"{text} {number}" for number in range(10) for text in TEXTS]
+    with ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(theirs, texts)) == list(map(theirs, texts))
 
 
 def test_openvino_in_int8_is_near_by_weights_that_no_processor_overflows(

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
+from datasets import Dataset, DatasetDict
 
-from multitask_encoder.data.readers import (
-    find_files,
-)
+from multitask_encoder.data.readers import find_files
 
 
 @pytest.fixture
@@ -63,3 +62,11 @@ def test_a_folder_of_files_is_no_file(folder):
     assert str(error.value) == (
         f"No file {path}. It is a folder: name its files, like {path}/*.jsonl."
     )
+
+
+def test_a_folder_of_several_splits_is_no_file(tmp_path):
+    rows = Dataset.from_dict({"text": ["a"]})
+    DatasetDict({"train": rows, "test": rows}).save_to_disk(str(tmp_path / "both"))
+    with pytest.raises(FileNotFoundError, match=r"several splits: name one, like .*both/train\.$"):
+        find_files(["both"], str(tmp_path))
+    assert find_files(["both/train"], str(tmp_path)) == [tmp_path / "both" / "train"]

@@ -84,6 +84,9 @@ def test_several_labels_and_numbers_are_drawn_around_the_answers(kind, make_mode
     if kind == "regression":
         torch.testing.assert_close(drawn.mean(0), logits[0], atol=0.05, rtol=0)
         torch.testing.assert_close(drawn.var(0), torch.full((2,), 0.5), atol=0.05, rtol=0)
+        model.heads["kind"].standardization = [(0.0, 1.0), (5.0, 10.0)]  # whatever the unit
+        wide = torch.stack([draw(model, "kind", logits, generator) for _ in range(4000)])[:, 0]
+        torch.testing.assert_close(wide.var(0), torch.tensor([0.5, 50.0]), atol=0.05, rtol=0.1)
     else:
         assert set(drawn.flatten().tolist()) == {0.0, 1.0}
         torch.testing.assert_close(drawn.mean(0), logits[0].sigmoid(), atol=0.05, rtol=0)

@@ -5,6 +5,7 @@ import pytest
 from multitask_encoder.data.label_spellings import (
     combined_labels,
     merged,
+    other_spellings,
     same_values,
     similar_labels,
 )
@@ -24,6 +25,18 @@ from multitask_encoder.data.label_spellings import (
 )
 def test_equal_numbers_and_booleans_are_one(labels, groups):
     assert sorted(same_values(labels)) == groups
+
+
+def test_a_number_or_boolean_has_other_spellings():
+    assert other_spellings(["True", "3.0", "2.5", "007", "x"]) == {
+        *("true", "True", "TRUE"),
+        *("3", "3.0"),
+    }
+
+
+def test_many_labels_that_hold_a_separator_are_no_hang():
+    labels = [f"Home, kitchen {number}" for number in range(20_000)]
+    assert combined_labels([*labels, "Home", "kitchen 7"]) == ["Home, kitchen 7"]
 
 
 def test_a_task_lists_its_own_spelling():

@@ -561,6 +561,28 @@ def test_overlapping_spans_are_dropped_where_asked(load, tmp_path):
     assert again["repairs"][:] == [1]
 
 
+def test_a_listed_label_may_hold_what_could_be_a_separator(load):
+    labels = ["Health, fitness", "Health, beauty", "Food"]
+    kinds = {"kinds": {**KINDS["kinds"], "labels": labels}}
+    rows = [{"text": "a", "kinds": label} for label in labels * 2]
+    assert [row["kinds"] for row in load("rows.jsonl", rows, kinds)] == [
+        [one] for one in labels
+    ] * 2
+
+
+def test_types_that_are_dropped_or_become_one_do_not_overlap(load):
+    spans = [[0, 15, "MISC"], [8, 15, "LOC"], [0, 4, "PERSON"], [0, 4, "HUMAN"]]
+    rows = [{"text": "Bank of England", "entities": spans}]
+    for overlap in ("refuse", "longest"):
+        label_map = {"MISC": None, "PERSON": "PER", "HUMAN": "PER"}
+        tasks = {"entities": {**ENTITIES["entities"], "overlap": overlap, "label_map": label_map}}
+        (row,) = load("rows.jsonl", rows, tasks)
+        assert row["entities"] == [
+            {"start": 0, "end": 4, "label": "PER"},
+            {"start": 8, "end": 15, "label": "LOC"},
+        ]
+
+
 def test_labels_are_renamed_and_dropped(load):
     tasks = {
         "topic": {**TOPIC["topic"], "label_map": {"x": "X", "z": None}},

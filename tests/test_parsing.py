@@ -218,6 +218,12 @@ def test_an_alias_is_a_value_of_its_own(tmp_path):
     assert [task.weight for task in run.tasks.values()] == [5.0, 1.0]
 
 
+def test_labels_that_are_numbers_are_mapped_as_texts():
+    topic = {"type": "sequence_classification", "label_map": {0: "no", 1.5: "yes", "none": 2}}
+    tasks = resolve({"tasks": {"topic": topic}, "train_file": "x.jsonl"}).tasks
+    assert tasks["topic"].label_map == {"0": "no", "1.5": "yes", "none": "2"}
+
+
 def test_an_entity_type_that_is_mapped_to_o_is_dropped():
     slots = {"type": "token_classification", "label_map": {"ORG": "O", "MISC": None, "A": "B"}}
     tasks = resolve({"tasks": {"slots": slots}, "train_file": "x.jsonl"}).tasks
@@ -393,7 +399,7 @@ def test_help_is_readable_at_100_columns(argv, capsys):
 
 
 def test_tasks_of_a_run_and_of_a_model_have_the_same_keys():
-    of_the_run, of_the_rows = {"labelling"}, {"begin_marks", "inner_marks"}
+    of_the_run, of_the_rows = {"labelling"}, {"begin_marks", "inner_marks", "standardization"}
     assert {*MODEL_KEYS, *of_the_run, *of_the_rows, *FITTED} == set(TASK_KEYS)
 
 

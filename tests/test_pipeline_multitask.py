@@ -4,9 +4,11 @@ import copy
 import json
 import random
 import re
+from collections import UserDict
 from itertools import accumulate
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from conftest import TASKS, encoder_config
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
+from multitask_encoder.inference import Predictor
 from multitask_encoder.modeling import (
     MultiTaskConfig,
     MultiTaskModel,
@@ -366,7 +369,6 @@ def test_what_is_below_its_threshold_is_no_answer(pipe):
         ({"thresholds": 2}, r"threshold should be from 0 to 1\. Found 2"),
         ({"thresholds": {"topic": "high"}}, r"from 0 to 1\. Found 'high' for 'topic'"),
         ({"thresholds": {"embedding": 0.5}}, r"some of topic, entities\. Found 'embedding'"),
-        ({"thresholds": {"topic": 0.5}, "tasks": "entities"}, r"of entities\. Found 'topic'"),
     ],
 )
 def test_limits_out_of_range_are_refused(asked, message, pipe):
@@ -398,14 +400,56 @@ def test_a_batch_size_for_all_calls_is_checked_at_once(pipe, tokenizer):
         MultiTaskPipeline(model=pipe.model, tokenizer=tokenizer, batch_size=-1)
 
 
+def test_thresholds_of_other_tasks_are_left_aside(pipe):
+    some = {"thresholds": {"entities": 0.8, "topic": 0.4}, "tasks": ["topic"]}
+    assert pipe(TEXTS, **some) == pipe(TEXTS, thresholds=0.4, tasks=["topic"])
+    with pytest.raises(ValueError, match=r"should name some of topic, entities\. Found 'moods'"):
+        pipe(TEXTS, thresholds={"moods": 0.8}, tasks=["topic"])
+
+
+def test_a_model_in_training_answers_without_dropout(make_model, tokenizer):
+    model = make_model(head_dropout=0.9).train()
+    model.encoder.eval()
+    modes = [part.training for part in model.modules()]
+    pipe = MultiTaskPipeline(model=model, tokenizer=tokenizer)
+    assert pipe(TEXTS) == pipe(TEXTS)
+    assert [part.training for part in model.modules()] == modes
+
+
+# RoBERTa's positions, 514 here, begin after that of the padding, 0 here.
+@pytest.mark.parametrize(("family", "limit"), [("bert", 512), ("roberta", 513)])
+def test_a_tokenizer_without_a_limit_gets_the_encoders(family, limit, make_model, tokenizer):
+    free, limited = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
+    free.model_max_length = 10**30
+    limited.model_max_length = limit
+    model, text = make_model(family).eval(), "the park in Paris " * 400
+    answers = [MultiTaskPipeline(model=model, tokenizer=one)(text) for one in (free, limited)]
+    assert answers[0] == answers[1]
+
+
+def test_labels_that_are_no_tags_are_entities_of_one_word(make_model, tokenizer):
+    parts = {"type": "token_classification", "labels": ["NOUN", "INTJ", "O"]}
+    model = make_model(tasks={"parts": parts}).eval()
+    model.heads["parts"].classifier.weight.data.zero_()
+    model.heads["parts"].classifier.bias.data.copy_(torch.tensor([0.0, 1.0, 0.5]))
+    found = MultiTaskPipeline(model=model, tokenizer=tokenizer)("the park")["entities"]["parts"]
+    assert [(one["text"], one["label"]) for one in found] == [("the", "INTJ"), ("park", "INTJ")]
+
+
 @pytest.mark.parametrize(
-    ("found", "name"), [(None, "NoneType"), (3, "int"), (b"Paris", "bytes"), ({"text": ""}, "dict")]
+    ("found", "name"),
+    [
+        *((None, "NoneType"), (3, "int"), (b"Paris", "bytes"), ({"text": ""}, "dict")),
+        *((UserDict(text=""), "UserDict"), (pd.DataFrame({"text": ["a", "b"]}), "DataFrame")),
+    ],
 )
 def test_what_is_no_text_is_refused(found, name, pipe):
     for inputs, place in ((found, ""), (["Paris", found], " as input 1")):
-        message = rf"^The input should be a text\. Found {name}{place}\.$"
-        with pytest.raises(ValueError, match=message):
-            pipe(inputs)
+        hint = "; give one of its columns" if name == "DataFrame" else ""
+        message = rf"^The input should be a text\. Found {name}{place}{hint}\.$"
+        for ask in (pipe, Predictor(pipe)):
+            with pytest.raises(ValueError, match=message):
+                ask(inputs)
 
 
 def test_half_a_character_is_refused(pipe):

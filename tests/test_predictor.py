@@ -44,6 +44,11 @@ def folder(model, tokenizer, tmp_path):
     return tmp_path / "run"
 
 
+def test_small_numbers_are_not_rounded_away():
+    shown = [str(Label("share", score, {"share": score})) for score in (0.0034, 0.97, 1084.4, 0.0)]
+    assert shown == ["share (0.0034)", "share (0.97)", "share (1084.40)", "share (0.00)"]
+
+
 @pytest.fixture
 def predict(model, tokenizer):
     return Predictor(MultiTaskPipeline(model=model, tokenizer=tokenizer))

@@ -127,6 +127,8 @@ said |= {"stranger": push("owner/new", token="hf_wrong"), "no id": push("a b/c/d
 model.encoder.embeddings.word_embeddings.weight.data.mul_(-1)
 said["other"] = push("owner/name", revision="other")
 said["replaced"] = push("owner/replaced")
+hub = {"push_to_hub": True, "repo_id": "owner/saved", "token": token}
+model.save_pretrained(Path(folder).parent / "saved", **hub)
 huggingface_hub.constants.ENDPOINT = "http://127.0.0.1:9"
 said["nobody there"] = push("owner/name")
 print(json.dumps(said))
@@ -319,6 +321,12 @@ def test_revisions_keep_their_own_weights(said, loaded, hub):
     assert torch.equal(other, -main)
     assert said["other"].endswith(hub.repositories["owner/name"].resolve("other"))
     assert loaded["other"] != loaded["main"]
+
+
+def test_a_model_that_is_pushed_as_it_is_saved_brings_all_its_files(said, hub, folder):
+    files = hub.repositories["owner/saved"].files()
+    assert {"modules.json", "1_Pooling/config.json", "pipeline_multitask.py"} <= {*files}
+    assert {path.name for path in (folder.parent / "saved").iterdir()} - {"1_Pooling"} <= {*files}
 
 
 def test_weights_of_an_earlier_model_are_replaced_and_other_files_stay(said, hub):

@@ -5,6 +5,8 @@ import json
 import pytest
 from reading import read_all, rows_of, span
 
+from multitask_encoder.data.dataset_arguments import DatasetArguments
+from multitask_encoder.data.loading import read_splits
 from multitask_encoder.data.normalization import normalized_rows
 from multitask_encoder.data.readers import detect_format
 
@@ -83,12 +85,13 @@ def task(*results: dict, text: str = "Bonn am Rhein", **others) -> dict:
 
 
 BONN = result("ner", "labels", start=0, end=4, text="Bonn", labels=["LOC"])
+IN_BONN = {**span(0, 4, "LOC"), "text": "Bonn"}
 
 
 @pytest.mark.parametrize(
     ("results", "columns"),
     [
-        ([BONN], {"ner": [span(0, 4, "LOC")]}),
+        ([BONN], {"ner": [IN_BONN]}),
         (
             [
                 result("ner", "labels", start=8, end=13, labels=["LOC", "RIVER"]),
@@ -97,8 +100,8 @@ BONN = result("ner", "labels", start=0, end=4, text="Bonn", labels=["LOC"])
                 BONN,
             ],
             {
-                "ner": [span(8, 13, "LOC"), span(8, 13, "RIVER"), span(0, 4, "LOC")],
-                "parts": [span(0, 4, "NAME")],
+                "ner": [span(8, 13, "LOC"), span(8, 13, "RIVER"), IN_BONN],
+                "parts": [{**IN_BONN, "label": "NAME"}],
             },
         ),
         ([result("topic", "choices", choices=["x"])], {"topic": "x"}),
@@ -129,7 +132,7 @@ def test_what_is_cancelled_or_predicted_is_not_read(read):
     ]
     text = {"text": "Bonn am Rhein"}
     assert rows_of(read(json.dumps(tasks), "label_studio")) == [
-        text, text, text, text | {"ner": [span(0, 4, "LOC")]}
+        text, text, text, text | {"ner": [IN_BONN]}
     ]  # fmt: skip
 
 
@@ -139,7 +142,7 @@ def test_annotated_texts_without_spans_have_none(read):
     text = {"text": "Bonn am Rhein"}
     assert rows_of(read(json.dumps(tasks), "label_studio")) == [
         text | {"topic": "x", "ner": []},
-        text | {"ner": [span(0, 4, "LOC")]},
+        text | {"ner": [IN_BONN]},
         text,
     ]
 
@@ -148,8 +151,19 @@ def test_the_text_may_be_any_field_and_lack_line_breaks(read):
     labels = result("ner", "labels", start=1, end=4, text="ab", labels=["X"])
     tasks = [{"data": {"id": "7", "body": "-a\nb-", "n": 1}, "annotations": [{"result": [labels]}]}]
     assert rows_of(read(json.dumps(tasks), "label_studio")) == [
-        {"id": "7", "body": "-a\nb-", "n": 1, "ner": [span(1, 4, "X")]}
+        {"id": "7", "body": "-a\nb-", "n": 1, "ner": [{**span(1, 4, "X"), "text": "a\nb"}]}
     ]
+
+
+def test_a_span_of_another_field_is_no_span_of_the_text(tmp_path):
+    title = result("genre", "labels", start=0, end=4, text="Jazz", labels=["X"])
+    data = {"title": "Jazz news", "text": "It rained in Jordan"}
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"data": data, "annotations": [{"result": [title]}]}]))
+    tasks = {"genre": {"type": "token_classification"}}
+    source = DatasetArguments(train_file=[str(path)])
+    ((problem,),) = [rows["problem"] for rows in read_splits(tasks, source, 0).values()]
+    assert "should have spans in characters: 0 to 4 is 'It r'" in problem
 
 
 @pytest.mark.parametrize(
@@ -157,7 +171,7 @@ def test_the_text_may_be_any_field_and_lack_line_breaks(read):
     [
         (
             {"label": [{"start": 0, "end": 4, "text": "Bonn", "labels": ["LOC", "X"]}]},
-            {"label": [span(0, 4, "LOC"), span(0, 4, "X")]},
+            {"label": [IN_BONN, {**IN_BONN, "label": "X"}]},
         ),
         ({"sentiment": "Positive"}, {"sentiment": "Positive"}),
         ({"topics": {"choices": ["x", "y"]}}, {"topics": ["x", "y"]}),
@@ -226,7 +240,7 @@ TWICE["annotations"] = [*TWICE["annotations"], {"result": []}]
     ],
 )
 def test_a_broken_task_is_a_problem(record, message, read):
-    good = {"text": "Bonn am Rhein", "ner": [span(0, 4, "LOC")]}
+    good = {"text": "Bonn am Rhein", "ner": [IN_BONN]}
     assert read(json.dumps([task(BONN), record, task(BONN)]), "label_studio") == [
         ("row 1", good),
         ("row 2", message),
@@ -316,7 +330,7 @@ def test_annotations_agree_in_any_order_and_whatever_made_them(read):
     guess = {**BONN, "id": "b2", "origin": "prediction"}
     again["annotations"].append({"result": [{**rhein, "id": "b1"}, link, guess]})
     assert rows_of(read(json.dumps([again]), "label_studio")) == [
-        {"text": "Bonn am Rhein", "ner": [span(0, 4, "LOC"), span(8, 13, "LOC")]}
+        {"text": "Bonn am Rhein", "ner": [IN_BONN, {**span(8, 13, "LOC"), "text": "Rhein"}]}
     ]
 
 
@@ -396,6 +410,14 @@ def test_labels_of_prodigy_are_cells_of_their_tasks(read):
     ]
     rows = rows_of(read("".join(f"{json.dumps(one)}\n" for one in records), "prodigy"))
     assert [row.get("label", row.get("accept")) for row in rows] == ["x", "y", ["x", "y"]]
+
+
+def test_the_same_annotations_of_prodigy_agree(read):
+    two = [span(0, 2, "X"), span(3, 7, "LOC")]
+    by_model = [{**one, "source": "en_core_web_sm", "token_start": 1} for one in reversed(two)]
+    records = [prodigy(spans=two), prodigy(spans=by_model)]
+    rows = rows_of(read("".join(f"{json.dumps(one)}\n" for one in records), "prodigy"))
+    assert [sorted(map(str, row["spans"])) for row in rows] == [sorted(map(str, two))] * 2
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,11 @@ def test_a_table_of_a_spreadsheet_is_read(content, read):
     assert read(content, "csv") == SPREADSHEET
 
 
+def test_what_parts_the_header_may_also_be_in_a_name(read):
+    rows = rows_of(read('"text";"score, max 5";"mood"\na;3;gut\n', "csv"))
+    assert rows == [{"text": "a", "score, max 5": "3", "mood": "gut"}]
+
+
 def test_a_file_may_name_its_delimiter(read):
     rows = [(f"line {number + 1}", row) for number, (_, row) in enumerate(SPREADSHEET, start=2)]
     assert read('sep=|\ntext|mood\n"Très, bien"|gut\nb|\n', "csv") == rows
@@ -121,10 +126,23 @@ def test_other_text_may_have_an_encoding_too(read):
     assert rows_of(read("é O\n".encode("utf-16"), "conll")) == [{"tokens": ["é"], "tags": ["O"]}]
 
 
-@pytest.mark.parametrize("name", ["a.xlsx", "a.xls", "a.ods"])
-def test_a_spreadsheet_is_refused_by_name(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *((name, "is a spreadsheet: save it as CSV in UTF-8.") for name in ("a.xlsx", "a.ods")),
+        *((name, "is compressed: unpack it.") for name in ("a.jsonl.gz", "a.zip")),
+    ],
+)
+def test_what_is_not_read_is_refused_by_name(name, message, tmp_path):
     (tmp_path / name).write_bytes(b"PK")
-    assert refusal(tmp_path / name) == "is a spreadsheet: save it as CSV in UTF-8."
+    assert refusal(tmp_path / name) == message
+
+
+def test_a_date_that_python_lacks_is_refused(tmp_path):
+    dates = pa.array([10**18], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": ["a"], "when": dates}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: date value out of range"):
+        list(read_all(tmp_path / "a.parquet", "parquet"))
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

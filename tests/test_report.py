@@ -192,6 +192,23 @@ def test_one_seed_shows_no_spread():
     assert "| intent | **accuracy** | 90.00 | 80.00 | +10.00 | - | - |" in report_text(report)
 
 
+def test_a_task_with_an_undefined_metric_is_compared_by_its_others():
+    star = {"type": "sequence_classification", "problem_type": "regression", "labels": ["star"]}
+    found = {
+        f"{name}-seed0": {"test_star_spearman": correlation, "test_star_mae": 0.5}
+        for name, correlation in (("multi", None), ("star", 0.3))
+    }
+    for one in found.values():
+        one["test_star_rmse"] = 0.7
+    report = make_report(found, {"star": star}, [0], "test", [None], {})
+    assert report["tasks"]["star"]["main"] == "mae"
+    assert report["summary"][-1].startswith("star: spearman is undefined where all labels or ")
+    for one in found.values():
+        one |= dict.fromkeys(("test_star_mae", "test_star_rmse"))
+    report = make_report(found, {"star": star}, [0], "test", [None], {})
+    assert report["summary"][-1] == "star: its metrics are undefined in the test split."
+
+
 def test_a_task_without_labels_in_the_split_is_named():
     found = {
         name: {key: value for key, value in one.items() if "slots" not in key}

@@ -61,6 +61,18 @@ def test_a_regression_is_streamed_without_labels(run):
     assert json.loads((folder / "config.json").read_text())["tasks"]["size"]["labels"] == ["size"]
 
 
+def test_streamed_labels_are_spelled_as_the_task_spells_them(run):
+    rows = [{**row, "topic": row["topic"] == "x"} for row in ROWS]
+    folder = run(
+        tasks={"topic": {**TOPIC["topic"], "labels": ["true", "false"]}},
+        train_file=rows,
+        validation_file=rows,
+        streaming=True,
+        max_steps=2,
+    )
+    assert results(folder)["eval_samples"] == len(rows)
+
+
 def test_roberta_reads_as_many_tokens_as_it_has_positions_for(run, backbone, tmp_path):
     folder = tmp_path / "roberta"
     tokenizer = AutoTokenizer.from_pretrained(backbone("roberta"))

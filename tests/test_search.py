@@ -73,6 +73,23 @@ def test_what_can_not_be_searched_is_refused_before_anything_runs(space, message
         resolve({"tasks": TASKS, "search": space})
 
 
+@pytest.mark.parametrize(
+    ("key", "keys"),
+    [
+        ("tasks.topic.score_weight", {}),
+        ("tasks.topic.labels", {}),
+        ("tasks.topic.weight", {"metric_for_best_model": "loss"}),
+        ("tasks.topic.weight", {"metric_for_best_model": "eval_loss_topic"}),
+        ("seed", {"validation_fraction": 0.2}),
+        ("on_bad_row", {}),
+    ],
+)
+def test_keys_that_move_the_measure_are_not_searched(key, keys):
+    values = {"tasks.topic.labels": [["x", "y"], ["y", "x"]], "on_bad_row": ["skip", "refuse"]}
+    with pytest.raises(ValueError, match=f"search can't try values of {key}: its trials could not"):
+        searched({key: values.get(key, [1, 2, 3])}, **keys)
+
+
 def test_values_are_within_their_space_and_better_ones_are_drawn_more_often():
     space = {"learning_rate": [1e-5, 1e-1], "tasks.topic.weight": [1, 2, 4], "seed": [1, 2]}
 

@@ -6,6 +6,7 @@ import itertools
 import json
 from unittest.mock import Mock
 
+import httpx
 import pytest
 from running_service import CLOSED, JSON, Server, ask, assert_same
 
@@ -67,6 +68,7 @@ def test_the_model_and_the_limits_can_be_asked_for(port, answers):
     assert found["tasks"]["topic"]["labels"] == answers.model.config.tasks["topic"]["labels"]
     assert found["limits"] == vars(LIMITS)
     assert asked(port, path="/healthz").json == {"status": "ok"}
+    assert httpx.head(f"http://127.0.0.1:{port}/healthz").status_code == 200
     schema = asked(port, path="/openapi.json").json
     assert set(schema["paths"]) == {"/predict", "/model", "/healthz"}
     assert "Question" in schema["components"]["schemas"]

@@ -303,7 +303,6 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                 _check_choice(
                     f"tasks.{name}.{key}", task[key], TASK_FIELDS[key].metadata["choices"]
                 )
-        _check_label_map(name, task.get("label_map"))
         if task.get("column") is not None:
             _check_column(f"tasks.{name}.column", task["column"], task)
         if not isinstance(task.get("separator"), str | None):
@@ -311,6 +310,8 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                 f"tasks.{name}.separator should be a text. Found {task['separator']!r}."
             )
         task = {key: value for key, value in task.items() if value is not None}
+        if "label_map" in task:
+            task["label_map"] = _label_map(name, task["label_map"])
         _check_keys_of_kind(name, task)
         if task["type"] == EMBEDDING:
             task.setdefault("loss", "retention")
@@ -376,17 +377,24 @@ def _check_column(key: str, column: Any, task: dict) -> None:
         raise ValueError(f"{key} should be a text{also}. Found {column!r}.")
 
 
-def _check_label_map(name: str, label_map: Any) -> None:
-    if label_map is None:
-        return
+def _label_map(name: str, label_map: Any) -> dict[str, str | None]:
+    """A checked map, whose numbers are texts, as `labels` may be numbers, too."""
     if not isinstance(label_map, dict) or not all(
-        isinstance(label, str) and isinstance(new, str | None) and new != ""
+        isinstance(label, str | int | float)
+        and isinstance(new, str | int | float | None)
+        and new != ""
         for label, new in label_map.items()
     ):
         raise ValueError(
             f"tasks.{name}.label_map should map labels to new names, or to null to drop them. "
             f"Found {label_map!r}."
         )
+    if any(isinstance(one, bool) for pair in label_map.items() for one in pair):
+        raise ValueError(
+            f"tasks.{name}.label_map should map labels to new names; {UNQUOTED}. "
+            f"Found {label_map!r}."
+        )
+    return {str(label): None if new is None else str(new) for label, new in label_map.items()}
 
 
 def _share(key: str, task: dict) -> float:

@@ -69,7 +69,8 @@ class ModelArguments:
         },
     )
     head_dropout: float = field(
-        default=0.1, metadata={"help": "Dropout before each head, in [0, 1)."}
+        default=0.1,
+        metadata={"help": "Dropout before heads that give labels, in [0, 1)."},
     )
     encoder_dropout: float | None = field(
         default=None,
@@ -481,6 +482,7 @@ class MultiTaskTrainingArguments(TrainingArguments):
             )
 
 
+CHOSEN = "# Chosen by the encoder and the rows: "
 ERROR_ENDINGS = ("_mae", "_rmse")  # of metrics of which a lower value is better
 # Keys of TrainingArguments that would silently change losses or metrics, or fail.
 NOT_SUPPORTED = {
@@ -496,7 +498,7 @@ NOT_SUPPORTED = {
 @dataclass
 class RunArguments:
     """All keys of a run, and the mapping they were read from (`given`). `teachers` has the folders
-    or Hub ids of each task's."""
+    or Hub ids of each task's, `chosen` the keys that the run itself has set since."""
 
     model: ModelArguments
     data: DataArguments
@@ -506,6 +508,7 @@ class RunArguments:
     teachers: dict[str, list[str]]
     search: Space | None
     given: dict[str, Any]
+    chosen: list[str] = field(default_factory=list)
 
     @property
     def answers_in_bf16(self) -> bool | None:
@@ -524,4 +527,12 @@ class RunArguments:
     def save(self, path: Path) -> None:
         """Write the run as one YAML file that starts it again."""
         text = yaml.safe_dump(self.set_keys(), sort_keys=False, allow_unicode=True)
+        if self.chosen:
+            text += f"{CHOSEN}{', '.join(self.chosen)}\n"
         path.write_text(text, encoding="utf-8")
+
+
+def chosen_keys(path: Path) -> list[str]:
+    """The keys in a run's file that the run itself chose."""
+    *_, last = path.read_text(encoding="utf-8").splitlines() or [""]
+    return last.removeprefix(CHOSEN).split(", ") if last.startswith(CHOSEN) else []

@@ -68,9 +68,18 @@ def make_report(
         ),
         "exact_match": paired(whole, together, spreads.get("exact_match")) if known else None,
     }
-    unlabelled = [name for name, task in by_task.items() if task is None]
     report["summary"] = summarize(report)
-    report["summary"] += [f"{name}: no labels in the {split} split." for name in unlabelled]
+    for name, task in by_task.items():
+        main = metric_of(tasks[name]).main
+        if task is None:
+            undefined = any(f"{PREFIXES[split]}_{name}_{main}" in one for one in results.values())
+            reason = "its metrics are undefined" if undefined else "no labels"
+            report["summary"].append(f"{name}: {reason} in the {split} split.")
+        elif task["main"] != main:
+            report["summary"].append(
+                f"{name}: {main} is undefined where all labels or answers are the same; "
+                f"{task['main']} is compared."
+            )
     return report
 
 
@@ -90,13 +99,17 @@ def _compare_task(
         key: (values("multi", f"{name}_{key}"), values(name, f"{name}_{key}"))
         for key in metric.names
     }
-    if None in sides[metric.main]:
-        return None
     compared = {
         key: paired(*both, spreads.get(f"{name}_{key}"), errors=is_error(key))
         for key, both in sides.items()
+        if None not in both
     }
-    return {"main": metric.main, "metrics": compared}
+    if not compared:
+        return None
+    return {
+        "main": metric.main if metric.main in compared else next(iter(compared)),
+        "metrics": compared,
+    }
 
 
 def _compare_embeddings(

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from multitask_encoder.arguments.parsing import parse_arguments, resolve, with_keys
-from multitask_encoder.arguments.run_arguments import RunArguments
-from multitask_encoder.training.defaults import CHOSEN_KEYS
+from multitask_encoder.arguments.run_arguments import RunArguments, chosen_keys
 from multitask_encoder.training.metrics import metric_names, metric_of
 from multitask_encoder.training.run_rows import Rows, keep_only_task, load_rows
 
@@ -194,8 +193,9 @@ def is_finished(run: RunArguments) -> bool:
     if not (folder / "config.yaml").is_file():
         return False
     settings = _settings(parse_arguments([str(folder / "config.yaml")]))
+    chosen = chosen_keys(folder / "config.yaml")
     for key, wanted in _settings(run).items():
-        if settings.get(key) == wanted or (key in CHOSEN_KEYS and run.given.get(key) is None):
+        if settings.get(key) == wanted or (key in chosen and run.given.get(key) is None):
             continue
         if run.training.overwrite_output_dir:
             return False
@@ -231,6 +231,7 @@ def _settings(run: RunArguments) -> dict[str, Any]:
         # Their order matters: that of the heads, and of the rows in an epoch.
         "tasks": list(run.tasks),
         "datasets": list(run.datasets),
+        "teachers": run.teachers,
     }
     if run.given.get("datasets"):  # else the only one is `run.data`
         for name, source in run.datasets.items():

@@ -39,7 +39,12 @@ NOT_SEARCHED = {
     *("metric_for_best_model", "greater_is_better", "do_train", "do_eval", "do_test"),
     *("data_dir", "dataset", "train_file", "validation_file", "test_file", "validation_size"),
     *("validation_fraction", "test_size", "test_fraction", "tasks", "datasets", *OF_THE_SEARCH),
+    *("on_bad_row", "column_names"),
 }
+# Keys of a task that change how it is trained, not what its metrics are of; of a loss, those below
+# change that.
+OF_TASKS = ("weight", "class_weights", "pooling", "loss", "dimensions")
+OF_LOSSES = ("weight", "class_weights", "loss", "dimensions")
 SPREAD = 10  # trials that are spread over the space before results count
 DRAWS = 20  # before a trial may repeat one
 
@@ -260,13 +265,28 @@ def _check(run: RunArguments) -> None:
     if not run.training.do_eval or run.training.metric_for_best_model is None:
         raise ValueError("search needs do_eval and a metric_for_best_model, to choose by.")
     for key in run.search:
-        if key in NOT_SEARCHED:
+        if key in NOT_SEARCHED or _moves_the_metric(key, run):
             raise ValueError(f"search can't try values of {key}: its trials could not be compared.")
     if run.training.resume_from_checkpoint not in (None, "false", "False"):
         raise ValueError(
             "search can't be combined with resume_from_checkpoint. Leave it out: a search goes on "
             "when it is started again."
         )
+
+
+def _moves_the_metric(key: str, run: RunArguments) -> bool:
+    """Whether a key changes the measure or the rows by which trials are compared."""
+    if key == "seed":
+        sources = [source.arguments for source in run.datasets.values()]
+        return any(one.fraction("validation") is not None for one in sources)
+    group, _, part, *_ = (*key.split("."), "", "")
+    if group == "datasets":
+        return part == "columns" or part in NOT_SEARCHED
+    if group != "tasks":
+        return False
+    metric = run.training.metric_for_best_model or ""
+    of_a_loss = metric.removeprefix("eval_").startswith("loss")
+    return part not in OF_TASKS or (of_a_loss and part in OF_LOSSES)
 
 
 def _grid(space: Space) -> list[dict[str, Any]] | None:

@@ -8,6 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from sklearn.decomposition import PCA
 
+from multitask_encoder.inference.predictor import shown
+
 # Distinct for colour-blind people, on white and on black (after Okabe and Ito 2008).
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#A6761D"]
 OTHERS, GREY = "others", "#888888"
@@ -89,7 +91,7 @@ def _add(chart, points, texts, answers, rows, marker, name) -> None:
 
 
 def _hover(text: str, answer: str | float) -> str:
-    label = answer if isinstance(answer, str) else f"{answer:.2f}"
+    label = answer if isinstance(answer, str) else shown(answer)
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return "<br>".join([f"<b>{_plain(label)}</b>", *map(_plain, wrap(cut, LINE))])
 

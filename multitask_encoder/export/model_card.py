@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 import multitask_encoder
 from multitask_encoder.modeling import MultiTaskConfig
 from multitask_encoder.modeling.answering import has_one_label
+from multitask_encoder.modeling.decoding import entity_type
 from multitask_encoder.reporting.report_page import CONFUSION, CURVES, RELIABILITY
 from multitask_encoder.reporting.results import INTERVALS, TABLES, percent
 from multitask_encoder.training.intervals import SUFFIX
@@ -100,7 +101,7 @@ def _task_row(name: str, task: dict) -> str:
     labels = task.get("labels", [])
     if task["type"] == "token_classification":
         answer = "entities, with their character offsets"
-        labels = list(dict.fromkeys(label[2:] for label in labels if label != "O"))
+        labels = list(dict.fromkeys(entity_type(label) for label in labels if label != "O"))
     elif task["type"] == "sentence_embedding":
         answer = "an embedding of the text"
     else:

@@ -130,7 +130,7 @@ def plain_model(model: MultiTaskModel, task_name: str) -> PreTrainedModel:
         ) from error
 
     plain.base_model.load_state_dict(model.encoder.state_dict(), strict=False)
-    head = model.heads[task_name].classifier
+    head = _one_layer(model.heads[task_name])
     design = DENSE_HEADS[task["type"]].get(family)
     set_layers: list[str] = []
     if design is not None:
@@ -141,6 +141,18 @@ def plain_model(model: MultiTaskModel, task_name: str) -> PreTrainedModel:
         plain.classifier.load_state_dict(head.state_dict())
     _check_all_set(plain, model, set_layers)
     return plain.eval()
+
+
+def _one_layer(head: nn.Module) -> nn.Linear:
+    """A linear layer that gives the head's logits."""
+    if head.standardization is None:
+        return head.classifier
+    layer = copy.deepcopy(head.classifier)
+    layer.bias.copy_(head.in_units(head.classifier.bias))
+    layer.weight.copy_(
+        head.classifier.weight * layer.weight.new_tensor(head.standardization)[:, 1:]
+    )
+    return layer
 
 
 def _check_pooling(pooling: str, family: str) -> None:
@@ -173,7 +185,6 @@ def _let_through(head: nn.Linear, plain: PreTrainedModel, design: DenseHead) -> 
     positive, negative = slice(0, labels), slice(labels, 2 * labels)
     for sign, rows in ((1, positive), (-1, negative)):
         dense.weight[rows] = sign * scale * head.weight
-        dense.bias[rows] = sign * scale * head.bias
     factor = 1 / (slope * scale)
     if design.norm is not None:
         # Beside a 1 and a -1 the small values change neither mean nor variance, which makes the
@@ -184,6 +195,7 @@ def _let_through(head: nn.Linear, plain: PreTrainedModel, design: DenseHead) -> 
         factor *= math.sqrt(2 / width + norm.eps)
     classifier.weight[:, positive] = factor * torch.eye(labels)
     classifier.weight[:, negative] = -factor * torch.eye(labels)
+    classifier.bias.copy_(head.bias)
 
 
 def _check_all_set(plain: PreTrainedModel, model: MultiTaskModel, set_layers: list[str]) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from multitask_encoder.arguments.choices import BACKENDS
@@ -179,18 +178,6 @@ def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrained
     except Exception as error:  # damaged files raise all kinds of errors, even a bare Exception
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise OSError(f"Can't load the tokenizer of {name_or_path!r}: {reason}") from error
-
-
-def most_tokens(encoder: nn.Module, config: PreTrainedConfig) -> int | None:
-    """The number of tokens that an encoder has positions for; None if it has no limit."""
-    positions = getattr(config, "max_position_embeddings", None)
-    embeddings = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    padding = getattr(embeddings, "padding_idx", None)
-    if positions is not None and positions < 0:  # as of XLNet, which has no limit
-        return None
-    if positions and padding is not None:  # as in RoBERTa, whose positions start after it
-        positions -= padding + 1
-    return positions
 
 
 def read_as(

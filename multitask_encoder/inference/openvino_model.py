@@ -1,6 +1,7 @@
 """The model of a folder with an OpenVINO graph, run by OpenVINO; ships with that folder."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,7 +43,11 @@ class OpenvinoModel(GraphModel):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         self._model = openvino.Core().compile_model(path, "CPU", settings)
+        self._of_thread = threading.local()
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._model(inputs)
+        # The model's own request is one for all threads, and answers of one would be another's.
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._model.create_infer_request()
+        outputs = self._of_thread.request.infer(inputs)
         return {output.any_name: outputs[output] for output in self._model.outputs}

@@ -19,8 +19,14 @@ import numpy as np
 import pandas as pd
 
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskPipeline
+from multitask_encoder.modeling.pipeline_multitask import is_one
 
 from .loading import load_pipeline
+
+
+def shown(score: float) -> str:
+    """A probability or a number in two decimals, or where it is small in two digits."""
+    return f"{score:.2f}" if score == 0 or abs(score) >= 0.1 else f"{score:.2g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Label:
         labels = self.label if isinstance(self.label, list) else [self.label]
         scores = self.score if isinstance(self.score, list) else [self.score]
         pairs = zip(labels, scores, strict=True)
-        return ", ".join(f"{label or 'none'} ({score:.2f})" for label, score in pairs) or "none"
+        return ", ".join(f"{label or 'none'} ({shown(score)})" for label, score in pairs) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,7 @@ class Predictor:
             ValueError: an invalid text or value.
             TypeError: an unknown argument.
         """
-        if isinstance(texts, str):
+        if is_one(texts):
             return Answer.of(texts, self.pipeline(texts, **kwargs))
         tasks = self.config.tasks.items()
         numbers = [name for name, task in tasks if task.get("problem_type") == "regression"]

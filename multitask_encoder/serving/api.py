@@ -148,6 +148,7 @@ def build_api(config: Any, limits: Limits, answer: Answering) -> FastAPI:
         prompts = list(config.prompts or {})
         return Description(tasks=config.tasks, prompts=prompts, limits=vars(limits))
 
+    @api.head("/healthz", include_in_schema=False)  # as some load balancers ask
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether a replica is up."""

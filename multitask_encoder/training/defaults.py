@@ -55,19 +55,6 @@ PULL = 0.1
 HELD_PULL = 0.75  # the same for a model that is held to what it has learned
 EVALUATIONS = 10
 PACE_KEYS = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")  # set all or none
-# Keys that the rules set; a run's config.yaml has them beside those that the user set.
-CHOSEN_KEYS = (
-    "per_device_train_batch_size",
-    "learning_rate",
-    "head_learning_rate",
-    "num_train_epochs",
-    "warmup_steps",
-    "weight_decay",
-    "l2_sp",
-    "load_best_model_at_end",
-    "freeze",
-    *PACE_KEYS,
-)
 
 
 def learning_rate_of(width: int, lora: bool = False) -> float:
@@ -132,6 +119,7 @@ def fill_defaults(
     for key, value in chosen.items():
         setattr(run.training, key, value)
     run.given.update(chosen)
+    run.chosen = list(chosen)
     if chosen:
         shown = ", ".join(f"{key} {value}" for key, value in chosen.items())
         logger.info("Not set, so chosen by the encoder and the rows: %s.", shown)

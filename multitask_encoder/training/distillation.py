@@ -16,32 +16,28 @@ from multitask_encoder.modeling.losses import present_labels
 def soft_loss(
     logits: torch.Tensor, targets: torch.Tensor, problem_type: str, temperature: float = 1.0
 ) -> torch.Tensor:
-    """The loss of each unit (of each label, where a text has several, or numbers); 0 where the
-    target is absent.
+    """The loss of each unit, or of each label where a text has several; 0 where the target is
+    absent.
 
     For classes `T^2 KL(p_T || q_T)`, where `p_T` and `q_T` are the target's and the logits'
     probabilities at the temperature T (Hinton et al. 2015, arXiv 1503.02531): over all labels, or
     over those that the teacher knows if it lacks some. For yes-or-no labels the same of each
-    label's two probabilities, and for numbers the squared error.
+    label's two probabilities.
 
     Args:
         logits (`torch.Tensor` of shape `(..., num_labels)`): from a head.
-        targets (`torch.FloatTensor` of the same shape): probabilities, or numbers of a regression;
-            NaN where absent, negative for classes that the teacher doesn't know.
-        problem_type (`str`): of the task.
+        targets (`torch.FloatTensor` of the same shape): probabilities, NaN where absent, negative
+            for classes that the teacher doesn't know.
+        problem_type (`str`): `single_label_classification` or `multi_label_classification`.
         temperature (`float`): above 0.
 
     Returns:
-        `torch.FloatTensor` of shape `(...)` for classes, of the logits' shape for several labels
-        and numbers: at least 0.
+        `torch.FloatTensor` of shape `(...)` for classes, of the logits' shape for several labels:
+        at least 0.
     """
     there = present_labels(targets)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if problem_type != "regression":
-        logits = logits / temperature
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     targets = targets.nan_to_num().to(logits.dtype)
-    if problem_type == "regression":
-        return (logits - targets).square() * there
     if problem_type == "multi_label_classification":
         # Class 1 has the logit, class 0 the logit 0.
         logits = torch.stack([torch.zeros_like(logits), logits], -1)
@@ -57,6 +53,16 @@ def soft_loss(
     cross_entropy = -torch.where(soft > 0, soft * scores, 0.0).sum(-1)
     entropy = -torch.special.xlogy(soft, soft).sum(-1)
     return temperature**2 * (cross_entropy - entropy) * there
+
+
+def teacher_loss(
+    head: nn.Module, logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0
+) -> torch.Tensor:
+    """How far a head's logits are from its teachers' answers: for numbers its own loss with these
+    as labels, otherwise `soft_loss`."""
+    if head.problem_type == "regression":
+        return head.loss(logits, targets)
+    return soft_loss(logits, targets, head.problem_type, temperature)
 
 
 def labels_or_targets(labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -79,11 +85,11 @@ def taught_difference(
 
     Args:
         head (`nn.Module`): of the task.
-        logits, labels, targets (`torch.Tensor`): as `soft_loss` takes them, labels as the head.
+        logits, labels, targets (`torch.Tensor`): as `teacher_loss` takes them, labels as the head.
         weight (`float`): of the soft label where there are both, in 0 to 1.
         temperature (`float`): above 0.
     """
-    soft = soft_loss(logits, targets, head.problem_type, temperature)
+    soft = teacher_loss(head, logits, targets, temperature)
     taught, labelled = present_labels(targets), present_labels(labels)
     # A label that the teacher doesn't know stays beside what it says of the others.
     whole = torch.ones_like(labelled)

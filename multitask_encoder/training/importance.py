@@ -77,9 +77,11 @@ def draw(
     model: MultiTaskModel, name: str, logits: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """Labels of a task at random, as likely as the model says, in the shape that its head takes."""
-    kind, logits = model.heads[name].problem_type, logits.detach().float().cpu()
+    head, logits = model.heads[name], logits.detach().float().cpu()
+    kind = head.problem_type
     if kind == "regression":  # the squared error is that of a variance of 1/2
-        labels = logits + torch.randn(logits.shape, generator=generator) * 0.5**0.5
+        stds = torch.tensor([std for _, std in head.standardization or [(0.0, 1.0)]])
+        labels = logits + torch.randn(logits.shape, generator=generator) * 0.5**0.5 * stds
     elif kind == "multi_label_classification":
         labels = torch.bernoulli(logits.sigmoid(), generator=generator)
     else:

@@ -10,6 +10,7 @@ from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.label_spellings import (
     combined_labels,
     merged,
+    other_spellings,
     same_values,
     similar_labels,
 )
@@ -75,13 +76,16 @@ def with_same_values(
     run: RunArguments, parts: list[Dataset], known: dict[str, list[list[str]]]
 ) -> RunArguments:
     """The run, whose `label_map` merges labels that are the same number or boolean, as the task or
-    else the models that know it spell them."""
+    else the models that know it spell them. Where all rows are streamed, and `parts` is empty, that
+    is any way to write the labels which these know."""
     tasks = dict(run.tasks)
     for name, task in run.tasks.items():
         kind = kind_of(vars(task))
         if kind.numeric or kind.by_token:
             continue
         found = set().union(*(distinct_labels(rows, name) for rows in parts))
+        if not parts:
+            found = other_spellings(task.labels or set().union(*known[name]))
         if groups := same_values(found, [task.labels] if task.labels else known[name]):
             tasks[name] = replace(task, label_map=merged(task.label_map, groups))
             shown = "; ".join(" = ".join(map(repr, group)) for group in groups)

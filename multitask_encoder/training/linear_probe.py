@@ -21,7 +21,7 @@ from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.losses import present_labels
 
-from .distillation import soft_loss
+from .distillation import teacher_loss
 from .passes import encoded_batches, first_windows
 
 logger = logging.getLogger("multitask_encoder")
@@ -70,7 +70,7 @@ def begin_as_probes(
         head = model.heads[name]
         labels = torch.tensor(np.asarray(rows[name][:]))
         known = present_labels(labels).view(len(labels), -1).all(1)
-        loss = head.loss
+        loss: Callable = head.loss
         if taught and name in taught:
             soft = rows.select_columns([f"{name}.soft", f"{name}.soft_ids"]).to_list()
             targets = taught[name].batch(name, soft, longest=0)
@@ -78,7 +78,8 @@ def begin_as_probes(
             loss = partial(_hard_or_soft, head, targets[known])
         if known.any():
             size = len(model.config.tasks[name]["labels"])
-            weight, bias = fit(loss, vectors[name][known], labels[known], size)
+            of_outputs = partial(_of_outputs, head, loss)
+            weight, bias = fit(of_outputs, vectors[name][known], labels[known], size)
             with torch.no_grad():
                 head.classifier.weight.copy_(weight)
                 head.classifier.bias.copy_(bias)
@@ -91,8 +92,15 @@ def _hard_or_soft(
     head: nn.Module, targets: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     """The loss of each row by its label, or where it has none, by its soft label."""
-    soft = soft_loss(logits, targets, head.problem_type)
+    soft = teacher_loss(head, logits, targets)
     return torch.where(present_labels(labels), head.loss(logits, labels), soft)
+
+
+def _of_outputs(
+    head: nn.Module, loss: Callable, outputs: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """A loss of outputs of the head's linear layer."""
+    return loss(head.in_units(outputs), labels)
 
 
 def _vectors(

@@ -23,11 +23,10 @@ from multitask_encoder.inference.loading import (
     check_folder,
     load_finished_model,
     load_tokenizer,
-    most_tokens,
 )
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import FITTED, WEIGHTS
-from multitask_encoder.modeling.windows import check_tokenizer
+from multitask_encoder.modeling.windows import check_tokenizer, limit_length
 
 from .teacher_config import labels_of_teacher, units_of_teacher
 
@@ -280,7 +279,9 @@ def _load_finished(
     for name, (labels, weights) in changed.items():
         _change_head(model, name, labels, sources[name])
         if weights:
-            model.set_class_weights({name: weights})
+            model.set_of_labels("class_weights", {name: weights})
+        if moments := model.config.tasks[name].get("standardization"):
+            model.set_of_labels("standardization", {name: moments})
     return _load_tokenizer(run.model.model, None, model, run), model
 
 
@@ -316,9 +317,7 @@ def _load_tokenizer(
             f"encoder. Found {known}."
         )
     check_tokenizer(tokenizer, model.config)
-    positions = most_tokens(model.encoder, model.config.encoder_config)
-    if positions and tokenizer.model_max_length > positions:
-        tokenizer.model_max_length = positions
+    limit_length(tokenizer, model.config.encoder_config, model.encoder)
     if run.data.max_length is not None:
         if run.data.max_length > tokenizer.model_max_length:
             raise ValueError(

@@ -25,9 +25,11 @@ from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.rehearsal_texts import vocabulary_words, with_rehearsal_texts
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.soft_labels import Taught
+from multitask_encoder.data.standardization import standardization
 from multitask_encoder.data.streaming import StreamedWindows
 from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.configuration_multitask import AS_THEY_ARE
 from multitask_encoder.modeling.decoding import UNITS
 from multitask_encoder.modeling.windows import tokenize
 
@@ -41,6 +43,8 @@ from .retention import add_targets
 from .run_rows import Rows, keep_only_task, load_rows, say, tasks_of, title_of
 from .taught_rows import teach_rows
 from .teacher_labels import label_unlabelled
+
+STREAMED_ROWS = 2000  # that say how numbers are spread
 
 logger = logging.getLogger("multitask_encoder.data")
 
@@ -154,7 +158,8 @@ def tokenize_data(
     lessons: Sequence[Lesson] = (),
 ) -> None:
     """Add model inputs to the data, with the soft labels of `lessons`, and give the model its
-    `balanced` class weights. Raises as `preprocess_rows` and `epoch_draws`."""
+    `balanced` class weights and what its new numbers are standardised by. Raises as
+    `preprocess_rows` and `epoch_draws`."""
     rows = data.rows
     if lessons:
         rows = {**rows, "train": teach_rows(run, rows["train"], lessons)}
@@ -163,19 +168,42 @@ def tokenize_data(
     data.splits = join_datasets(run, data.windows, tokenizer, model, data.rows)
     data.draws = epoch_draws(run, data.splits)
     if run.training.do_train:  # else a finished model's stay
-        model.set_class_weights(
+        model.set_of_labels(
+            "class_weights",
             {
                 name: balanced_weights(data.splits["train"], name, model.config.tasks[name])
                 for name, task in run.tasks.items()
                 if task.class_weights == BALANCED
-            }
+            },
         )
+        _standardize(data, model)
     measured = [split for split in data.rows if split != "train"]
     data.notes = {
         split: data.notes.get(split, []) + _unseen(run, data, split, model) for split in measured
     }
     for line in chain.from_iterable(data.notes.values()):
         logger.info("%s", line)
+
+
+def _standardize(data: RunData, model: MultiTaskModel) -> None:
+    """Standardise the numbers that the model has not learned yet: by the training rows, or the
+    first of a stream."""
+    numeric = {
+        name: task["labels"]
+        for name, task in model.config.tasks.items()
+        if task.get("problem_type") == "regression"
+    }
+    if not numeric:
+        return
+    rows = data.splits["train"]
+    if isinstance(rows, StreamedWindows):
+        first = rows.first(STREAMED_ROWS)
+        rows = Dataset.from_list([{name: row[name] for name in numeric} for row in first])
+    for name, labels in numeric.items():
+        found = standardization(rows, name, labels, data.taught.get(name))
+        if old := data.old_tasks.get(name):
+            found |= old.get("standardization") or dict.fromkeys(old["labels"], AS_THEY_ARE)
+        model.set_of_labels("standardization", {name: found})
 
 
 def _unseen(run: RunArguments, data: RunData, split: str, model: MultiTaskModel) -> list[str]:

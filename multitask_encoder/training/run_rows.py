@@ -47,10 +47,12 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
         )
         for name, source in run.datasets.items()
     }
-    if not streaming:  # else the labels of most rows are not known yet
+    known = labels_of_models(run, finished)
+    if streaming:  # the labels of most rows are not known yet
+        run = with_same_values(run, [], known)
+    else:
         parts = [rows for splits in read.values() for rows in splits.values()]
         tasks = {name: vars(task) for name, task in run.tasks.items()}
-        known = labels_of_models(run, finished)
         check_label_maps(parts, tasks, {name: set().union(*of) for name, of in known.items()})
         run = with_same_values(run, parts, known)
     for name, source in run.datasets.items():

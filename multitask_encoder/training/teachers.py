@@ -6,7 +6,6 @@ its own tokenizer and in its own windows, and answers by ranges of characters.
 """
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +19,12 @@ from transformers import PreTrainedTokenizerBase
 
 from multitask_encoder.data.label_alignment import first_tokens, word_ranges
 from multitask_encoder.data.task_kinds import kind_of
-from multitask_encoder.inference.loading import load_finished, load_tokenizer, most_tokens
+from multitask_encoder.inference.loading import load_finished, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 from multitask_encoder.modeling.decoding import UNITS, cutting
 from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
-from multitask_encoder.modeling.windows import TokenizedText, tokenize
+from multitask_encoder.modeling.windows import TokenizedText, limit_length, tokenize
 
 from .passes import MAX_TOKENS, hash_of_weights
 from .teacher_config import (
@@ -234,9 +233,7 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
     if kind_of(task).by_token:  # it has no units of its own
         settings |= {key: task[key] for key in UNIT_KEYS if key in task}
     tokenizer = load_tokenizer(name)
-    tokenizer.model_max_length = min(
-        tokenizer.model_max_length, most_tokens(model.base_model, config) or math.inf
-    )
+    limit_length(tokenizer, config, model.base_model)
     return Teacher(name, _Plain(model, "task"), tokenizer, "task", settings, settings["labels"])
 
 
