@@ -27,7 +27,7 @@ from .task_kinds import kind_of
 RESERVED_COLUMNS = (
     "source", "text", "tokens", "texts", "repairs", "problem", "raw", "input_ids", "others",
     "attention_mask", "length", "labels", "row", "dataset", "window", "widened",
-    "unalignable", "cut_tokens", "cut_entities",
+    "unalignable", "cut_tokens", "cut_entities", "of_sample",
 )  # fmt: skip
 
 SHOWN_REASON = 300  # characters

@@ -11,7 +11,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, Features, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from .caching import fingerprint
@@ -24,6 +24,7 @@ MOST_TEXTS = 10_000  # of a data set
 FEWEST = 100  # words to choose from
 WORDS_AT_ONCE = 100
 KEPT = ("source", "repairs")  # columns that are no labels
+OF_SAMPLE = "of_sample"  # the column that says whether a text is made of a sample's
 CONTINUES, BEGINS = "##", ("▁", "Ġ")  # marks of a token that is part of a word, and of a first one
 PUNCTUATION = string.punctuation + "“”„‘’«»…–—¿¡。，、！？：；（）「」।"
 
@@ -79,8 +80,8 @@ def with_rehearsal_texts(
 ) -> Dataset:
     """The rows, and after them as many without labels, at most 10,000: the samples' texts and, of
     four, one of the rows', cut to 32 words, of which half, chosen at random, give way to similar
-    ones where they are in the vocabulary. Rows of several texts get none, nor do any where
-    there are fewer than 100 words. The result is cached.
+    ones where they are in the vocabulary. A column `of_sample` says which are the samples'. Rows of
+    several texts get none, nor do any where there are fewer than 100 words. The result is cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
@@ -109,14 +110,15 @@ def with_rehearsal_texts(
         ]
         none = {name: [None] * len(made) for name in labels}
         joined = list(map(" ".join, made)) if form == "text" else made
-        return {form: joined, **none, "repairs": [0] * len(made)}
+        of_sample = [bool(samples and index % ROWS_SHARE) for index in indices]
+        return {form: joined, **none, "repairs": [0] * len(made), OF_SAMPLE: of_sample}
 
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TEXTS), dtype=int)
     rehearsal = rows.select(chosen).map(
         exchanged,
         batched=True,
         with_indices=True,
-        features=rows.features,
+        features=Features({**rows.features, OF_SAMPLE: Value("bool")}),
         new_fingerprint=fingerprint(
             rows._fingerprint, words, vectors, seed, samples, number, "rehearsal"
         ),

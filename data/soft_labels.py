@@ -9,7 +9,8 @@ A loaded row has them in two columns per task, made of the `k` likeliest labels 
 | `<task>.soft_starts` | of token tasks: the first character of each unit |
 
 A unit is a word or a token; a sentence has one. The rest of a unit's probability is spread evenly
-over the other labels that the teacher knows. Preprocessed rows have `<task>.soft_places`, the
+over the other labels that the teacher knows; a sentence may have more labels than these, of
+probability 0. Preprocessed rows have `<task>.soft_places`, the
 position of each unit's first token, in place of its first character. Rows without soft labels have
 empty lists.
 """
@@ -37,17 +38,27 @@ def soft_features(name: str, by_token: bool, loaded: bool, numeric: bool = False
     return features
 
 
-def likeliest(probabilities: np.ndarray, known: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def likeliest(
+    probabilities: np.ndarray, known: Sequence[int], impossible: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """The largest of each unit's probabilities, and the labels that they are of, both of shape
-    `(num_units, k)`.
+    `(num_units, k)`; after them the impossible labels, of probability 0.
 
     Args:
         probabilities (`np.ndarray` of shape `(num_units, len(known))`): each row sums to 1.
         known (`Sequence[int]`): the label of each column.
+        impossible (`Sequence[int]`): labels that the teacher doesn't know; of sentences only.
     """
     k = min(LIKELIEST, probabilities.shape[1])
     best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(probabilities, best, 1), np.asarray(known, dtype=np.int32)[best]
+    values = np.take_along_axis(probabilities, best, 1)
+    labels = np.asarray(known, dtype=np.int32)[best]
+    if len(impossible):
+        values = np.pad(values, [(0, 0), (0, len(impossible))])
+        labels = np.hstack(
+            [labels, np.tile(np.asarray(impossible, dtype=np.int32), (len(labels), 1))]
+        )
+    return values, labels
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,12 @@ class Taught:
             dense = np.full((1, self.size), np.nan, dtype=np.float32)
             dense[0, ids] = values
             return dense
-        k = min(LIKELIEST, len(self.known))
+        kept = min(LIKELIEST, len(self.known))
+        k = kept if self.by_token else len(ids)
         largest = np.asarray(values, dtype=np.float32).reshape(-1, k)
         dense = np.full((len(largest), self.size), UNKNOWN, dtype=np.float32)
         rest = np.clip(1 - largest.sum(1, keepdims=True), 0, None)
-        dense[:, self.known] = rest / max(len(self.known) - k, 1)
+        dense[:, self.known] = rest / max(len(self.known) - kept, 1)
         np.put_along_axis(dense, np.asarray(ids, dtype=np.int64).reshape(-1, k), largest, 1)
         return dense
 

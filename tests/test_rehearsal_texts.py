@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Value
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
@@ -61,8 +61,9 @@ def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
     texts = [f"{NAMES[i]}, x2 {NAMES[-i]}! own{i}" for i in range(100)]
     rows = loaded(text=texts, topic=["a"] * 100)
     found = with_texts(rows)
-    assert found.features == rows.features
-    assert found[:100] == rows[:]
+    assert found.features == {**rows.features, "of_sample": Value("bool")}
+    assert found[:100] == {**rows[:], "of_sample": [None] * 100}
+    assert found["of_sample"][100:] == [False] * 100
     assert found["topic"][100:] == [None] * 100
     assert found["repairs"][100:] == [0] * 100
     assert found["source"][100:] == rows["source"][:]
@@ -78,8 +79,10 @@ def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
 
 def test_samples_stand_for_three_texts_of_four():
     rows = loaded(tokens=[["own"] * 8] * 40, topic=["a"] * 40)
-    made = with_texts(rows, samples=["what it knows already", "and Aaword, one"])["tokens"][40:]
+    found = with_texts(rows, samples=["what it knows already", "and Aaword, one"])[40:]
+    made = found["tokens"]
     lengths = [len(words) for words in made]
+    assert found["of_sample"] == [length != 8 for length in lengths]
     assert lengths.count(8) == 10
     assert lengths.count(3) + lengths.count(4) == 30
     assert min(lengths.count(3), lengths.count(4)) > 5

@@ -134,6 +134,16 @@ def test_what_is_left_out_is_spread_over_the_labels_that_the_teacher_knows(drawn
     assert dense[ids[0]].tolist() == pytest.approx(values[0].tolist(), abs=1e-3)
 
 
+def test_labels_that_are_impossible_are_not_unknown():
+    known, impossible = list(range(10)), [11, 12]
+    values, ids = likeliest(np.array([[0.9, 0.1, *[0.0] * 8]]), known, impossible)
+    assert values.shape == ids.shape == (1, LIKELIEST + 2)
+    row = {"task.soft": values.ravel().tolist(), "task.soft_ids": ids.ravel().tolist()}
+    taught = Taught(known, 13, by_token=False, of_classes=True)
+    dense = taught.batch("task", [row], 1)[0]
+    assert dense.tolist() == pytest.approx([0.9, 0.1, *[0] * 8, -1, 0, 0])
+
+
 def test_a_label_that_the_teacher_knows_rules_out_those_it_lacks():
     taught = Taught([0, 1], 3, by_token=False, of_classes=True)
     said = torch.tensor([[0.25, 0.75, -1.0]]).repeat(3, 1)

@@ -22,6 +22,7 @@ from transformers import (
 from multitask_encoder.arguments.parsing import resolve
 from multitask_encoder.data import rehearsal_texts
 from multitask_encoder.data.label_alignment import join_words
+from multitask_encoder.data.rehearsal_texts import OF_SAMPLE
 from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.training import prepare_data, taught_rows
@@ -258,6 +259,18 @@ def test_rows_with_a_label_can_be_left_out(saved):
     teacher = load_teacher(saved(topic=TOPIC), "topic", TOPIC)
     found = said([teacher], TOPIC, SENTENCES, [None, "x", None])
     assert [bool(of_text) for of_text in found] == [True, False, True]
+
+
+def test_texts_from_before_a_class_are_of_none_of_the_new_ones(saved):
+    """The rehearsal texts that are made of the samples a model left, once the task has grown."""
+    teacher = load_teacher(saved(topic=TOPIC), "topic", more := {**TOPIC, "labels": [*"xyzw"]})
+    rows = loaded(SENTENCES).add_column(OF_SAMPLE, [None, False, True])
+    for grown in (False, True):
+        lesson = Lesson("topic", more, [teacher], False, taught_by([teacher], more), grown)
+        taught = teach(rows, [lesson], "test")
+        dense = lesson.taught.batch("topic", list(taught), 1)
+        assert dense[:, 3].tolist() == [-1, -1, 0 if grown else -1]
+        assert dense[:, :3].sum(1).tolist() == pytest.approx([1] * 3, abs=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])

@@ -198,7 +198,8 @@ def run_once(run: RunArguments) -> None:
         write_results(run, results, trainer, report)
         if run.training.do_train:
             folder = Path(run.training.output_dir)
-            write_sample_texts(data.rows.get("validation", {}), folder, data.samples)
+            validation = data.rows.get("validation", {})
+            write_sample_texts(validation, model.config.tasks, folder, data.samples)
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():

@@ -1,38 +1,69 @@
 """A sample of the run's texts, left beside the model for whoever tries it or trains it further. It
 is not published."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
 from multitask_encoder.data.preprocessing import text_and_words
+from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.files import read_json, write_json
 
 SAMPLE_TEXTS = "sample_texts.json"
 TEXTS, LONGEST = 50, 300  # characters of a text
+OF_LABEL = 8  # texts: a model that gets new labels is held to each of its old ones
+MOST_ROWS = 5_000  # of a data set that are looked through
 
 
-def write_sample_texts(rows: dict[str, Dataset], folder: Path, earlier: Sequence[str] = ()) -> None:
-    """Write up to 50 texts, spread evenly over these rows, to the run folder, and then the earlier
-    ones. Without any, an earlier run's file goes.
+def write_sample_texts(
+    rows: Mapping[str, Dataset],
+    tasks: Mapping[str, dict],
+    folder: Path,
+    earlier: Sequence[str] = (),
+) -> None:
+    """Write some of these rows' texts to the run folder, and then the earlier ones: 50, spread
+    evenly, and more until each class and entity type has eight. Without any, an earlier run's file
+    goes.
 
     Args:
-        rows (`dict[str, Dataset]`): loaded rows by data set.
+        rows (`Mapping[str, Dataset]`): loaded rows by data set.
+        tasks (`Mapping[str, dict]`): by name, as in the model's config.
         earlier (`Sequence[str]`): a sample that the model has from before.
     """
-    texts: list[str] = []
+    labels: dict[str, list[tuple[str, str]]] = {}  # by text
     for part in rows.values():
-        places = np.linspace(0, len(part) - 1, min(len(part), 4 * TEXTS), dtype=int)
-        texts += [text_and_words(part[int(place)])[0] for place in places]
-    short = [text for text in dict.fromkeys(texts) if text.strip() and len(text) <= LONGEST]
-    places = np.linspace(0, len(short) - 1, min(len(short), TEXTS), dtype=int)
+        for place in _spread(len(part), MOST_ROWS):
+            text = text_and_words(row := part[place])[0]
+            if text.strip() and len(text) <= LONGEST:
+                labels.setdefault(text, [*_labels(row, tasks)])
+    texts = [*labels]
+    chosen = {texts[place] for place in _spread(len(texts), TEXTS)}
+    counts = Counter(label for text in chosen for label in labels[text])
+    for text in texts:
+        if text not in chosen and any(counts[label] < OF_LABEL for label in labels[text]):
+            chosen.add(text)
+            counts.update(labels[text])
     path = folder / SAMPLE_TEXTS
-    if sample := [*dict.fromkeys([*(short[place] for place in places), *earlier])]:
+    if sample := [*dict.fromkeys([*(text for text in texts if text in chosen), *earlier])]:
         write_json({"texts": sample}, path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _spread(size: int, most: int) -> list[int]:
+    """At most so many places of so many, evenly spread."""
+    return [int(place) for place in np.linspace(0, size - 1, min(size, most), dtype=int)]
+
+
+def _labels(row: dict, tasks: Mapping[str, dict]) -> Iterator[tuple[str, str]]:
+    """The classes and entity types of a loaded row, each once and with its task."""
+    for name, task in tasks.items():
+        kind, label = kind_of(task), row.get(name)
+        if label is not None and not kind.numeric:
+            yield from ((name, one) for one in dict.fromkeys(kind.names(label)))
 
 
 def read_sample_texts(folder: Path) -> list[str] | None:

@@ -24,6 +24,7 @@ class Lesson:
         teachers (`list[Teacher]`): at least one.
         unlabelled_only (`bool`): whether they leave out the rows with a label.
         taught (`Taught`): what they know of it.
+        grown (`bool`): whether the teacher is the model as it was before the task got new labels.
     """
 
     name: str
@@ -31,6 +32,14 @@ class Lesson:
     teachers: list[Teacher]
     unlabelled_only: bool
     taught: Taught
+    grown: bool = False
+
+    @property
+    def unknown(self) -> list[int]:
+        """The classes of a sentence that the teachers don't know."""
+        if self.taught.by_token or not self.taught.of_classes:
+            return []
+        return sorted({*range(self.taught.size)}.difference(self.taught.known))
 
 
 def plan_lessons(
@@ -72,7 +81,7 @@ def plan_lessons(
         taught = taught_by(teachers, task)
         if grown and _has_new_labels_only(name, task, rows, teachers[0].labels):
             taught = replace(taught, new_only=True)
-        lessons.append(Lesson(name, task, teachers, itself, taught))
+        lessons.append(Lesson(name, task, teachers, itself, taught, grown))
     return lessons
 
 

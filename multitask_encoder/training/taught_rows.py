@@ -10,6 +10,7 @@ from datasets import Dataset, Features, concatenate_datasets
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.caching import fingerprint
 from multitask_encoder.data.preprocessing import text_and_words
+from multitask_encoder.data.rehearsal_texts import OF_SAMPLE
 from multitask_encoder.data.soft_labels import likeliest, soft_features
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.modeling.decoding import UNITS
@@ -111,7 +112,9 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = Fal
             for index in range(count):
                 ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
                 if taught.of_classes:
-                    values, ids = likeliest(values, taught.known)
+                    # What the model knew before the task had its new classes is of none of them.
+                    old = lesson.grown and examples[index].get(OF_SAMPLE)
+                    values, ids = likeliest(values, taught.known, lesson.unknown if old else ())
                 else:
                     ids = np.tile(taught.known, (len(values), 1))
                 found[keys[0]].append(values.astype(dtype).ravel())
@@ -126,7 +129,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = Fal
         (
             lesson.name,
             lesson.task["labels"],
-            lesson.unlabelled_only,
+            (lesson.unlabelled_only, lesson.grown),
             *(one.state for one in lesson.teachers),
         )
         for lesson in lessons
@@ -143,7 +146,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = Fal
             new_fingerprint=fingerprint(
                 rows._fingerprint,
                 *(states, bf16),
-                functions=(teach, ask, mean_answers, tokenize, UNITS["first"]),
+                functions=(teach, likeliest, ask, mean_answers, tokenize, UNITS["first"]),
             ),
         )
 
