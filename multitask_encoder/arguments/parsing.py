@@ -74,6 +74,8 @@ GROUPS = (ModelArguments, DataArguments, MultiTaskTrainingArguments)
 OF_ONE_DATA_SET = [key.name for key in fields(DatasetArguments) if key.name != "data_dir"]
 # Those that say how `predict_file` is read, too.
 OF_TEXTS = ("format", "column_names", "delimiter", "encoding", "text_column", "tokens_column")
+OF_FILES = ("format", "column_names", "delimiter", "encoding")  # not of a `dataset`
+OF_DATASET = ("dataset_config", "dataset_revision")  # not of files
 
 
 def parse_arguments(argv: list[str], given: dict[str, Any] | None = None) -> RunArguments:
@@ -438,6 +440,7 @@ def _parse_datasets(
     """The data sets of a run: those of `datasets`, or the one that the top level describes. Tasks
     in `taught` need none."""
     if given is None:
+        _check_location(data, also=OF_TEXTS if data.predict_file else ())
         return {"data": DataSource(data, _default_columns(tasks))}
     if not isinstance(given, dict) or not given:
         raise ValueError(f"`datasets` should map names to data sets. Found {given!r}.")
@@ -481,10 +484,20 @@ def _parse_dataset(
     columns = _parse_columns(entry.get("columns"), prefix, tasks, is_taught)
     if arguments.dataset is None and not any(map(arguments.files, SPLITS)):
         raise ValueError(f"datasets.{name} should have files, or a `dataset`. Found neither.")
+    _check_location(arguments, prefix)
     weight = 1.0 if entry.get("weight") is None else _number(f"{prefix}weight", entry["weight"])
     if not 0 <= weight < math.inf:
         raise ValueError(f"{prefix}weight should be at least 0, and finite. Found {weight}.")
     return DataSource(arguments, columns, weight)
+
+
+def _check_location(data: DatasetArguments, prefix: str = "", also: Collection[str] = ()) -> None:
+    """Raise a ValueError for a key of files beside a `dataset`, or the reverse; those in `also` may
+    be there."""
+    keys, kind = (OF_DATASET, "a `dataset`") if data.dataset is None else (OF_FILES, "files")
+    for key in keys:
+        if getattr(data, key) is not None and key not in also:
+            raise ValueError(f"{prefix}{key} is of {kind}. Found {getattr(data, key)!r}.")
 
 
 def _parse_teachers(given: Any, tasks: dict[str, TaskArguments]) -> dict[str, list[str]]:
