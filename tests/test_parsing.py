@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers import HfArgumentParser
 
 from multitask_encoder.arguments import parsing
 from multitask_encoder.arguments import run_arguments as arguments
@@ -405,7 +406,7 @@ def test_tasks_of_a_run_and_of_a_model_have_the_same_keys():
 
 NUMBERS = [
     action.dest
-    for action in parsing._Parser(parsing.GROUPS)._actions
+    for action in HfArgumentParser(parsing.GROUPS)._actions
     if action.type in (int, float) and action.nargs is None
 ]
 
@@ -424,7 +425,7 @@ def test_no_number_is_infinite_or_huge(key, value, parse):
 
 CHOICES = [
     action.dest
-    for action in parsing._Parser(parsing.GROUPS)._actions
+    for action in HfArgumentParser(parsing.GROUPS)._actions
     if action.choices or action.dest in ("eval_strategy", "save_strategy", "optim")
 ]
 

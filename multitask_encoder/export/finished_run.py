@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import CardData, ModelCard, try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from multitask_encoder.arguments.parsing import read_yaml
+from multitask_encoder.arguments.yaml_file import read_yaml
 from multitask_encoder.comparison.runs import MULTI, WITHOUT_EFFECT
 from multitask_encoder.files import read_json
 from multitask_encoder.reporting.report_page import PICTURES

@@ -13,8 +13,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerState
 
-from multitask_encoder.arguments.parsing import read_yaml
 from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.yaml_file import read_yaml
 from multitask_encoder.files import difference, size_and_hash, to_disk, write_json
 
 logger = logging.getLogger("multitask_encoder")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from datasets import Dataset
 
-from multitask_encoder.arguments.parsing import parse_tasks
 from multitask_encoder.arguments.run_arguments import RunArguments
+from multitask_encoder.arguments.task_keys import parse_tasks
 from multitask_encoder.data.label_spellings import (
     combined_labels,
     merged,
