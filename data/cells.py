@@ -16,6 +16,7 @@ from .offset_units import check_offsets
 
 SEPARATORS = (",", "|", ";", "#")
 TRUE, FALSE = ("1", "1.0", "true", "yes", "x"), ("0", "0.0", "false", "no", "")
+LARGEST = 3e38  # of float32, about
 ADJACENT = re.compile(r"""['"]\s+['"]""")  # as in numpy's lists, which Python would join
 
 
@@ -99,6 +100,8 @@ def numbers_of_cell(label: Any) -> list[float]:
         raise ValueError(f"should be a number. Found {shown(label)}.") from None
     if any(number - number != 0 for number in numbers):  # not finite
         raise ValueError(f"should be a finite number. Found {shown(label)}.")
+    if any(abs(number) > LARGEST for number in numbers):
+        raise ValueError(f"should be a number of at most {LARGEST:g}. Found {shown(label)}.")
     return numbers
 
 

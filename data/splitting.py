@@ -41,7 +41,10 @@ def cut_splits(
             raise ValueError(f"{split}_fraction should be in (0, 1). Found {fraction}.")
         # A fraction of all rows, including those already cut off.
         share = fraction * total / len(splits["train"])
-        splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
+        try:
+            splits["train"], splits[split] = split_off(splits["train"], share, main, seed)
+        except ValueError as error:
+            raise ValueError(f"{split}_fraction: {error}") from None
         by = f", stratified by {main}" if main else ""
         notes.append(
             f"There is no {split} split: cut {len(splits[split])} of {total} rows off the training "

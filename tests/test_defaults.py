@@ -86,6 +86,7 @@ TAGS = {"tags": {"type": "token_classification"}}
         (2000, {}, None),
         (2000, {"max_steps": 300}, 1.5e-3),
         (2000, {"max_steps": 301}, None),
+        (2000, {"num_train_epochs": 2, "learning_rate": 0}, None),
         (70, {}, None),
         (70, {"num_train_epochs": 50}, None),
         (2000, {"num_train_epochs": 2, "lora_rank": 8}, None),

@@ -269,6 +269,14 @@ def test_a_dropped_task_takes_along_what_is_said_of_it(parse):
     assert parse("search: {tasks.slots.weight: [1, 2]}\n", "--tasks.slots", "null").search is None
 
 
+def test_null_takes_back_an_entry(parse):
+    more = "teachers: {slots: a/model, intent: b}\nsearch: {seed: [1, 2], learning_rate: [1e-3]}\n"
+    run = parse(more, "--teachers.slots", "null", "--search.learning_rate", "null")
+    assert run.teachers == {"intent": ["b"]} and set(run.search) == {"seed"}
+    run = parse_arguments(["--datasets.two", "null"], of_data_sets())
+    assert set(run.datasets) == {"one"}
+
+
 def test_homes_are_expanded(parse, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     run = parse("model: ~/a\npredict_output: ~/b\nteachers: {intent: ~/c}\n")

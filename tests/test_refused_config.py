@@ -111,6 +111,14 @@ def test_config_file(content, message, tmp_path, capsys):
             "should have different names. Found 'topic_score' twice in file, index, text, topic,",
         ),
         ({"resume_from_checkpoint": "no/checkpoint"}, "No checkpoint no/checkpoint."),
+        ({"max_steps": 0}, "max_steps should be above 0, or -1 for num_train_epochs. Found 0."),
+        ({"eval_do_concat_batches": False}, "eval_do_concat_batches should be True. Found False."),
+        ({"report_to": "nothing"}, "report_to ['nothing']: nothing is not supported, only "),
+        ({"optim": "adamw_torch_4bit"}, "optim "),
+        ({"optim": "adamw_torch", "optim_args": "fast"}, "optim "),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, "lr_scheduler_type "),
+        ({"lr_scheduler_kwargs": {"speed": 1}}, "got an unexpected keyword argument 'speed'"),
+        ({"accelerator_config": {"speed": 1}}, "got an unexpected keyword argument 'speed'"),
     ],
 )  # fmt: skip
 def test_config(config, message, refused):

@@ -1,6 +1,7 @@
 """A run killed at any point and resumed ends with the weights of one that was not."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,11 +14,14 @@ import torch
 import yaml
 from conftest import ROWS
 from safetensors.torch import load_file
+from transformers import TrainerState
 
 from multitask_encoder.arguments.parsing import parse_arguments
 from multitask_encoder.cli import run as run_multitask
 from multitask_encoder.training.checkpoints import (
     MARKER,
+    best_was_chosen_by,
+    check_epoch,
     checkpoints,
     damage,
     find_checkpoint,
@@ -132,6 +136,22 @@ def test_two_ranks_killed_and_resumed_equal_the_whole_run(where, step, config, t
 
 
 # Damaged checkpoints
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(2, 8 / 25), (6, 24 / 25), (9, 33 / 25)])
+def test_the_last_step_of_an_epoch_may_have_fewer_batches(step, epoch, tmp_path):
+    """25 batches, of which a step takes 4."""
+    TrainerState(global_step=step, epoch=epoch).save_to_json(str(tmp_path / "trainer_state.json"))
+    check_epoch(tmp_path, 25, 4)
+    for batches in (24, 26):
+        with pytest.raises(ValueError, match="The rows and the batch size should be those of"):
+            check_epoch(tmp_path, batches, 4)
+
+
+def test_a_metric_that_was_never_a_number_may_still_choose(tmp_path):
+    state = TrainerState(best_metric=-math.inf, best_global_step=0)
+    state.save_to_json(str(tmp_path / "trainer_state.json"))
+    assert best_was_chosen_by(tmp_path, "score")
 
 
 @pytest.fixture
@@ -294,14 +314,15 @@ def test_what_a_resumed_run_goes_on_with_can_not_be_changed(config, capsys):
         with pytest.raises(SystemExit, match="2"):
             run_multitask.main([*resumed, f"--{key}", value])
         assert f"{key} should be {was}, as in {of}" in capsys.readouterr().err
-    for words, steps in [
-        (["--train_size", "40"], 6),
-        (["--per_device_train_batch_size", "4"], 14),
+    for words, epoch in [
+        (["--train_size", "40"], "0.5"),
+        (["--per_device_train_batch_size", "4"], "0.2143"),
     ]:
         with pytest.raises(SystemExit, match="2"):
             run_multitask.main([*resumed, *words])
         error = capsys.readouterr().err
-        assert of in error and f"which has 7 steps an epoch. Found {steps}." in error
+        assert of in error
+        assert f"which is at epoch 0.4286. With these it would be at {epoch}. To train" in error
     # Further epochs may follow, with all that the run had, however its steps are split.
     split = ["--gradient_accumulation_steps", "2", "--per_device_train_batch_size", "4"]
     run_multitask.main([*resumed, *split])

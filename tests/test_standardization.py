@@ -119,6 +119,13 @@ def test_a_stream_is_standardised_by_its_first_rows(run):
     assert len((folder / "bad_rows.jsonl").read_text().splitlines()) == 1
 
 
+def test_bad_rows_of_a_stream_are_listed(run, capsys):
+    rows = [*rows_with(NUMBERS), {"text": "a", "price": "dear"}, {"text": "b", "price": "low"}]
+    run(tasks={"price": PRICE}, train_file=rows, validation_file=None, streaming=True,
+        max_steps=1, do_inspect=True)  # fmt: skip
+    assert "bad rows: 2" in " ".join(capsys.readouterr().out.lower().split())
+
+
 def test_a_saved_model_answers_the_same(make_model, batch, tmp_path):
     moments = {"price": {"mean": 2003.0, "std": 8.0}}
     task = {**PRICE, "labels": ["price"], "standardization": moments}

@@ -744,6 +744,14 @@ def test_teachers_that_do_not_fit_are_refused(saved, plain, backbone, tmp_path):
         assert f"The teacher {folder!r} of task 'it' {line}" in str(error.value)
 
 
+def test_a_stock_teacher_of_numbers_is_none_of_classes(run, plain, capsys):
+    folder = plain(AutoModelForSequenceClassification, ["stars"])
+    with pytest.raises(SystemExit, match="2"):
+        run(tasks=CLASSES, train_file=TEXTS, validation_file=TEXTS, teachers={"topic": folder})
+    line = "should have the problem_type single_label_classification. Found regression."
+    assert line in capsys.readouterr().err
+
+
 def test_a_pickle_is_no_teacher(plain, tmp_path):
     folder = plain(AutoModelForSequenceClassification, ["x", "y"])
     (tmp_path / "plain" / "model.safetensors").unlink()

@@ -75,7 +75,8 @@ def test_numbers_keep_their_names(further):
     ],
 )
 def test_another_kind_of_task_and_fewer_labels_are_refused(task, message, further, capsys):
-    first = {"train_file": [*ROWS, {"text": "z", "topic": "z"}]}
+    weighed = {"topic": {**CLASSES["topic"], "class_weights": "balanced"}}
+    first = {"train_file": [*ROWS, {"text": "z", "topic": "z"}], "tasks": weighed}
     with pytest.raises(SystemExit, match="2"):
         further(first, tasks={"topic": task}, train_file=ROWS)
     assert message in capsys.readouterr().err

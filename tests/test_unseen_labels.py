@@ -324,7 +324,8 @@ def test_a_finished_model_is_measured_on_other_labels(trained, run, tmp_path, ca
     caplog.clear()
     (tmp_path / "other.jsonl").write_text(lines([KNOWN, *UNSEEN]))
     argv = ["evaluate", str(trained / "config.yaml"), "--model", str(trained)]
-    files = ["--train_file", "null", "--validation_file", str(tmp_path / "other.jsonl")]
+    files = ["--train_file", "other.jsonl", "--validation_file", str(tmp_path / "other.jsonl")]
+    files += ["--data_dir", str(tmp_path)]
     command.main([*argv, *files, "--output_dir", str(tmp_path / "measured")])
     assert [line for line in caplog.messages if "training lacks" in line] == LINES
     found = results(tmp_path / "measured")

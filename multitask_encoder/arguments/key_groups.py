@@ -29,7 +29,10 @@ def parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") 
     for action in parser._actions:
         if action.dest in flat and action.type in (int, float):
             _check_number(f"{prefix}{action.dest}", flat[action.dest], action.default)
-    return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
+    try:
+        return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
+    except (TypeError, ImportError) as error:  # of TrainingArguments' own checks
+        raise ValueError(str(error).strip().split("\n")[0]) from None
 
 
 def _check_number(key: str, value: Any, default: Any) -> None:

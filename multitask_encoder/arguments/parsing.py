@@ -60,6 +60,7 @@ def parse_arguments(argv: list[str], given: dict[str, Any] | None = None) -> Run
 def resolve(given: dict[str, Any]) -> RunArguments:
     """The run that a mapping of keys describes; raises what `parse_arguments` does."""
     nested = ("tasks", "datasets", "teachers", "search")
+    given = {key: _given_of(value) if key in nested[1:] else value for key, value in given.items()}
     flat = {key: value for key, value in given.items() if key not in nested}
     model, data, training = parse_groups(flat, GROUPS, also=nested)
     given = _without_dropped_tasks(given)
@@ -125,6 +126,13 @@ def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:
             if not key.startswith(tuple(f"tasks.{name}." for name in dropped))
         } or None
     return given
+
+
+def _given_of(value: Any) -> Any:
+    """A mapping without the keys that are null, or None if all are; another value as it is."""
+    if not _is_map(value) or None not in value.values():
+        return value
+    return {key: one for key, one in value.items() if one is not None} or None
 
 
 def _is_map(value: Any) -> bool:

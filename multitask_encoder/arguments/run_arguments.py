@@ -425,6 +425,8 @@ class MultiTaskTrainingArguments(TrainingArguments):
         ):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} should be at least 1. Found {getattr(self, key)}.")
+        if self.max_steps == 0:
+            raise ValueError("max_steps should be above 0, or -1 for num_train_epochs. Found 0.")
         self._check_freezing()
         if self.unfreeze_layers_per_epoch is not None:
             # Otherwise ranks would wait for gradients of layers that are not trained yet.
@@ -489,6 +491,7 @@ NOT_SUPPORTED = {
     "auto_find_batch_size": False,
     "batch_eval_metrics": False,
     "dataloader_drop_last": False,
+    "eval_do_concat_batches": True,
     "label_smoothing_factor": 0.0,
     "prediction_loss_only": False,
     "remove_unused_columns": False,

@@ -96,7 +96,11 @@ def check_column(key: str, column: Any, task: dict) -> None:
     several = task.get("problem_type") in ("multi_label_classification", "regression")
     columns = column if several and isinstance(column, list) else [column]
     if not columns or not all(isinstance(one, str) for one in columns):
-        also = ", or a list of texts" if several else ""
+        also = ", or a list of texts"
+        if isinstance(column, list) and not several:
+            also += " where problem_type is regression or multi_label_classification"
+        elif not several:
+            also = ""
         raise ValueError(f"{key} should be a text{also}. Found {column!r}.")
 
 

@@ -174,7 +174,8 @@ def run_once(run: RunArguments) -> None:
     trainer = make_trainer(run, model, tokenizer, data)
     if checkpoint is not None and isinstance(trainer.train_dataset, Dataset):
         with refusing():
-            check_epoch(Path(checkpoint), trainer.steps_per_epoch())
+            batches = max(1, len(trainer.get_train_dataloader()))
+            check_epoch(Path(checkpoint), batches, run.training.gradient_accumulation_steps)
     trainer.add_callback(report := make_report(run, trainer, data))
     trainer.add_callback(steps := StepTime())
     results: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from its marker is never resumed from.
 
 import json
 import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def best_was_chosen_by(folder: Path, metric: str) -> bool:
     state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
     at_best = [log for log in state.log_history if log["step"] == state.best_global_step]
     values = [log.get(f"eval_{metric}") for log in at_best]
-    return state.best_metric is None or state.best_metric in values
+    nothing_yet = state.best_metric is None or math.isinf(state.best_metric)  # only NaN so far
+    return nothing_yet or state.best_metric in values
 
 
 def find_checkpoint(run: RunArguments) -> str | None:
@@ -199,19 +201,26 @@ def _keep_parts(run: RunArguments, checkpoint: Path) -> None:
             )
 
 
-def check_epoch(checkpoint: Path, steps: int) -> None:
-    """Refuse to resume a run whose epochs had another number of steps: the data would go on
+def check_epoch(checkpoint: Path, batches: int, accumulated: int) -> None:
+    """Refuse to resume a run whose epochs had another number of batches: the data would go on
     somewhere else.
+
+    Args:
+        checkpoint (`Path`): of the run being resumed.
+        batches (`int`): of an epoch, at least 1; of one process.
+        accumulated (`int`): batches of a step; the last of an epoch may have fewer.
 
     Raises:
         ValueError: the number differs.
     """
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.epoch and (before := round(state.global_step / state.epoch)) != steps:
+    epochs, steps = divmod(state.global_step, math.ceil(batches / accumulated))
+    epoch = epochs + min(steps * accumulated, batches) / batches
+    if state.epoch and not math.isclose(state.epoch, epoch, rel_tol=1e-6):
         raise ValueError(
             f"The rows and the batch size should be those of the run being resumed from "
-            f"{checkpoint}, which has {before:,} steps an epoch. Found {steps:,}. To train its "
-            f"model on other rows: --model {checkpoint}"
+            f"{checkpoint}, which is at epoch {state.epoch:.4g}. With these it would be at "
+            f"{epoch:.4g}. To train its model on other rows: --model {checkpoint}"
         )
 
 

@@ -1,9 +1,14 @@
 """Checks of a run before its texts are tokenized; most need its model."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
 from datasets import Dataset
+from transformers import Trainer, get_scheduler
+from transformers.integrations import get_reporting_integration_callbacks
 
 from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments, RunArguments
 from multitask_encoder.data.labels import has_labels
@@ -31,6 +36,31 @@ def check_training(run: RunArguments, model: MultiTaskModel, rows: Rows) -> None
         Layout(model.config, list(model.config.tasks), kept={}, without=())  # answers have columns
         check_freezing(model, run.training, run.data.streaming)
         check_lora(model, run.training)
+        check_trainer_keys(run.training, model)
+
+
+def check_trainer_keys(training: MultiTaskTrainingArguments, model: MultiTaskModel) -> None:
+    """Refuse an optimizer, a schedule or a tracker that can't be made: the Trainer would say so
+    after the data is read, or with the first step."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter])
+    schedule = {"num_warmup_steps": 0, "num_training_steps": 1}
+    schedule["scheduler_specific_kwargs"] = training.lr_scheduler_kwargs
+    checks: dict[str, Callable[[], Any]] = {
+        "optim": lambda: Trainer.get_optimizer_cls_and_kwargs(training, model),
+        "lr_scheduler_type": lambda: get_scheduler(
+            training.lr_scheduler_type, optimizer, **schedule
+        ),
+        "report_to": lambda: [
+            tracker() for tracker in get_reporting_integration_callbacks(training.report_to)
+        ],
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(f"{key} {getattr(training, key)}: {reason}") from None
 
 
 def check_measures_a_model(run: RunArguments) -> None:

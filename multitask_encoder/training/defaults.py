@@ -166,7 +166,7 @@ def _rules(
         epochs = run.training.max_steps * step / max(count, 1)
     short = epochs * count <= SHORT_STEPS * step and epochs <= SHORT_RUN * usual
     tags = any(task.labels_tokens for name, task in run.tasks.items() if name not in old_tasks)
-    if short and tags and run.training.lora_rank is None and not in_shards(run.training):
+    if short and tags and rate and run.training.lora_rank is None and not in_shards(run.training):
         # Heads of tokens begin at random: at the encoder's rate, a short run hardly moves them.
         rules["head_learning_rate"] = float(f"{HEAD_RATE * rate:.2g}")
     if run.training.max_steps > 0:

@@ -250,11 +250,8 @@ def _load_finished(
     fields = _fields(run, given)
     if "prompts" in fields:
         fields["prompts"] = {**(known.prompts or {}), **fields["prompts"]}
-    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
-    if run.model.encoder_dropout is not None:
-        config.set_encoder_dropout(run.model.encoder_dropout)
-    changed, sources = {}, {}
-    for name, task in config.tasks.items():
+    sources = {}
+    for name, task in tasks.items():
         old = known.tasks.get(name, {}).get("labels")
         if not old or task["labels"] == old:
             continue
@@ -267,9 +264,15 @@ def _load_finished(
                 f"tasks.{name}.labels should include those of {run.model.model}{hint}. Lacking: "
                 f"{', '.join(lacking)}."
             )
-        weights = task.pop("class_weights", None)
-        changed[name], sources[name] = (task["labels"], weights), renamed
-        task["labels"] = old
+        sources[name] = renamed
+    config = MultiTaskConfig.from_pretrained(run.model.model, tasks=tasks, **fields)
+    if run.model.encoder_dropout is not None:
+        config.set_encoder_dropout(run.model.encoder_dropout)
+    changed = {}
+    for name in sources:
+        task = config.tasks[name]
+        changed[name] = task["labels"], task.pop("class_weights", None)
+        task["labels"] = known.tasks[name]["labels"]
     model = load_finished_model(
         run.model.model,
         new_tasks=[name for name in tasks if name not in known.tasks],

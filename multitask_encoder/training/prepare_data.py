@@ -176,7 +176,8 @@ def tokenize_data(
                 if task.class_weights == BALANCED
             },
         )
-        _standardize(data, model)
+        if not run.training.do_inspect:
+            _standardize(data, model)
     measured = [split for split in data.rows if split != "train"]
     data.notes = {
         split: data.notes.get(split, []) + _unseen(run, data, split, model) for split in measured
@@ -306,7 +307,9 @@ def preprocessing_settings(
         "number": list(run.datasets).index(name),
         # `labels` in the YAML are all there are.
         "open_tasks": [
-            task for task in run.tasks if split != "train" and run.tasks[task].labels is None
+            task
+            for task in run.tasks
+            if run.tasks[task].labels is None and (split != "train" or not run.training.do_train)
         ],
     }
 

@@ -68,7 +68,11 @@ def load_rows(run: RunArguments) -> tuple[RunArguments, Rows, list[dict]]:
     for name, source in run.datasets.items():
         splits = {split: rows[split][name] for split in SPLITS if name in rows[split]}
         tasks = tasks_of(run, source, finished)
-        splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
+        try:
+            splits, notes = cut_splits(splits, tasks, source.arguments, run.training.seed)
+        except ValueError as error:
+            title = f"datasets.{name}: " if len(run.datasets) > 1 else ""
+            raise ValueError(f"{title}{error}") from None
         say(run, name, notes)
         for split, kept in splits.items():
             rows[split][name] = kept
@@ -121,6 +125,24 @@ def _say_unmeasured(rows: Rows, run: RunArguments) -> None:
             logger.warning("No %s row has a label of %s.", split, ", ".join(missing))
 
 
+def _check_taught(rows: Rows, run: RunArguments) -> None:
+    """Warn of tasks that no training row labels: their heads stay as they begin. Raises a
+    ValueError where there are no others. A finished model holds those that it has."""
+    if not run.training.do_train or run.training.do_inspect or run.model.model is not None:
+        return
+    parts = rows.get("train", {}).values()
+    tasks = [name for name, task in run.tasks.items() if task.default_column(name) is not None]
+    tasks = [name for name in tasks if name not in run.teachers]
+    missing = [name for name in tasks if parts and not any(has_labels(name, one) for one in parts)]
+    if missing and len(missing) == len(run.tasks):
+        raise ValueError(f"No row of the training data has a label of task {missing[0]!r}.")
+    if missing:
+        logger.warning(
+            "No row of the training data has a label of %s: nothing is learned of it.",
+            ", ".join(missing),
+        )
+
+
 def _checked(rows: Rows, run: RunArguments) -> Rows:
     """The rows, if they have every split and column that the run needs. A run that measures what
     there is needs no validation rows beside test rows."""
@@ -138,6 +160,7 @@ def _checked(rows: Rows, run: RunArguments) -> Rows:
             raise ValueError(
                 f"There is no {split} data. Set {split}_file,{cut} or a dataset that has it."
             )
+    _check_taught(rows, run)
     _say_unmeasured(rows, run)
     train = rows.get("train", {}).values()
     for name, task in run.tasks.items() if run.training.do_train and train else ():

@@ -66,6 +66,7 @@ def _settings_in(name: str, task_name: str, task: dict) -> dict[str, Any]:
     where = f"The teacher {name!r} of task {task_name!r}"
     config = config_of(name, where)
     if config.model_type != MultiTaskConfig.model_type:
+        check_problem_type(config, task, where)
         return {"labels": labels_in(config, where)}
     return config.tasks[task_in(config, task_name, task, where)]
 
@@ -120,6 +121,16 @@ def problem_type_of(config: PreTrainedConfig) -> str:
     """Of a stock model of sequences: as transformers takes a config that doesn't say."""
     default = "regression" if config.num_labels == 1 else "single_label_classification"
     return getattr(config, "problem_type", None) or default
+
+
+def check_problem_type(config: PreTrainedConfig, task: dict, where: str) -> str:
+    """The task's problem type. Raises a ValueError for a stock model of sequences that has another;
+    messages call it `where`."""
+    kind = problem_type_of(config)
+    wanted = task.get("problem_type") or "single_label_classification"
+    if task["type"] == "sequence_classification" and kind != wanted:
+        raise ValueError(f"{where} should have the problem_type {wanted}. Found {kind}.")
+    return wanted
 
 
 def labels_in(config: PreTrainedConfig, where: str) -> list[str]:

@@ -30,10 +30,10 @@ from .passes import MAX_TOKENS, hash_of_weights
 from .teacher_config import (
     PLAIN,
     UNIT_KEYS,
+    check_problem_type,
     config_of,
     labels_in,
     new_names,
-    problem_type_of,
     task_in,
 )
 
@@ -205,10 +205,7 @@ def _of_ours(
 
 
 def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
-    kind = problem_type_of(config)
-    wanted = task.get("problem_type") or "single_label_classification"
-    if task["type"] == "sequence_classification" and kind != wanted:
-        raise ValueError(f"{where} should have the problem_type {wanted}. Found {kind}.")
+    wanted = check_problem_type(config, task, where)
     try:
         model, report = PLAIN[task["type"]].from_pretrained(
             name,

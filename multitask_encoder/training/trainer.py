@@ -1,6 +1,5 @@
 """A Trainer whose combined loss does not depend on how a step is split."""
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -455,11 +454,6 @@ class MultiTaskTrainer(Trainer):
             yield
         finally:
             self.data_collator = collate
-
-    def steps_per_epoch(self) -> int:
-        """The optimizer steps of an epoch; not of streamed data."""
-        batches = len(self.get_train_dataloader())
-        return max(1, math.ceil(batches / self.args.gradient_accumulation_steps))
 
     # Evaluation
 
