@@ -101,7 +101,8 @@ def numbers_of_cell(label: Any) -> list[float]:
     if any(number - number != 0 for number in numbers):  # not finite
         raise ValueError(f"should be a finite number. Found {shown(label)}.")
     if any(abs(number) > LARGEST for number in numbers):
-        raise ValueError(f"should be a number of at most {LARGEST:g}. Found {shown(label)}.")
+        limits = f"from -{LARGEST:g} to {LARGEST:g}"
+        raise ValueError(f"should be a number {limits}. Found {shown(label)}.")
     return numbers
 
 

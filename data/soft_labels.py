@@ -10,9 +10,8 @@ A loaded row has them in two columns per task, made of the `k` likeliest labels 
 
 A unit is a word or a token; a sentence has one. The rest of a unit's probability is spread evenly
 over the other labels that the teacher knows; a sentence may have more labels than these, of
-probability 0. Preprocessed rows have `<task>.soft_places`, the
-position of each unit's first token, in place of its first character. Rows without soft labels have
-empty lists.
+probability 0. Preprocessed rows have `<task>.soft_places`, the position of each unit's first token,
+in place of its first character. Rows without soft labels have empty lists.
 """
 
 from collections.abc import Sequence

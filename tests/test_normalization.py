@@ -198,7 +198,7 @@ def test_several_labels(value, expected):
         ([None], "'stars' should be a number. Found [None]."),
         ({"a": 1}, "'stars' should be a number. Found {'a': 1}."),
         ("nan", "'stars' should be a finite number. Found 'nan'."),
-        (-1e39, "'stars' should be a number of at most 3e+38. Found -1e+39."),
+        (-1e39, "'stars' should be a number from -3e+38 to 3e+38. Found -1e+39."),
         (math.inf, "'stars' should be a finite number. Found inf."),
     ],
 )

@@ -146,7 +146,7 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = Fal
             new_fingerprint=fingerprint(
                 rows._fingerprint,
                 *(states, bf16),
-                functions=(teach, likeliest, ask, mean_answers, tokenize, UNITS["first"]),
+                functions=(teach, ask, mean_answers, tokenize, UNITS["first"]),
             ),
         )
 
