@@ -285,6 +285,9 @@ def test_sentences_are_those_of_a_file_or_of_the_run_or_built_in(tmp_path):
     of_run = sentences_for(str(tmp_path))
     assert (of_run.examples, of_run.pair) == (texts[:3], texts[:2])
     assert (of_run.listed, of_run.stored) == (texts[:8], texts)
+    many = [f"text {number}" for number in range(1500)]  # as of 200 classes
+    (tmp_path / "sample_texts.json").write_text(json.dumps({"texts": many}))
+    assert sentences_for(str(tmp_path)).stored == many[:50]
     (tmp_path / "mine.csv").write_text("id,text\n1,one\n2,one\n")
     of_file = sentences_for(str(tmp_path), tmp_path / "mine.csv")
     assert of_file == Sentences(["one"], ["one", "one"], ["one"], ["one"])

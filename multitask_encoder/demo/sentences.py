@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from multitask_encoder.inference.sample_texts import read_sample_texts
+from multitask_encoder.inference.sample_texts import TEXTS, read_sample_texts
 
 from .texts import checked_list, read_upload
 
@@ -42,8 +42,8 @@ class Sentences:
 
 
 def sentences_for(model: str, file: Path | None = None) -> Sentences:
-    """The texts of `file`, a CSV or TXT; else the sample that the model's run left; else the
-    built-in ones.
+    """The texts of `file`, a CSV or TXT; else 50 of the sample that the model's run left, which
+    are spread over its rows; else the built-in ones.
 
     Raises:
         OSError, ValueError: the file is missing or invalid.
@@ -57,4 +57,4 @@ def sentences_for(model: str, file: Path | None = None) -> Sentences:
         except ValueError as error:
             raise ValueError(f"{file.name}: {error}") from None
     sample = read_sample_texts(Path(model))
-    return Sentences.of(sample) if sample else Sentences.built_in()
+    return Sentences.of(sample[:TEXTS]) if sample else Sentences.built_in()

@@ -35,19 +35,19 @@ def write_sample_texts(
     """
     labels: dict[str, list[tuple[str, str]]] = {}  # by text
     for part in rows.values():
-        for place in _spread(len(part), MOST_ROWS):
-            text = text_and_words(row := part[place])[0]
+        for row in part.select(_spread(len(part), MOST_ROWS)):
+            text = text_and_words(row)[0]
             if text.strip() and len(text) <= LONGEST:
                 labels.setdefault(text, [*_labels(row, tasks)])
     texts = [*labels]
-    chosen = {texts[place] for place in _spread(len(texts), TEXTS)}
+    chosen = dict.fromkeys(texts[place] for place in _spread(len(texts), TEXTS))
     counts = Counter(label for text in chosen for label in labels[text])
     for text in texts:
         if text not in chosen and any(counts[label] < OF_LABEL for label in labels[text]):
-            chosen.add(text)
+            chosen[text] = None
             counts.update(labels[text])
     path = folder / SAMPLE_TEXTS
-    if sample := [*dict.fromkeys([*(text for text in texts if text in chosen), *earlier])]:
+    if sample := [*dict.fromkeys([*chosen, *earlier])]:
         write_json({"texts": sample}, path)
     else:
         path.unlink(missing_ok=True)
