@@ -16,9 +16,8 @@ from .task_keys import check_column
 from .tasks import TaskArguments
 
 OF_ONE_DATA_SET = [key.name for key in fields(DatasetArguments) if key.name != "data_dir"]
-# Those that say how `predict_file` is read, too.
-OF_TEXTS = ("format", "column_names", "delimiter", "encoding", "text_column", "tokens_column")
 OF_FILES = ("format", "column_names", "delimiter", "encoding")  # not of a `dataset`
+OF_TEXTS = (*OF_FILES, "text_column", "tokens_column")  # they say how `predict_file` is read, too
 OF_DATASET = ("dataset_config", "dataset_revision")  # not of files
 
 

@@ -109,7 +109,7 @@ def _without_dropped_tasks(given: dict[str, Any]) -> dict[str, Any]:
     dropped = [name for name, task in tasks.items() if task is None] if _is_map(tasks) else []
     if not dropped or len(dropped) == len(tasks):
         return given
-    given = {**given, "tasks": {name: task for name, task in tasks.items() if task is not None}}
+    given = {**given, "tasks": _given_of(tasks)}
     if _is_map(given.get("datasets")):
         given["datasets"] = {
             name: {**entry, "columns": _without(entry["columns"], dropped)}

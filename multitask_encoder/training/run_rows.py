@@ -110,15 +110,27 @@ def tasks_of(
     }
 
 
+def _labelled_by_rows(run: RunArguments) -> list[str]:
+    """The tasks whose labels rows should have: no teacher gives them."""
+    return [
+        name
+        for name, task in run.tasks.items()
+        if task.default_column(name) is not None and name not in run.teachers
+    ]
+
+
+def _without_labels(tasks: list[str], parts: dict[str, Dataset]) -> list[str]:
+    """Those of the tasks of which no row of a split has a label."""
+    return [name for name in tasks if not any(has_labels(name, one) for one in parts.values())]
+
+
 def _say_unmeasured(rows: Rows, run: RunArguments) -> None:
     """Log the tasks that have no label in a split that is measured. Raises a ValueError where none
     has one, and nothing is trained."""
     asked = {"validation": run.training.do_eval, "test": run.training.do_test}
-    tasks = [name for name, task in run.tasks.items() if task.default_column(name) is not None]
-    tasks = [name for name in tasks if name not in run.teachers]
+    tasks = _labelled_by_rows(run)
     for split in [split for split, wanted in asked.items() if wanted and split in rows]:
-        parts = rows[split].values()
-        missing = [name for name in tasks if not any(has_labels(name, one) for one in parts)]
+        missing = _without_labels(tasks, rows[split])
         if missing and missing == tasks and not run.teachers and not run.training.do_train:
             raise ValueError(f"No {split} row has a label of {', '.join(missing)}.")
         if missing:
@@ -130,10 +142,7 @@ def _check_taught(rows: Rows, run: RunArguments) -> None:
     ValueError where there are no others. A finished model holds those that it has."""
     if not run.training.do_train or run.training.do_inspect or run.model.model is not None:
         return
-    parts = rows.get("train", {}).values()
-    tasks = [name for name, task in run.tasks.items() if task.default_column(name) is not None]
-    tasks = [name for name in tasks if name not in run.teachers]
-    missing = [name for name in tasks if parts and not any(has_labels(name, one) for one in parts)]
+    missing = _without_labels(_labelled_by_rows(run), rows["train"]) if "train" in rows else []
     if missing and len(missing) == len(run.tasks):
         raise ValueError(f"No row of the training data has a label of task {missing[0]!r}.")
     if missing:

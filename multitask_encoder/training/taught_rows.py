@@ -109,12 +109,13 @@ def teach(rows: Dataset, lessons: Sequence[Lesson], title: str, bf16: bool = Fal
             taught, keys = lesson.taught, list(columns[lesson.name])
             dtype = columns[lesson.name][keys[0]].feature.dtype
             found |= {key: [] for key in keys}
+            # What the model knew before the task had its new classes is of none of them.
+            new_classes = lesson.unknown if lesson.grown else []
             for index in range(count):
                 ranges, values = answers.get(index, ([], np.zeros((0, len(taught.known)))))
                 if taught.of_classes:
-                    # What the model knew before the task had its new classes is of none of them.
-                    old = lesson.grown and examples[index].get(OF_SAMPLE)
-                    values, ids = likeliest(values, taught.known, lesson.unknown if old else ())
+                    impossible = new_classes if examples[index].get(OF_SAMPLE) else ()
+                    values, ids = likeliest(values, taught.known, impossible)
                 else:
                     ids = np.tile(taught.known, (len(values), 1))
                 found[keys[0]].append(values.astype(dtype).ravel())
