@@ -188,11 +188,11 @@ def test_more_than_it_can_do_is_refused_or_given_up_and_nothing_is_left_of_a_kil
     model, offline, tmp_path
 ):
     # In few bytes: the front door would blame clients for bodies that wait to be read (408).
-    long = {"texts": ["a " * 4000] * 4}
-    flags = ("--timeout", "30", "--max_connections", "1000", "--max_tokens", "1000000")
+    long = {"texts": ["!" * 4000] * 4}
+    flags = ("--timeout", "60", "--max_connections", "1000", "--max_tokens", "1000000")
 
     async def storm(port: int) -> list:
-        return await asyncio.gather(*(ask(port, long) for _ in range(400)), return_exceptions=True)
+        return await asyncio.gather(*(ask(port, long) for _ in range(700)), return_exceptions=True)
 
     # So long that all of them have come in when the first is given up, however busy the machine.
     with running_service(model, tmp_path / "log", *flags) as running:
