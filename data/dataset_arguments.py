@@ -32,7 +32,8 @@ class DatasetArguments:
         choices=list(FORMATS),
     )
     column_names: list[str] | None = key(
-        "Column names of conll files. Default: tokens, column_2, ..., tags."
+        "Column names of conll files (default: tokens, column_2, ..., tags), and of csv and tsv "
+        "files without a header."
     )
     delimiter: str | None = key(
         "What parts the columns of CSV files. Default: a comma, semicolon or tab, as the file says."

@@ -23,8 +23,8 @@ class FileOptions(NamedTuple):
     """What is known of a file besides its format; None is found out.
 
     Args:
-        column_names (`list[str]`, *optional*): of a CoNLL file. By default `tokens`, `column_2`
-            and so on, and `tags` for the last.
+        column_names (`list[str]`, *optional*): of a CoNLL file (by default `tokens`, `column_2`
+            and so on, and `tags` for the last), or of a CSV or TSV file without a header.
         delimiter (`str`, *optional*): what parts the columns of a CSV file.
         encoding (`str`, *optional*): of a file of text, as Python names it. By default UTF-8, and
             UTF-16 if the file begins with its mark.

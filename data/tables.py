@@ -24,15 +24,15 @@ NAMED_DELIMITER = "sep="  # the line before the header, as Excel writes and read
 def read_csv(path: Path, options: FileOptions) -> Rows:
     """A CSV file, without guessing types: "NA" and "007" stay text. Quoted fields may contain
     delimiters and line breaks. The delimiter is as set, as the file names it (`sep=;`), or the
-    first of DELIMITERS that parts the header."""
-    given = options.delimiter or _delimiter_of(path, options.encoding)
-    yield from _read_table(path, given, options.encoding, {})
+    first of DELIMITERS that parts the first line. Without a header, the columns' names are set."""
+    delimiter = options.delimiter or _delimiter_of(path, options.encoding)
+    yield from _read_table(path, delimiter, options, {})
 
 
 def read_tsv(path: Path, options: FileOptions) -> Rows:
     """A table parted by tabs, in which quotes are text."""
     refuse_webanno(path, options.encoding)
-    yield from _read_table(path, "\t", options.encoding, {"quoting": csv.QUOTE_NONE})
+    yield from _read_table(path, "\t", options, {"quoting": csv.QUOTE_NONE})
 
 
 def _delimiter_of(path: Path, encoding: str | None) -> str:
@@ -51,11 +51,13 @@ def _delimiter_of(path: Path, encoding: str | None) -> str:
     return DELIMITERS[0]
 
 
-def _read_table(path: Path, delimiter: str, encoding: str | None, form: dict[str, Any]) -> Rows:
-    records = _read_records(path, delimiter, encoding, form)
-    _, header = next(records, ("", []))
-    check_encoding("".join(header))
-    header = _without_end(header) or header
+def _read_table(path: Path, delimiter: str, options: FileOptions, form: dict[str, Any]) -> Rows:
+    records = _read_records(path, delimiter, options.encoding, form)
+    header = options.column_names
+    if header is None:
+        _, first = next(records, ("", []))
+        check_encoding("".join(first))
+        header = _without_end(first) or first
     check_distinct(header)
     yield from each(_without_empty_end(records), partial(_table_row, header))
 

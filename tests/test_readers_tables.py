@@ -99,6 +99,18 @@ def test_a_file_may_name_its_delimiter(read):
     assert read("sep=;\ntext;mood\nTrès, bien;gut\nb;\n", "csv") == rows
 
 
+def test_columns_of_a_file_without_a_header_are_set(read):
+    names = ["text", "intent"]
+    rows = [("line 1", {"text": "a;b", "intent": "x"}), ("line 2", {"text": "c", "intent": ""})]
+    assert read('"a;b";x\nc;\n', "csv", column_names=names) == rows
+    assert read("a;b\tx\nc\t\n", "tsv", column_names=names) == rows
+    (place, problem), _ = read("a,x,1\nb,y,2\n", "csv", column_names=names)
+    assert place == "line 1"
+    assert str(problem) == "should have 2 fields. Found 3: ['a', 'x', '1']."
+    with pytest.raises(ValueError, match="different names"):
+        read("a,b\n", "csv", column_names=["text", "text"])
+
+
 def test_delimiter_and_encoding_are_set_for_a_file(read):
     content = "text|mood\nTrès, bien|gut\nb|\n".encode("cp1252")
     assert read(content, "csv", delimiter="|", encoding="cp1252") == SPREADSHEET
