@@ -1,6 +1,8 @@
 """Reads tables: CSV, TSV, Parquet and Arrow."""
 
 import csv
+import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,9 @@ from .token_files import refuse_webanno
 BATCH = 1000
 LONGEST_FIELD = 10_000_000  # the csv module's default is too short for long documents
 DELIMITERS = (",", ";", "\t")  # in CSV
+# A field of a TSV file in quotes, and as many characters of a file as tell whether quotes are that.
+QUOTED = re.compile(r'(?<![^\t\n])"((?:[^"\t]|"")*)"(?=[\t\r\n]|\Z)')
+HEAD = 2**20
 NAMED_DELIMITER = "sep="  # the line before the header, as Excel writes and reads it
 
 
@@ -30,9 +35,28 @@ def read_csv(path: Path, options: FileOptions) -> Rows:
 
 
 def read_tsv(path: Path, options: FileOptions) -> Rows:
-    """A table parted by tabs, in which quotes are text."""
+    """A table parted by tabs. Quotes are text, unless all of them are around whole fields, as
+    spreadsheets and pandas write fields with quotes or line breaks in them."""
     refuse_webanno(path, options.encoding)
-    yield from _read_table(path, "\t", options, {"quoting": csv.QUOTE_NONE})
+    has_quoted = _has_quoted_fields(path, options.encoding)
+    yield from _read_table(path, "\t", options, {} if has_quoted else {"quoting": csv.QUOTE_NONE})
+
+
+def _has_quoted_fields(path: Path, encoding: str | None) -> bool:
+    with open_text(path, encoding, newline="") as file:
+        head = file.read(HEAD)
+    if len(head) == HEAD:  # its last line may be cut
+        head = head[: head.rfind("\n") + 1]
+    fields, rest = QUOTED.findall(head), QUOTED.sub("", head)
+    if not fields or '"' in rest:
+        return False
+    lengths = {len(record) for record in csv.reader(io.StringIO(head), delimiter="\t") if record}
+    if len(lengths) > 1:
+        return False
+    if any('""' in field or ("\n" in field and lengths != {1}) for field in fields):
+        return True
+    # Excel quotes the fields with a comma, too, and no others.
+    return "," not in rest and all("," in field for field in fields)
 
 
 def _delimiter_of(path: Path, encoding: str | None) -> str:

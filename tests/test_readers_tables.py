@@ -88,6 +88,39 @@ def test_a_table_of_a_spreadsheet_is_read(content, read):
     assert read(content, "csv") == SPREADSHEET
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('"say ""hi"""\tx\n', ['say "hi"']),
+        ('a, b\tx\n"say ""hi"", c"\tx\n', ["a, b", 'say "hi", c']),  # by pandas
+        ('"a\nb"\tx\nc, d\tx\n', ["a\nb", "c, d"]),
+        ('"a, b"\tx\r\nc\tx\r\n"d, ""e"""\tx\r\n', ["a, b", "c", 'd, "e"']),  # by Excel
+        ('"a, b"\tx\nc\tx', ["a, b", "c"]),
+        ('""\t""\n"""a"""\tx', ["", '"a"']),
+    ],
+)
+def test_quotes_around_fields_of_a_tsv_file_are_not_text(content, texts, read):
+    assert [row["text"] for row in rows_of(read("text\tmood\n" + content, "tsv"))] == texts
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['"Yes", she said.'],
+        ['"Yes, she said.', "a"],
+        ['"Yes"', "a"],
+        ['"Yes, she said"', "a, b"],
+        ['"a ""b"" c"', '5" screen'],
+        ['a ""b"" c'],
+    ],
+)
+def test_quotes_in_a_tsv_file_are_text_otherwise(texts, read):
+    content = "text\tmood\n" + "".join(f"{text}\tx\n" for text in texts)
+    assert [row["text"] for row in rows_of(read(content, "tsv"))] == texts
+    lines = ['"Yes', 'no"']
+    assert [row["text"] for row in rows_of(read("\n".join(["text", *lines]), "tsv"))] == lines
+
+
 def test_what_parts_the_header_may_also_be_in_a_name(read):
     rows = rows_of(read('"text";"score, max 5";"mood"\na;3;gut\n', "csv"))
     assert rows == [{"text": "a", "score, max 5": "3", "mood": "gut"}]
@@ -161,6 +194,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n"))
+# A field in quotes may be a table's.
+UNQUOTED = CELL.filter(lambda cell: len(cell) < 2 or not cell[0] == cell[-1] == '"')
 
 
 @settings(deadline=None, max_examples=50)
@@ -176,10 +211,11 @@ def test_what_the_csv_module_writes_is_read_back(rows):
 
 @settings(deadline=None, max_examples=50)
 @given(
-    st.lists(st.tuples(CELL, CELL), min_size=1).filter(lambda rows: any(rows[-1])),
+    st.lists(st.tuples(UNQUOTED, UNQUOTED), min_size=1).filter(lambda rows: any(rows[-1])),
     st.sampled_from(["\n", "\r\n"]),
 )
 @example([('"To be', "1"), ('or not "', "0")], "\n")
+@example([("0", '"To be'), ('or not"', "1")], "\n")
 def test_cells_between_tabs_are_taken_as_they_are(rows, end):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")
