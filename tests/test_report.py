@@ -138,7 +138,10 @@ def test_a_difference_within_two_standard_errors_is_none(multi, single, verdict,
 def test_errors_of_numbers_are_in_their_units_and_better_where_they_are_lower():
     found = paired([0.90, 0.92], [0.50, 0.51], errors=True)
     assert found["differences"] == [0.4, 0.41] and found["verdict"] == "worse"
-    assert paired([0.50, 0.51], [0.90, 0.92], errors=True)["verdict"] == "better"
+    assert in_words(found) == "multi-task is 0.405 worse (81.0 standard errors)"
+    lower = paired([0.50, 0.51], [0.90, 0.92], errors=True)
+    assert lower["verdict"] == "better"
+    assert in_words(lower) == "multi-task is 0.405 better (81.0 standard errors)"
     task = {"main": "spearman", "metrics": {"spearman": paired([0.9], [0.8]), "mae": found}}
     rows = metrics_rows({"tasks": {"stars": task}, "exact_match": None})
     assert rows[0][1][2:5] == ["90.00", "80.00", "+10.00"]

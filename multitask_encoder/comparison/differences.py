@@ -44,8 +44,8 @@ def paired(
 
     Returns a dict of the means `multi` and `single`; `differences`, one per seed; their mean
     `difference`; its `standard_error` (sample standard deviation / sqrt(number of seeds); None with
-    one seed); `interval`, the given spread; and the `verdict`: within two standard errors, no clear
-    difference.
+    one seed); `interval`, the given spread; `errors`; and the `verdict`: within two standard errors,
+    no clear difference.
     """
     # Rounded, so that equal differences have a standard error of exactly 0.
     scale = 1 if errors else 100
@@ -60,6 +60,7 @@ def paired(
         "difference": difference,
         "standard_error": error,
         "interval": spread,
+        "errors": errors,
         "verdict": _verdict(-difference if errors else difference, error),
     }
 
@@ -122,8 +123,8 @@ def summarize(report: dict[str, Any]) -> list[str]:
 def in_words(result: dict[str, Any]) -> str:
     """A result of `paired` as a clause."""
     difference, error = result["difference"], result["standard_error"]
-    size = f"{abs(difference):.3g} points"
-    way = WORSE if difference < 0 else BETTER
+    size = f"{abs(difference):.3g}{'' if result['errors'] else ' points'}"
+    way = WORSE if (difference > 0) == result["errors"] else BETTER
     if difference == 0:
         return "multi-task is as good" + (", with one seed" if error is None else "")
     if error is None:
