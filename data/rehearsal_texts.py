@@ -18,7 +18,8 @@ from .caching import fingerprint
 
 SHARE = 0.5  # of the words that are tokens give way
 NEAREST = 15  # words, itself among them, one of which replaces a word
-ROWS_SHARE = 4  # of so many texts, one is a row's where there are samples
+# Where there are samples, of four texts the first is a row's and the second a sample's as it is.
+TEXTS_IN_TURN, OF_ROW, AS_IT_IS = 4, 0, 1
 MOST_WORDS = 32  # of a text
 MOST_TEXTS = 10_000  # of a data set
 FEWEST = 100  # words to choose from
@@ -78,10 +79,12 @@ def with_rehearsal_texts(
     samples: Sequence[str] = (),
     number: int = 0,
 ) -> Dataset:
-    """The rows, and after them as many without labels, at most 10,000: the samples' texts and, of
-    four, one of the rows', cut to 32 words, of which half, chosen at random, give way to similar
-    ones where they are in the vocabulary. A column `of_sample` says which are the samples'. Rows of
-    several texts get none, nor do any where there are fewer than 100 words. The result is cached.
+    """The rows, and after them as many without labels, at most 10,000: of four, one is a row's text
+    and three are samples', all cut to 32 words. Half of the words, chosen at random, give way to
+    similar ones where they are in the vocabulary, but one of the three keeps its own: all that it
+    says is known, as it is to be answered. A column `of_sample` says which are the samples'. Rows
+    of several texts get none, nor do any where there are fewer than 100 words. The result is
+    cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
@@ -99,18 +102,20 @@ def with_rehearsal_texts(
         texts = []
         for one, index in zip(batch[form], indices, strict=True):
             own = one.split() if form == "text" else one
-            if samples and index % ROWS_SHARE:
+            if samples and index % TEXTS_IN_TURN != OF_ROW:
                 own = str(np.random.default_rng((seed, index, 0, number)).choice(samples)).split()
             texts.append(own[:MOST_WORDS])
         written = {word.strip(PUNCTUATION) for text in texts for word in text}
         similar = similar_words(written, words, vectors)
         made = [
-            _with_similar(text, similar, np.random.default_rng((seed, index, 1, number)))
+            text
+            if samples and index % TEXTS_IN_TURN == AS_IT_IS
+            else _with_similar(text, similar, np.random.default_rng((seed, index, 1, number)))
             for text, index in zip(texts, indices, strict=True)
         ]
         none = {name: [None] * len(made) for name in labels}
         joined = list(map(" ".join, made)) if form == "text" else made
-        of_sample = [bool(samples and index % ROWS_SHARE) for index in indices]
+        of_sample = [bool(samples and index % TEXTS_IN_TURN != OF_ROW) for index in indices]
         return {form: joined, **none, "repairs": [0] * len(made), OF_SAMPLE: of_sample}
 
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TEXTS), dtype=int)

@@ -79,8 +79,10 @@ def test_half_of_the_words_give_way_to_similar_ones_and_labels_are_gone():
 
 def test_samples_stand_for_three_texts_of_four():
     rows = loaded(tokens=[["own"] * 8] * 40, topic=["a"] * 40)
-    found = with_texts(rows, samples=["what it knows already", "and Aaword, one"])[40:]
+    samples = ["what it knows already", "and Aaword, one"]
+    found = with_texts(rows, samples=samples)[40:]
     made = found["tokens"]
+    assert {" ".join(words) for words in made[1::4]} == {*samples}  # one of the three as it is
     lengths = [len(words) for words in made]
     assert found["of_sample"] == [length != 8 for length in lengths]
     assert lengths.count(8) == 10

@@ -271,12 +271,12 @@ def test_a_run_leaves_a_sample_of_its_validation_texts(run):
     assert len(texts) == len({*texts}) == 50
     assert {*texts} <= {row["text"] for row in rows}
     assert texts[0] == "text 0" and int(texts[-1].split()[1]) > 290
-    kinds = [{**row, "topic": "x" if n % 20 else "yz"[n // 20 % 2]} for n, row in enumerate(rows)]
+    kinds = [{**row, "topic": "x" if n % 10 else "yz"[n // 240]} for n, row in enumerate(rows)]
     texts = read_sample_texts(run(train_file=kinds, validation_file=kinds))
     topics = {row["text"]: row["topic"] for row in kinds}
     of_each = Counter(topics[text] for text in texts)
     assert texts[0] == "text 0" and int(texts[49].split()[1]) > 290  # 50 of all rows come first
-    assert of_each["y"] == 8 and of_each["z"] == 7 and of_each["x"] <= 50  # z: all there are
+    assert of_each["y"] == 16 and of_each["z"] == 6 and of_each["x"] <= 50  # z: all there are
     words = [{"tokens": ["so", "good"], "topic": "x"}, {"tokens": ["bad"], "topic": "y"}]
     folder = run(train_file=words * 4, validation_file=words)
     assert read_sample_texts(folder) == ["so good", "bad"]

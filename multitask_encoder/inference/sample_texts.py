@@ -14,7 +14,7 @@ from multitask_encoder.files import read_json, write_json
 
 SAMPLE_TEXTS = "sample_texts.json"
 TEXTS, LONGEST = 50, 300  # characters of a text
-OF_LABEL = 8  # texts: a model that gets new labels is held to each of its old ones
+OF_LABEL = 16  # texts: a model that gets new labels is held to each of its old ones
 MOST_ROWS = 5_000  # of a data set that are looked through
 
 
@@ -25,7 +25,7 @@ def write_sample_texts(
     earlier: Sequence[str] = (),
 ) -> None:
     """Write some of these rows' texts to the run folder, and then the earlier ones: 50, spread
-    evenly, and more until each class and entity type has eight. Without any, an earlier run's file
+    evenly, and more until each class and entity type has 16. Without any, an earlier run's file
     goes.
 
     Args:
