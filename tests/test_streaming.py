@@ -499,7 +499,7 @@ def test_bad_rows_of_a_streamed_run_are_skipped_and_written_once(arguments, conf
         ),
         (
             ("--tasks.entities.mention_replacement", "1"),
-            "mention_replacement of task 'entities' needs all rows before training: leave it out, or",
+            "mention_replacement of task 'entities' needs all rows before training: leave it out,",
         ),
         (("--tasks.topic.labels", "null"), "streaming needs the `labels` of task 'topic'"),
     ],

@@ -44,8 +44,8 @@ def paired(
 
     Returns a dict of the means `multi` and `single`; `differences`, one per seed; their mean
     `difference`; its `standard_error` (sample standard deviation / sqrt(number of seeds); None with
-    one seed); `interval`, the given spread; `errors`; and the `verdict`: within two standard errors,
-    no clear difference.
+    one seed); `interval`, the given spread; `errors`, as given; and the `verdict`: within two
+    standard errors, no clear difference.
     """
     # Rounded, so that equal differences have a standard error of exactly 0.
     scale = 1 if errors else 100
