@@ -273,11 +273,6 @@ def test_how_labels_are_read(task, rows, message, refused):
         ({"column": [], "problem_type": "multi_label_classification"},
          "tasks.topic.column should be a text, or a list of texts. Found []."),
         ({"separator": 5}, "tasks.topic.separator should be a text. Found 5."),
-        ({"mention_replacement": 1}, "`mention_replacement` is for token_classification. Found it"),
-        ({"type": "token_classification", "mention_replacement": -1},
-         "tasks.topic.mention_replacement should be at least 0. Found -1."),
-        ({"type": "token_classification", "mention_replacement": 0.5},
-         "tasks.topic.mention_replacement should be a whole number. Found 0.5."),
         ({"separator": ","},
          "tasks.topic.separator is for multi_label_classification. Found "
          "single_label_classification."),

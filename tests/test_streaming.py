@@ -497,10 +497,6 @@ def test_bad_rows_of_a_streamed_run_are_skipped_and_written_once(arguments, conf
             ("--tasks.topic.out_of_scope", "0.05"),
             "out_of_scope of task 'topic' needs all rows after training: leave it out, or set",
         ),
-        (
-            ("--tasks.entities.mention_replacement", "1"),
-            "mention_replacement of task 'entities' needs all rows before training: leave it out,",
-        ),
         (("--tasks.topic.labels", "null"), "streaming needs the `labels` of task 'topic'"),
     ],
 )

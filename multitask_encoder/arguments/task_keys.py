@@ -53,8 +53,6 @@ def parse_tasks(tasks: Any) -> dict[str, TaskArguments]:
                     f"tasks.{name}.unlabelled_tag should be a text; {UNQUOTED}. Found {tag!r}."
                 )
             task["unlabelled_tag"] = str(tag)
-        if "mention_replacement" in task:
-            task["mention_replacement"] = _copies(f"tasks.{name}.mention_replacement", task)
         if "class_weights" in task:
             task["class_weights"] = _class_weights(f"tasks.{name}.class_weights", task)
         if task.get("dimensions") is not None:
@@ -133,15 +131,6 @@ def _share(key: str, task: dict) -> float:
     if not 0 < share < 1:
         raise ValueError(f"{key} should be in (0, 1): 0.05, say. Found {share}.")
     return share
-
-
-def _copies(key: str, task: dict) -> int:
-    copies = to_number(key, task["mention_replacement"])
-    if not copies.is_integer():
-        raise ValueError(f"{key} should be a whole number. Found {copies}.")
-    if copies < 0:
-        raise ValueError(f"{key} should be at least 0. Found {int(copies)}.")
-    return int(copies)
 
 
 def _class_weights(key: str, task: dict) -> str | dict[str, float]:

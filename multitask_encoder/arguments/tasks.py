@@ -117,14 +117,6 @@ class TaskArguments:
         default="refuse",
         metadata=_key("How to treat overlapping spans.", choices=OVERLAPS, of_types=(TOKENS,)),
     )
-    mention_replacement: int = field(
-        default=0,
-        metadata=_key(
-            "Copies of each training row with entities, in which some of these give way to others "
-            "of their type.",
-            of_types=(TOKENS,),
-        ),
-    )
     label_map: dict[str, str | None] | None = field(
         default=None, metadata=_key("New names of labels; null drops a label.")
     )

@@ -79,7 +79,6 @@ from multitask_encoder.training.prepare_data import (
     label_measured,
     plan_teaching,
     prepare_data,
-    replace_mentions,
     tokenize_data,
 )
 from multitask_encoder.training.run_inspection import inspect
@@ -162,8 +161,7 @@ def run_once(run: RunArguments) -> None:
             fill_defaults(run, data.rows, model, checkpoint, data.old_tasks, held, kept)
             check_training(run, model, data.rows)
             texts = texts_to_answer(run, model.config, checkpoint)
-            counts = row_counts(run, data.rows)  # before copies and rehearsal texts are among them
-            replace_mentions(run, data, model)
+            counts = row_counts(run, data.rows)  # before rehearsal texts are among them
             lessons = plan_teaching(run, data, tokenizer, model)
         ask_own_share(run, data.rows.get("train", {}), lessons)
         with run.training.main_process_first(desc="tokenizing"):

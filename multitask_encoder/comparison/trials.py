@@ -43,7 +43,7 @@ NOT_SEARCHED = {
 }
 # Keys of a task that change how it is trained, not what its metrics are of; of a loss, those below
 # change that.
-OF_TASKS = ("weight", "class_weights", "mention_replacement", "pooling", "loss", "dimensions")
+OF_TASKS = ("weight", "class_weights", "pooling", "loss", "dimensions")
 OF_LOSSES = ("weight", "class_weights", "loss", "dimensions")
 SPREAD = 10  # trials that are spread over the space before results count
 DRAWS = 20  # before a trial may repeat one

@@ -21,14 +21,12 @@ from multitask_encoder.data.inspection import (
     unseen_lines,
 )
 from multitask_encoder.data.loading import stream_rows
-from multitask_encoder.data.mention_replacement import with_replaced_mentions
 from multitask_encoder.data.preprocessing import preprocess, row_preprocessor
 from multitask_encoder.data.rehearsal_texts import vocabulary_words, with_rehearsal_texts
 from multitask_encoder.data.sampler import rows_per_epoch
 from multitask_encoder.data.soft_labels import Taught
 from multitask_encoder.data.standardization import standardization
 from multitask_encoder.data.streaming import StreamedWindows
-from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.inference.sample_texts import read_sample_texts
 from multitask_encoder.modeling import MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import AS_THEY_ARE
@@ -127,29 +125,6 @@ def label_measured(run: RunArguments, data: RunData, model: MultiTaskModel) -> N
             f"{' and '.join(run.teachers[name])}."
             for name in names
         ]
-
-
-def replace_mentions(run: RunArguments, data: RunData, model: MultiTaskModel) -> None:
-    """Add copies of training rows with other entities, for the tasks that ask for them."""
-    if not run.training.do_train or run.training.do_inspect or "train" not in data.rows:
-        return
-    of_tokens = [name for name, task in model.config.tasks.items() if kind_of(task).by_token]
-    for name, task in run.tasks.items():
-        if not task.mention_replacement:
-            continue
-        given = data.rows["train"]
-        data.rows["train"] = {
-            title: with_replaced_mentions(
-                rows,
-                name,
-                task.mention_replacement,
-                run.training.seed,
-                [other for other in of_tokens if other != name and other in rows.column_names],
-            )
-            for title, rows in given.items()
-        }
-        added = sum(len(data.rows["train"][title]) - len(rows) for title, rows in given.items())
-        logger.info("Added %s rows with other mentions of %s.", f"{added:,}", name)
 
 
 def plan_teaching(

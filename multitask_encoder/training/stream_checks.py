@@ -34,11 +34,6 @@ def check_streaming(run: RunArguments) -> None:
                 f"The retention loss of task {name!r} needs all rows before training: set its loss "
                 "to none, or streaming to false."
             )
-        if task.mention_replacement:
-            raise ValueError(
-                f"mention_replacement of task {name!r} needs all rows before training: leave it "
-                "out, or set streaming to false."
-            )
         if task.out_of_scope:
             raise ValueError(
                 f"out_of_scope of task {name!r} needs all rows after training: leave it out, or "
