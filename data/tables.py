@@ -45,18 +45,29 @@ def read_tsv(path: Path, options: FileOptions) -> Rows:
 def _has_quoted_fields(path: Path, encoding: str | None) -> bool:
     with open_text(path, encoding, newline="") as file:
         head = file.read(HEAD)
-    if len(head) == HEAD:  # its last line may be cut
+    if len(head) == HEAD:  # its last line may be cut, and a field of several lines
         head = head[: head.rfind("\n") + 1]
+        if head.count('"') % 2:
+            head = head[: head.rfind('"')]
     fields, rest = QUOTED.findall(head), QUOTED.sub("", head)
     if not fields or '"' in rest:
         return False
-    lengths = {len(record) for record in csv.reader(io.StringIO(head), delimiter="\t") if record}
-    if len(lengths) > 1:
-        return False
-    if any('""' in field or ("\n" in field and lengths != {1}) for field in fields):
+    if any('""' in field for field in fields):
         return True
-    # Excel quotes the fields with a comma, too, and no others.
-    return "," not in rest and all("," in field for field in fields)
+    if "," not in rest and all("," in field for field in fields):  # Excel quotes these, too
+        return True
+    return any("\n" in field for field in fields) and _is_rectangular(head)
+
+
+def _is_rectangular(table: str) -> bool:
+    """Whether the records of a table with quoted fields have equally many, and more than one."""
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        records = csv.reader(io.StringIO(table, newline=""), delimiter="\t", strict=True)
+        lengths = {len(record) for record in records if record}
+    except csv.Error:
+        return False
+    return len(lengths) == 1 and lengths != {1}
 
 
 def _delimiter_of(path: Path, encoding: str | None) -> str:

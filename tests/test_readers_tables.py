@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reading import read_all, refusal, rows_of, span
 
+from multitask_encoder.data import tables
 from multitask_encoder.data.tables import named_classes
 
 # CSV and TSV
@@ -119,6 +120,18 @@ def test_quotes_in_a_tsv_file_are_text_otherwise(texts, read):
     assert [row["text"] for row in rows_of(read(content, "tsv"))] == texts
     lines = ['"Yes', 'no"']
     assert [row["text"] for row in rows_of(read("\n".join(["text", *lines]), "tsv"))] == lines
+
+
+def test_the_beginning_of_a_large_tsv_file_says_whether_its_fields_are_quoted(read, monkeypatch):
+    rows = [f'"say ""hi"", {number}\nand bye"\tx\n' for number in range(20)]
+    for head in range(60, 120):
+        monkeypatch.setattr(tables, "HEAD", head)
+        found = rows_of(read("text\tmood\n" + "".join(rows), "tsv"))
+        assert [row["text"] for row in found] == [f'say "hi", {n}\nand bye' for n in range(20)]
+    long = "a, b " * 100_000
+    content = f'text\tmood\n"{long}\nc"\tx\nd, e\tx\n'
+    monkeypatch.setattr(tables, "HEAD", 2**20)
+    assert rows_of(read(content, "tsv"))[0]["text"] == f"{long}\nc"
 
 
 def test_what_parts_the_header_may_also_be_in_a_name(read):
