@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ NAMED_DELIMITER = "sep="  # the line before the header, as Excel writes and read
 def read_csv(path: Path, options: FileOptions) -> Rows:
     """A CSV file, without guessing types: "NA" and "007" stay text. Quoted fields may contain
     delimiters and line breaks. The delimiter is as set, as the file names it (`sep=;`), or the
-    first of DELIMITERS that parts the first line. Without a header, the columns' names are set."""
+    first of DELIMITERS that parts the first line. The columns' names are set, or in a header."""
     delimiter = options.delimiter or _delimiter_of(path, options.encoding)
     yield from _read_table(path, delimiter, options, {})
 
@@ -88,11 +89,13 @@ def _delimiter_of(path: Path, encoding: str | None) -> str:
 
 def _read_table(path: Path, delimiter: str, options: FileOptions, form: dict[str, Any]) -> Rows:
     records = _read_records(path, delimiter, options.encoding, form)
+    place, first = next(records, ("", []))
     header = options.column_names
     if header is None:
-        _, first = next(records, ("", []))
         check_encoding("".join(first))
         header = _without_end(first) or first
+    elif first and first != header:  # there is no header
+        records = chain([(place, first)], records)
     check_distinct(header)
     yield from each(_without_empty_end(records), partial(_table_row, header))
 

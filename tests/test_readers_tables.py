@@ -150,6 +150,7 @@ def test_columns_of_a_file_without_a_header_are_set(read):
     rows = [("line 1", {"text": "a;b", "intent": "x"}), ("line 2", {"text": "c", "intent": ""})]
     assert read('"a;b";x\nc;\n', "csv", column_names=names) == rows
     assert read("a;b\tx\nc\t\n", "tsv", column_names=names) == rows
+    assert rows_of(read("text,intent\na;b,x\n", "csv", column_names=names)) == [rows[0][1]]
     (place, problem), _ = read("a,x,1\nb,y,2\n", "csv", column_names=names)
     assert place == "line 1"
     assert str(problem) == "should have 2 fields. Found 3: ['a', 'x', '1']."
