@@ -81,10 +81,9 @@ def with_rehearsal_texts(
 ) -> Dataset:
     """The rows, and after them as many without labels, at most 10,000: of four, one is a row's text
     and three are samples', all cut to 32 words. Half of the words, chosen at random, give way to
-    similar ones where they are in the vocabulary, but one of the three keeps its own: all that it
-    says is known, as it is to be answered. A column `of_sample` says which are the samples'. Rows
-    of several texts get none, nor do any where there are fewer than 100 words. The result is
-    cached.
+    similar ones where they are in the vocabulary, but one of the three keeps its own, as users will
+    write it. A column `of_sample` says which are the samples'. Rows of several texts get none, nor
+    do any where there are fewer than 100 words. The result is cached.
 
     Args:
         rows (`Dataset`): loaded rows of one data set.
@@ -99,23 +98,23 @@ def with_rehearsal_texts(
     labels = [name for name in rows.column_names if name not in (form, *KEPT)]
 
     def exchanged(batch: dict[str, list], indices: list[int]) -> dict[str, list]:
+        of_sample = [bool(samples) and index % TEXTS_IN_TURN != OF_ROW for index in indices]
         texts = []
-        for one, index in zip(batch[form], indices, strict=True):
+        for one, index, sampled in zip(batch[form], indices, of_sample, strict=True):
             own = one.split() if form == "text" else one
-            if samples and index % TEXTS_IN_TURN != OF_ROW:
+            if sampled:
                 own = str(np.random.default_rng((seed, index, 0, number)).choice(samples)).split()
             texts.append(own[:MOST_WORDS])
         written = {word.strip(PUNCTUATION) for text in texts for word in text}
         similar = similar_words(written, words, vectors)
         made = [
             text
-            if samples and index % TEXTS_IN_TURN == AS_IT_IS
+            if sampled and index % TEXTS_IN_TURN == AS_IT_IS
             else _with_similar(text, similar, np.random.default_rng((seed, index, 1, number)))
-            for text, index in zip(texts, indices, strict=True)
+            for text, index, sampled in zip(texts, indices, of_sample, strict=True)
         ]
         none = {name: [None] * len(made) for name in labels}
         joined = list(map(" ".join, made)) if form == "text" else made
-        of_sample = [bool(samples and index % TEXTS_IN_TURN != OF_ROW) for index in indices]
         return {form: joined, **none, "repairs": [0] * len(made), OF_SAMPLE: of_sample}
 
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TEXTS), dtype=int)
