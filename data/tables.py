@@ -4,10 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import datasets
 import pyarrow as pa
@@ -21,6 +22,7 @@ from .token_files import refuse_webanno
 BATCH = 1000
 LONGEST_FIELD = 10_000_000  # the csv module's default is too short for long documents
 DELIMITERS = (",", ";", "\t")  # in CSV
+FIRST_RECORDS = 100  # that say which it is
 # A field of a TSV file in quotes, and as many characters of a file as tell whether quotes are that.
 QUOTED = re.compile(r'(?<![^\t\n])"((?:[^"\t]|"")*)"(?=[\t\r\n]|\Z)')
 HEAD = 2**20
@@ -30,8 +32,9 @@ NAMED_DELIMITER = "sep="  # the line before the header, as Excel writes and read
 def read_csv(path: Path, options: FileOptions) -> Rows:
     """A CSV file, without guessing types: "NA" and "007" stay text. Quoted fields may contain
     delimiters and line breaks. The delimiter is as set, as the file names it (`sep=;`), or the
-    first of DELIMITERS that parts the first line. The columns' names are set, or in a header."""
-    delimiter = options.delimiter or _delimiter_of(path, options.encoding)
+    first of DELIMITERS that parts the header; without one, that by which most of the first records
+    have as many fields as there are `column_names`."""
+    delimiter = options.delimiter or _delimiter_of(path, options)
     yield from _read_table(path, delimiter, options, {})
 
 
@@ -62,29 +65,42 @@ def _has_quoted_fields(path: Path, encoding: str | None) -> bool:
 
 def _is_rectangular(table: str) -> bool:
     """Whether the records of a table with quoted fields have equally many, and more than one."""
-    csv.field_size_limit(LONGEST_FIELD)
     try:
-        records = csv.reader(io.StringIO(table, newline=""), delimiter="\t", strict=True)
+        records = _reader(io.StringIO(table, newline=""), "\t")
         lengths = {len(record) for record in records if record}
     except csv.Error:
         return False
     return len(lengths) == 1 and lengths != {1}
 
 
-def _delimiter_of(path: Path, encoding: str | None) -> str:
-    with open_text(path, encoding, newline="") as file:
+def _reader(lines: Iterable[str], delimiter: str, **form: Any) -> Any:
+    """The csv module's reader, also of long fields."""
+    csv.field_size_limit(LONGEST_FIELD)
+    return csv.reader(lines, delimiter=delimiter, strict=True, **form)
+
+
+def _delimiter_of(path: Path, options: FileOptions) -> str:
+    with open_text(path, options.encoding, newline="") as file:
         first = file.readline()
         if first.startswith(NAMED_DELIMITER):
             return first.removeprefix(NAMED_DELIMITER)[:1]
-        for delimiter in DELIMITERS:
-            file.seek(0)
-            records = csv.reader(file, delimiter=delimiter, strict=True)
-            try:
-                if len(next(filter(None, records), [])) > 1:
-                    return delimiter
-            except csv.Error:
-                continue  # a quoted field that ends in another delimiter
-    return DELIMITERS[0]
+        records = {delimiter: _first_records(file, delimiter) for delimiter in DELIMITERS}
+    if options.column_names is None:
+        parts = [delimiter for delimiter, found in records.items() if found and len(found[0]) > 1]
+        return (parts or DELIMITERS)[0]
+    count = len(options.column_names)
+    return max(records, key=lambda delimiter: [*map(len, records[delimiter])].count(count))
+
+
+def _first_records(file: TextIO, delimiter: str) -> list[list[str]]:
+    """Some records, up to one that can't be read: a quoted field may end in another delimiter."""
+    file.seek(0)
+    records = filter(None, _reader(file, delimiter))
+    found: list[list[str]] = []
+    with suppress(csv.Error):
+        while len(found) < FIRST_RECORDS and (record := next(records, None)):
+            found.append(record)
+    return found
 
 
 def _read_table(path: Path, delimiter: str, options: FileOptions, form: dict[str, Any]) -> Rows:
@@ -132,13 +148,12 @@ def _table_row(header: list[str], fields: list[str]) -> dict:
 def _read_records(
     path: Path, delimiter: str, encoding: str | None, form: dict[str, Any]
 ) -> Iterator[tuple[str, list[str]]]:
-    csv.field_size_limit(LONGEST_FIELD)
     with open_text(path, encoding, newline="") as file:
         skipped = int(file.readline().startswith(NAMED_DELIMITER))
         if not skipped:
             file.seek(0)
         try:
-            reader = csv.reader(file, delimiter=delimiter, strict=True, **form)
+            reader = _reader(file, delimiter, **form)
         except TypeError:
             raise ValueError(f"`delimiter` should be one character. Found {delimiter!r}.") from None
         while True:

@@ -151,6 +151,11 @@ def test_columns_of_a_file_without_a_header_are_set(read):
     assert read('"a;b";x\nc;\n', "csv", column_names=names) == rows
     assert read("a;b\tx\nc\t\n", "tsv", column_names=names) == rows
     assert rows_of(read("text,intent\na;b,x\n", "csv", column_names=names)) == [rows[0][1]]
+    # A text may hold other delimiters, and be long.
+    for first in ("a, b", "a, b" * 100_000):
+        content = f"{first};x\nno comma;y\na, b, c;z\n"
+        found = rows_of(read(content, "csv", column_names=names))
+        assert [row["text"] for row in found] == [first, "no comma", "a, b, c"]
     (place, problem), _ = read("a,x,1\nb,y,2\n", "csv", column_names=names)
     assert place == "line 1"
     assert str(problem) == "should have 2 fields. Found 3: ['a', 'x', '1']."
