@@ -16,6 +16,8 @@
 | spacy | pairs `["text", {"entities": ..., "cats": ...}]`, or objects with a text and the same |
 | text | one text per line |
 
+Files of text may be compressed, as `train.jsonl.gz`, by gzip, bzip2 or xz.
+
 Spans of annotation tools become `{"start", "end", "label"}`. They are checked against the text
 later, as is the rest of the row: see normalization.py. Only JSON arrays and the exports of Label
 Studio and Prodigy are held in memory as a whole.
@@ -46,6 +48,7 @@ from .records import (
     Rows,
     check_encoding,
     each,
+    ending_of,
     named_errors,
     open_text,
     read_lines,
@@ -61,7 +64,7 @@ FOLDERS = {"state.json": "arrow", "seq.in": "intent_slots"}  # a file in it -> t
 # What can't be read, and what to do.
 UNREAD = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet: save it as CSV in UTF-8"),
-    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), "is compressed: unpack it"),
+    **dict.fromkeys((".7z", ".rar", ".tar", ".tgz", ".zip", ".zst"), "is an archive: unpack it"),
     ".ann": "is brat's: convert the folder to CoNLL, as brat's tools/anntoconll.py does",
 }
 RECORDS_THAT_TELL = 1000
@@ -105,7 +108,7 @@ def detect_format(path: Path, encoding: str | None = None) -> str:
         ValueError: an ending that is unknown or stands for several formats, or JSON that could be
             several.
     """
-    ending = path.suffix.lower()
+    ending = ending_of(path)
     if path.is_dir():
         for name, format in FOLDERS.items():
             if (path / name).is_file():
@@ -194,7 +197,7 @@ def _read_json_lines(path: Path, options: FileOptions) -> Records:
 
 def _read_json_values(path: Path, options: FileOptions) -> Records:
     """The values of a JSON array or, if the file is not an array, of each line."""
-    if path.suffix.lower() == ".jsonl" or _is_json_lines(path, options):
+    if ending_of(path) == ".jsonl" or _is_json_lines(path, options):
         return _read_json_lines(path, options)
     return _read_json_array(path, options)
 

@@ -1,7 +1,11 @@
 """Records of files: where each is, and the value or the error met while reading it."""
 
+import bz2
 import codecs
+import gzip
+import lzma
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,8 @@ Rows = Iterator[tuple[str, dict | ValueError]]  # place in the file, and the row
 Records = Iterator[tuple[str, Any]]  # the same before it is known to be a row
 
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps invalid bytes
+OPEN: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # by ending
+DAMAGED = (EOFError, zlib.error, lzma.LZMAError)  # what is compressed
 # UTF-8 is the default, with or without a mark.
 MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -35,19 +41,27 @@ class FileOptions(NamedTuple):
     encoding: str | None = None
 
 
+def ending_of(path: Path) -> str:
+    """The ending that tells a file's format, in lower case: `.csv` of `a.CSV` and of `a.csv.gz`."""
+    ending = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() if ending in OPEN else ending
+
+
 def open_text(path: Path, encoding: str | None, newline: str) -> TextIO:
-    """Open a file of text. Bytes that its encoding lacks are kept as `check_encoding` finds them.
+    """Open a file of text, also a compressed one. Bytes that its encoding lacks are kept as
+    `check_encoding` finds them.
 
     Raises:
         ValueError: there is no such encoding.
     """
+    opened = OPEN.get(path.suffix.lower(), open)
     if encoding is None:
-        with path.open("rb") as file:
+        with opened(path, "rb") as file:
             encoding = MARKS.get(file.read(2), "utf-8-sig")
     try:
         if codecs.lookup(encoding).name == "utf-8":  # a mark of its order is no text
             encoding = "utf-8-sig"
-        return path.open(encoding=encoding, errors="surrogateescape", newline=newline)
+        return opened(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline)
     except LookupError:
         raise ValueError(
             f"`encoding` should be one that Python knows. Found {encoding!r}."
@@ -59,7 +73,7 @@ def named_errors(path: Path) -> Iterator[None]:
     """Turn an error of a whole file into a line that begins with the file's name."""
     try:
         yield
-    except (ValueError, OverflowError, LookupError, pa.ArrowException, OSError) as error:
+    except (ValueError, OverflowError, LookupError, pa.ArrowException, OSError, *DAMAGED) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # it names its file; pyarrow's errors for damaged files have no errno
         reason, *_ = str(error).split("\n")

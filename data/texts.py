@@ -8,6 +8,7 @@ from .bad_rows import shown
 from .dataset_arguments import DatasetArguments
 from .normalization import check_columns, words_of
 from .readers import detect_format, find_files, read_file
+from .records import ending_of
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ def read_texts(names: list[str], source: DatasetArguments) -> Iterator[TextRow]:
 
 
 def _format_of_texts(path: Path, source: DatasetArguments) -> str:
-    if path.suffix.lower() == ".txt" and source.format != "conll":
+    if ending_of(path) == ".txt" and source.format != "conll":
         return "text"
     return source.format or detect_format(path, source.encoding)
 

@@ -1,10 +1,13 @@
 """Files' formats are known by ending and content; rows are read one by one."""
 
+import bz2
+import gzip
 import json
+import lzma
 import tracemalloc
 
 import pytest
-from reading import refusal, span
+from reading import read_all, refusal, span
 
 from multitask_encoder.data.readers import (
     FORMATS,
@@ -18,6 +21,9 @@ from multitask_encoder.data.readers import (
     [
         ("x.csv", "csv"),
         ("x.TSV", "tsv"),
+        ("x.csv.GZ", "csv"),
+        ("x.tsv.bz2", "tsv"),
+        ("x.iob2.xz", "conll"),
         ("x.parquet", "parquet"),
         ("x.arrow", "arrow"),
         ("x.conll", "conll"),
@@ -105,6 +111,53 @@ def test_json_that_shows_no_tool_is_plain(content, tmp_path):
 def test_files_of_no_clear_format_are_refused(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
     assert refusal(tmp_path / name) == message
+
+
+CONTENT = {
+    "jsonl": '{"text": "é", "topic": "x"}\n',
+    "json": '[{"text": "é", "topic": "x"}]',
+    "csv": "text;topic\né;x\n",
+    "tsv": 'text\ttopic\n"é\n"\tx\n',
+    "conll": "é B-X\n",
+    "conllu": "1\té\te\tNOUN\t_\t_\t0\troot\t_\tx=B\n",
+    "text": "é\n",
+}
+
+
+@pytest.mark.parametrize("compressed", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("format", CONTENT)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_compressed_file_is_read_as_its_content(format, encoding, compressed, tmp_path):
+    content = CONTENT[format].encode(encoding)
+    ending = {gzip.compress: "gz", bz2.compress: "bz2", lzma.compress: "xz"}[compressed]
+    plain, packed = tmp_path / f"x.{format}", tmp_path / f"x.{format}.{ending}"
+    plain.write_bytes(content)
+    packed.write_bytes(compressed(content))
+    if format != "text":
+        assert detect_format(packed) == detect_format(plain) == format
+    assert read_all(packed, format) == read_all(plain, format) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.gz", b"a,b\n", "Not a gzipped file (b'a,')"),
+        ("x.bz2", b"a,b\n", "Invalid data stream"),
+        ("x.xz", b"a,b\n", "Input format not supported by decoder"),
+        *(
+            (name, compressed(b"a,b\n1,2\n" * 9)[:-9], "Compressed file ended before the ")
+            for name, compressed in (
+                ("x.gz", gzip.compress),
+                ("x.bz2", bz2.compress),
+                ("x.xz", lzma.compress),
+            )
+        ),
+        ("x.gz", gzip.compress(b"a,b\n")[:10] + b"\xff" * 20, "Error -3 while decompressing "),
+    ],
+)
+def test_a_damaged_compressed_file_is_refused(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert refusal(tmp_path / name, "csv").startswith(message)
 
 
 def test_a_folder_of_no_known_format_is_refused(tmp_path):

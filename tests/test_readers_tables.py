@@ -194,7 +194,7 @@ def test_other_text_may_have_an_encoding_too(read):
     ("name", "message"),
     [
         *((name, "is a spreadsheet: save it as CSV in UTF-8.") for name in ("a.xlsx", "a.ods")),
-        *((name, "is compressed: unpack it.") for name in ("a.jsonl.gz", "a.zip")),
+        *((name, "is an archive: unpack it.") for name in ("a.tar.gz", "a.zip")),
     ],
 )
 def test_what_is_not_read_is_refused_by_name(name, message, tmp_path):

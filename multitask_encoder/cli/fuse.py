@@ -18,9 +18,11 @@ that have labels. The run folder gets config.yaml, which `train` runs again.
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from multitask_encoder.arguments.tasks import EMBEDDING
+from multitask_encoder.data.records import ending_of
 from multitask_encoder.training.teacher_config import task_of_teacher
 
 from . import run
@@ -78,7 +80,7 @@ def keys_of(models: list[str], texts: list[str]) -> dict[str, Any]:
         raise ValueError("One of the tasks should have labels. Found only embeddings.")
     for task in embeddings:
         task["weight"] = WEIGHT
-    lines = [name.lower().endswith(".txt") for name in texts]
+    lines = [ending_of(Path(name)) == ".txt" for name in texts]
     if any(lines) and not all(lines):
         raise ValueError(f"{TEXTS} should be .txt files or tables. Found both.")
     pile = {"train_file": texts, "validation_fraction": VALIDATION}
