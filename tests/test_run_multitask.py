@@ -268,19 +268,28 @@ def test_a_run_leaves_a_sample_of_its_validation_texts(run):
         train_file=rows[:20], validation_file=[*rows, {"text": "long " * 99, "topic": "x"}]
     )
     texts = read_sample_texts(folder)
-    assert len(texts) == len({*texts}) == 50
+    assert len(texts) == len({*texts}) == 128  # 64 of each of two topics
     assert {*texts} <= {row["text"] for row in rows}
-    assert texts[0] == "text 0" and int(texts[-1].split()[1]) > 290
+    assert texts[0] == "text 0" and int(texts[49].split()[1]) > 290  # 50 of all rows come first
     kinds = [{**row, "topic": "x" if n % 10 else "yz"[n // 240]} for n, row in enumerate(rows)]
     texts = read_sample_texts(run(train_file=kinds, validation_file=kinds))
     topics = {row["text"]: row["topic"] for row in kinds}
     of_each = Counter(topics[text] for text in texts)
-    assert texts[0] == "text 0" and int(texts[49].split()[1]) > 290  # 50 of all rows come first
-    assert of_each["y"] == 16 and of_each["z"] == 6 and of_each["x"] <= 50  # z: all there are
+    assert of_each == {"x": 64, "y": 24, "z": 6}  # of y and z all there are
     words = [{"tokens": ["so", "good"], "topic": "x"}, {"tokens": ["bad"], "topic": "y"}]
     folder = run(train_file=words * 4, validation_file=words)
     assert read_sample_texts(folder) == ["so good", "bad"]
-    run(train_file=words * 4, validation_file=None, do_eval=False)
+
+
+def test_training_texts_fill_up_the_sample_of_each_label(run):
+    rows = [{"text": f"text {number}", "topic": "xy"[number % 2]} for number in range(300)]
+    texts = read_sample_texts(run(train_file=rows[100:], validation_file=rows[:100]))
+    assert {*texts[:50]} < {*texts[:100]} == {row["text"] for row in rows[:100]}
+    assert texts[100:] == [row["text"] for row in rows[100:128]]
+    texts = read_sample_texts(run(train_file=rows[:4], validation_file=None, do_eval=False))
+    assert texts == [row["text"] for row in rows[:4]]
+    long = [{"text": f"{number} long" * 99, "topic": "xy"[number % 2]} for number in range(4)]
+    folder = run(train_file=long, validation_file=None, do_eval=False)
     assert read_sample_texts(folder) is None
 
 

@@ -405,20 +405,21 @@ def test_a_grown_model_keeps_the_sample_texts_by_which_it_is_held(run, tmp_path,
 
     monkeypatch.setattr(prepare_data, "with_rehearsal_texts", with_samples)
     old = run(train_file=ROWS, validation_file=ROWS[:3], tasks=CLASSES)
-    old_texts = [row["text"] for row in ROWS[:3]]
+    old_texts = [row["text"] for row in ROWS]
     new_rows = [{"text": f"{row['text']} today", "slots": row["slots"]} for row in ROWS]
     new = tmp_path / "new"
     run(model=str(old), encoder=None, output_dir=str(new), tasks=BOTH, train_file=new_rows,
         validation_file=new_rows[:2])  # fmt: skip
     assert seen == [old_texts]
-    assert read_sample_texts(new) == [*(row["text"] for row in new_rows[:2]), *old_texts]
+    assert read_sample_texts(new) == [*(row["text"] for row in new_rows), *old_texts]
     again = tmp_path / "again"  # not held: all its tasks are labelled
     run(model=str(old), encoder=None, output_dir=str(again), tasks=CLASSES, train_file=ROWS,
         validation_file=ROWS[5:7])  # fmt: skip
-    assert read_sample_texts(again) == [row["text"] for row in ROWS[5:7]]
+    assert read_sample_texts(again) == [row["text"] for row in (*ROWS[5:7], *ROWS[:5], *ROWS[7:])]
     assert len(seen) == 1
-    third = tmp_path / "third"  # its rows leave no sample of their own
-    run(model=str(old), encoder=None, output_dir=str(third), tasks=BOTH, train_file=new_rows,
+    third = tmp_path / "third"  # its rows leave no sample of their own: they are too long
+    long_rows = [{**row, "text": f"{row['text']}{' today' * 60}"} for row in new_rows]
+    run(model=str(old), encoder=None, output_dir=str(third), tasks=BOTH, train_file=long_rows,
         validation_file=None, do_eval=False)  # fmt: skip
     assert read_sample_texts(third) == old_texts
     (old / "sample_texts.json").write_text("{}")

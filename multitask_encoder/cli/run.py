@@ -199,8 +199,8 @@ def run_once(run: RunArguments) -> None:
         write_results(run, results, trainer, report)
         if run.training.do_train:
             folder = Path(run.training.output_dir)
-            validation = data.rows.get("validation", {})
-            write_sample_texts(validation, model.config.tasks, folder, data.samples)
+            measured, learned = (data.rows.get(split, {}) for split in ("validation", "train"))
+            write_sample_texts(measured, learned, model.config.tasks, folder, data.samples)
     if run.data.examples or run.training.do_predict:
         answer(run, pipeline_of(run, model, tokenizer), texts)
     if trainer.is_world_process_zero():

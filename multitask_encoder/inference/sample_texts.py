@@ -14,43 +14,53 @@ from multitask_encoder.files import read_json, write_json
 
 SAMPLE_TEXTS = "sample_texts.json"
 TEXTS, LONGEST = 50, 300  # characters of a text
-OF_LABEL = 16  # texts: a model that gets new labels is held to each of its old ones
+OF_LABEL = 64  # texts: a model that gets new labels is held to each of its old ones
 MOST_ROWS = 5_000  # of a data set that are looked through
 
 
 def write_sample_texts(
-    rows: Mapping[str, Dataset],
+    validation: Mapping[str, Dataset],
+    train: Mapping[str, Dataset],
     tasks: Mapping[str, dict],
     folder: Path,
     earlier: Sequence[str] = (),
 ) -> None:
-    """Write some of these rows' texts to the run folder, and then the earlier ones: 50, spread
-    evenly, and more until each class and entity type has 16. Without any, an earlier run's file
-    goes.
+    """Write some of these rows' texts to the run folder, and then the earlier ones: 50 validation
+    rows', spread evenly, and more until each class and entity type has 64, of validation rows first
+    and then of training rows. Without any, an earlier run's file goes.
 
     Args:
-        rows (`Mapping[str, Dataset]`): loaded rows by data set.
+        validation, train (`Mapping[str, Dataset]`): loaded rows by data set.
         tasks (`Mapping[str, dict]`): by name, as in the model's config.
+        folder (`Path`): of the run.
         earlier (`Sequence[str]`): a sample that the model has from before.
     """
-    labels: dict[str, list[tuple[str, str]]] = {}  # by text
-    for part in rows.values():
-        for row in part.select(_spread(len(part), MOST_ROWS)):
-            text = text_and_words(row)[0]
-            if text.strip() and len(text) <= LONGEST:
-                labels.setdefault(text, [*_labels(row, tasks)])
-    texts = [*labels]
+    measured, learned = (_labels_by_text(rows, tasks) for rows in (validation, train))
+    texts = [*measured]
     chosen = dict.fromkeys(texts[place] for place in _spread(len(texts), TEXTS))
-    counts = Counter(label for text in chosen for label in labels[text])
-    for text in texts:
-        if text not in chosen and any(counts[label] < OF_LABEL for label in labels[text]):
-            chosen[text] = None
-            counts.update(labels[text])
+    counts = Counter(label for text in chosen for label in measured[text])
+    for labels in (measured, learned):
+        for text, of_text in labels.items():
+            if text not in chosen and any(counts[label] < OF_LABEL for label in of_text):
+                chosen[text] = None
+                counts.update(of_text)
     path = folder / SAMPLE_TEXTS
     if sample := [*dict.fromkeys([*chosen, *earlier])]:
         write_json({"texts": sample}, path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _labels_by_text(
+    rows: Mapping[str, Dataset], tasks: Mapping[str, dict]
+) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for part in rows.values():
+        for row in part.select(_spread(len(part), MOST_ROWS)):
+            text = text_and_words(row)[0]
+            if text.strip() and len(text) <= LONGEST:
+                found.setdefault(text, [*_labels(row, tasks)])
+    return found
 
 
 def _spread(size: int, most: int) -> list[int]:
