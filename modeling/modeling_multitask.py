@@ -26,8 +26,9 @@ from transformers.utils import ModelOutput
 from .attention import use_products_where_faster
 from .configuration_multitask import FITTED, OF_LABELS, MultiTaskConfig
 from .heads import HEADS, EmbeddingHead
+from .library_errors import one_line_errors
 from .losses import EMBEDDING_LOSSES, IGNORE_INDEX, check_labels, count_labels, numbers
-from .pretrained_encoder import check_forward, one_line_errors, pretrained_encoder
+from .pretrained_encoder import check_forward, pretrained_encoder
 from .scope import Scope
 from .sentence_transformers_files import write_description
 from .stored_weights import PLACES, check_encoder, check_heads, match_labels, stored_shapes

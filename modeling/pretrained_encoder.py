@@ -1,11 +1,8 @@
 """Loads a pretrained encoder, and refuses what is none."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -15,29 +12,10 @@ from transformers import (
 )
 
 from .configuration_multitask import LARGEST_NUMBER, MultiTaskConfig, check_numbers
+from .library_errors import one_line_errors
 from .stored_weights import check_encoder, stored_shapes
 
 TOKENS = 8  # of a trial: encoders that shorten texts need some
-
-
-@contextmanager
-def one_line_errors(what: str) -> Iterator[None]:
-    """Raise errors that say in one line what can't be loaded: libraries write several."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"The weights of {what} can't be read: {error}.") from error
-    except (OSError, ValueError) as error:
-        kind = ValueError if isinstance(error, ValueError) else OSError
-        reason = str(error).strip().split("\n")[0]
-        raise kind(f"Can't load {what}: {reason}") from error
-    except RuntimeError as error:
-        if "ignore_mismatched_sizes" not in str(error):
-            raise
-        raise ValueError(
-            f"Can't load {what}: its config describes weights of other shapes than those in its "
-            "files. With ignore_mismatched_sizes=True these would begin anew."
-        ) from error
 
 
 def pretrained_encoder(

@@ -17,6 +17,7 @@ from transformers.initialization import no_init_weights
 from transformers.utils import cached_file, is_peft_available
 
 from .configuration_multitask import check_numbers
+from .library_errors import first_line
 from .scope import POINTS
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -107,8 +108,7 @@ def check_encoder(config: PreTrainedConfig, shapes: dict[str, list[int]]) -> Non
         with _at_most(len(shapes) + MORE_TENSORS), torch.device("meta"), no_init_weights():
             encoder = AutoModel.from_config(config)
     except Exception as error:  # a number or name that makes no sense may raise anything
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"Its config describes no encoder: {reason}") from error
+        raise ValueError(f"Its config describes no encoder: {first_line(error)}") from error
     tensors = [*encoder.parameters(), *encoder.buffers()]
     described = sum(tensor.numel() for tensor in tensors)
     if described > 2 * stored + MORE_NUMBERS:

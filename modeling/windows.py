@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .decoding import strip_offsets
+from .library_errors import first_line
 
 # Texts whose tokens most tokenizers know, and don't.
 TRIAL = ["Is it?", "\ue000 \u0e01\U0001f600", ""]
@@ -92,8 +93,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
         except ValueError:
             raise
         except Exception as error:  # of Rust, even a bare Exception
-            reason = str(error).strip().split("\n")[0]
-            raise ValueError(f"{name} fails: {reason}") from error
+            raise ValueError(f"{name} fails: {first_line(error)}") from error
 
 
 def tokenize(

@@ -74,6 +74,7 @@ PUBLISHED = [
     "decoding.py",
     "handler.py",
     "heads.py",
+    "library_errors.py",
     "losses.py",
     "model.safetensors",
     "modeling_multitask.py",

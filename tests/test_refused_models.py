@@ -176,6 +176,15 @@ def test_a_tokenizer_without_an_unknown_token_is_refused_before_a_text_needs_it(
         )
 
 
+def test_an_error_without_words_is_named(make_model, tokenizer, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(type(tokenizer), "__call__", fail)
+    with pytest.raises(ValueError, match=r"^The tokenizer fails: AssertionError$"):
+        MultiTaskPipeline(model=make_model(), tokenizer=tokenizer)
+
+
 def test_a_prompt_that_leaves_no_room_for_text_is_refused(make_model, tokenizer):
     model = make_model(prompts={"query": "a " * 200})
     with pytest.raises(ValueError, match=r"max_length should be more than the 2.. special and"):

@@ -25,6 +25,7 @@ CODE = [
     "configuration_multitask.py",
     "decoding.py",
     "heads.py",
+    "library_errors.py",
     "losses.py",
     "modeling_multitask.py",
     "pipeline_multitask.py",

@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
+from multitask_encoder.modeling.library_errors import first_line
+
 LARGEST_NUMBER = 2**32 - 1  # of seeds; everything else is smaller
 
 
@@ -32,7 +34,7 @@ def parse_groups(flat: dict, groups: tuple, also: tuple = (), prefix: str = "") 
     try:
         return parser.parse_args_into_dataclasses(_as_argv(flat), look_for_args_file=False)
     except (TypeError, ImportError) as error:  # of TrainingArguments' own checks
-        raise ValueError(str(error).strip().split("\n")[0]) from None
+        raise ValueError(first_line(error)) from None
 
 
 def _check_number(key: str, value: Any, default: Any) -> None:

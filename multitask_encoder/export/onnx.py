@@ -18,6 +18,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from multitask_encoder.inference.graph_model import EMBEDDING, INPUTS, LOGITS, OUT_OF_SCOPE
 from multitask_encoder.inference.loading import graph_class
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.library_errors import first_line
 from multitask_encoder.modeling.pipeline_multitask import save_pipeline_code
 
 from . import parity
@@ -98,7 +99,7 @@ def write_graph(model: MultiTaskModel, path: Path) -> None:
             )
         except torch.onnx.OnnxExporterError as error:
             family = model.config.encoder_config.model_type
-            cause = str(error.__cause__ or error).strip().split("\n")[0]
+            cause = first_line(error.__cause__ or error)
             raise ValueError(f"torch can't convert {family} to an ONNX graph: {cause}") from error
 
 

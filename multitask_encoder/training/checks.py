@@ -14,6 +14,7 @@ from multitask_encoder.arguments.run_arguments import MultiTaskTrainingArguments
 from multitask_encoder.data.labels import has_labels
 from multitask_encoder.inference.tables import Layout
 from multitask_encoder.modeling import MultiTaskModel
+from multitask_encoder.modeling.library_errors import first_line
 
 from .defaults import asks_for_fsdp
 from .freezing import check_freezing
@@ -59,8 +60,7 @@ def check_trainer_keys(training: MultiTaskTrainingArguments, model: MultiTaskMod
         try:
             check()
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ValueError(f"{key} {getattr(training, key)}: {reason}") from None
+            raise ValueError(f"{key} {getattr(training, key)}: {first_line(error)}") from None
 
 
 def check_measures_a_model(run: RunArguments) -> None:

@@ -18,6 +18,7 @@ from multitask_encoder.data.caching import fingerprint
 from multitask_encoder.data.preprocessing import text_and_words
 from multitask_encoder.inference.loading import check_folder, load_pipeline
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
+from multitask_encoder.modeling.library_errors import first_line
 
 from .passes import first_windows, hash_of_weights, number_of_parameters
 from .retention import embed
@@ -75,8 +76,7 @@ def load_embedding_teacher(name: str, task_name: str, device: torch.device) -> E
         try:
             model = SentenceTransformer(name, trust_remote_code=False, device=str(device))
         except Exception as error:  # damaged files raise all kinds of errors
-            reason = str(error).strip().split("\n")[0]
-            raise OSError(f"{where} can't be loaded: {reason}") from error
+            raise OSError(f"{where} can't be loaded: {first_line(error)}") from error
         tokenizer = model.tokenizer
 
         def vectors(texts: list[str]) -> np.ndarray:

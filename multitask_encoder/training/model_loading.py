@@ -26,6 +26,7 @@ from multitask_encoder.inference.loading import (
 )
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.configuration_multitask import FITTED, WEIGHTS
+from multitask_encoder.modeling.library_errors import first_line
 from multitask_encoder.modeling.windows import check_tokenizer, limit_length
 
 from .teacher_config import labels_of_teacher, units_of_teacher
@@ -234,8 +235,7 @@ def finished_config(run: RunArguments) -> MultiTaskConfig | None:
     try:
         config = MultiTaskConfig.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(f"Can't load model {name_or_path!r}: {reason}") from error
+        raise OSError(f"Can't load model {name_or_path!r}: {first_line(error)}") from error
     if not config.tasks:
         raise ValueError(f"{name_or_path} has no config.json of a finished model.")
     return config

@@ -13,6 +13,7 @@ from multitask_encoder.data.labels import renamed_labels
 from multitask_encoder.data.task_kinds import kind_of
 from multitask_encoder.inference.loading import check_folder
 from multitask_encoder.modeling import MultiTaskConfig
+from multitask_encoder.modeling.library_errors import first_line
 
 UNIT_KEYS = ("labelling", "begin_marks", "inner_marks")  # how a task cuts texts into units
 PLAIN = {
@@ -27,8 +28,7 @@ def config_of(name: str, where: str) -> Any:
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # damaged files raise all kinds of errors
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(f"{where} can't be loaded: {reason}") from error
+        raise OSError(f"{where} can't be loaded: {first_line(error)}") from error
 
 
 def labels_of_teacher(name: str, task_name: str, task: dict) -> list[str]:

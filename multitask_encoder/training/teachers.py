@@ -23,6 +23,7 @@ from multitask_encoder.inference.loading import load_finished, load_tokenizer
 from multitask_encoder.modeling import MultiTaskConfig, MultiTaskModel
 from multitask_encoder.modeling.batching import length_batches, pad
 from multitask_encoder.modeling.decoding import UNITS, cutting
+from multitask_encoder.modeling.library_errors import first_line
 from multitask_encoder.modeling.modeling_multitask import MultiTaskOutput
 from multitask_encoder.modeling.windows import TokenizedText, limit_length, tokenize
 
@@ -215,8 +216,7 @@ def _of_plain(name: str, config: Any, task: dict, where: str) -> Teacher:
             output_loading_info=True,
         )
     except Exception as error:  # damaged files raise all kinds of errors
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(f"{where} can't be loaded: {reason}") from error
+        raise OSError(f"{where} can't be loaded: {first_line(error)}") from error
     if report["missing_keys"]:
         raise ValueError(
             f"{where} should be a finished model of type {task['type']}. Its weights lack "
