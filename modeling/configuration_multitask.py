@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -160,6 +161,16 @@ class MultiTaskConfig(PreTrainedConfig):
         if not asked:
             self.id2label = self.label2id = None
         self.check()
+
+    @classmethod
+    def get_config_dict(cls, *args, **kwargs):
+        """As in `PreTrainedConfig`, but a file without keys and values raises a ValueError."""
+        content = None
+        with suppress(TypeError):  # of a file that holds null or a number
+            content, kwargs = super().get_config_dict(*args, **kwargs)
+        if not isinstance(content, dict):
+            raise ValueError("Its config.json should hold keys and values.")
+        return content, kwargs
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):

@@ -7,7 +7,6 @@ from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
     AutoModel,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 
@@ -24,7 +23,7 @@ def pretrained_encoder(
     """An encoder whose weights are safetensors and complete; anything else raises an OSError or a
     ValueError."""
     with one_line_errors(f"encoder {name_or_path!r}"):
-        raw, _ = PreTrainedConfig.get_config_dict(name_or_path, revision=revision)
+        raw, _ = MultiTaskConfig.get_config_dict(name_or_path, revision=revision)
         if "auto_map" in raw and raw.get("model_type") not in CONFIG_MAPPING:
             raise ValueError(
                 "It should be an encoder of transformers. Found one with code of its own, which is "

@@ -74,12 +74,18 @@ def limit_length(
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
     """Raise a ValueError for a tokenizer that a `MultiTaskConfig`'s encoder can't read: one that
-    fails, has ids without a vector, or windows without room for a prompt."""
+    fails, has no tokens or ids without a vector, or windows without room for a prompt."""
     path = tokenizer.name_or_path
     name = f"The tokenizer of {path!r}" if path else "The tokenizer"
+    ids, special = tokenizer.get_vocab(), tokenizer.all_special_tokens
+    if not ids.keys() - special:  # as transformers makes one from its settings alone
+        raise ValueError(
+            f"{name} should know more than special tokens. Found {len(ids)}: "
+            f"is its tokenizer.json missing?"
+        )
     vectors = getattr(config.encoder_config, "vocab_size", None)
     if isinstance(vectors, int):
-        largest = max(tokenizer.get_vocab().values(), default=0)
+        largest = max(ids.values())
         if largest >= vectors:
             raise ValueError(
                 f"{name} should have ids below the encoder's vocab_size {vectors}. Found {largest}."

@@ -72,6 +72,13 @@ def replacing_files(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_may_be_folder(key: str, folder: Path) -> None:
+    """Raise a ValueError that names the key if the folder, or one above it, is a file."""
+    found = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if found.exists() and not found.is_dir():
+        raise ValueError(f"{key} should be a folder. Found the file {found}.")
+
+
 def to_disk(path: Path) -> None:
     """Return once a file's content is on the disk: one renamed before could be empty after a loss
     of power."""

@@ -36,6 +36,21 @@ def test_config_file(content, message, tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_folder_is_no_config(tmp_path, capsys):
+    line = stopped(str(tmp_path), capsys=capsys)
+    assert f"{tmp_path} is a folder: name the config, like {tmp_path}/config.yaml." in line
+
+
+def test_the_run_folder_is_no_file_and_in_none(tmp_path, capsys):
+    (tmp_path / "a").write_text("")
+    (tmp_path / "my.yaml").write_text(
+        "encoder: x\ntasks: {topic: {type: sequence_classification}}\n"
+    )
+    for folder in (tmp_path / "a", tmp_path / "a" / "b" / "c"):
+        line = stopped(str(tmp_path / "my.yaml"), "--output_dir", str(folder), capsys=capsys)
+        assert f"output_dir should be a folder. Found the file {tmp_path / 'a'}." in line
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -9,6 +9,7 @@ from bad_input import CLOSED
 from transformers import PreTrainedTokenizerFast
 
 from multitask_encoder.inference import tokenizer_trial
+from multitask_encoder.inference.loading import load_pipeline
 from multitask_encoder.modeling import MultiTaskPipeline
 
 
@@ -50,6 +51,23 @@ def test_missing_files_of_the_model(file, encoder, finished, refused):
     for key, folder in {"encoder": encoder, "model": finished}.items():
         (folder / file).unlink()
         assert str(folder) in refused(**{key: str(folder)})
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"bert"'])
+def test_configs_without_keys(content, encoder, finished, refused):
+    for key, folder in {"encoder": encoder, "model": finished}.items():
+        (folder / "config.json").write_text(content)
+        line = refused(**{key: str(folder)})
+        assert f"Can't load {key} {str(folder)!r}: Its config.json should hold keys and" in line
+
+
+def test_a_model_without_its_tokenizer_is_refused(encoder, finished, refused):
+    for key, folder in {"encoder": encoder, "model": finished}.items():
+        (folder / "tokenizer.json").unlink()
+        line = refused(**{key: str(folder)})
+        assert f"The tokenizer of {str(folder)!r} should know more than special tokens." in line
+    with pytest.raises(ValueError, match=r"is its tokenizer\.json missing\?$"):
+        load_pipeline(str(finished))
 
 
 def test_missing_weights_of_an_encoder_are_named(encoder, refused):

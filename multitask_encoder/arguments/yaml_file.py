@@ -42,6 +42,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: the file is missing, or holds something else.
     """
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: name the config, like {path}/config.yaml.")
     if not path.is_file():
         raise FileNotFoundError(f"No config file {path}.")
     try:

@@ -16,6 +16,7 @@ import argparse
 import logging
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 
 from transformers.utils import logging as transformers_logging
 
@@ -27,8 +28,8 @@ from multitask_encoder.processor import has_int8_products
 FORMS = ("onnx", "openvino", "sentence-transformers", "plain-heads", "hub", "folder")
 # How to use each form.
 USES = {
-    "onnx": "multitask-encoder serve --model {target} --backend onnx",
-    "openvino": "multitask-encoder serve --model {target} --backend openvino",
+    "onnx": "multitask-encoder serve --model {quoted} --backend onnx",
+    "openvino": "multitask-encoder serve --model {quoted} --backend openvino",
     "sentence-transformers": 'SentenceTransformer("{target}") of sentence-transformers',
     "plain-heads": 'pipeline(model="{target}") of transformers',
 }
@@ -135,7 +136,7 @@ def export_model(options: argparse.Namespace) -> None:
     print(f"{which}:")
     for name, difference in largest.items():
         print(f"  {name}: {difference:.2g}")
-    print(f"Use it: {USES[options.to].format(target=target)}")
+    print(f"Use it: {USES[options.to].format(target=target, quoted=quote(str(target)))}")
 
 
 def default_output(options: argparse.Namespace) -> Path:

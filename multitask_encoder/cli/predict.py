@@ -5,6 +5,7 @@ from pathlib import Path
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.data.texts import read_texts
+from multitask_encoder.files import check_may_be_folder
 from multitask_encoder.inference import Predictor
 from multitask_encoder.inference.files import answer_files
 from multitask_encoder.inference.inputs import InputChanged, Inputs, scan_inputs
@@ -52,8 +53,7 @@ def texts_to_answer(
     if run.data.predict_output is None and "output_dir" not in run.given:
         raise ValueError("do_predict needs predict_output: the folder for the answers.")
     folder = Path(run.data.predict_output or Path(run.training.output_dir, "predictions"))
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"predict_output should be a folder. Found the file {folder}.")
+    check_may_be_folder("predict_output", folder)
     is_new = run.training.do_train and not checkpoint
     if is_new and not run.training.overwrite_output_dir and any(parts_in(folder)):
         raise ValueError(  # which are another model's than the one trained now

@@ -22,6 +22,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import datasets
@@ -418,5 +419,5 @@ def say_written(run: RunArguments, measured: bool) -> None:
     output_dir = Path(run.training.output_dir)
     trained = ["model", "config.yaml"] if run.training.do_train else []
     measures = ["all_results.json", PAGE] if measured else []
-    next_command = f"multitask-encoder demo --model {output_dir}" if trained else ""
+    next_command = f"multitask-encoder demo --model {quote(str(output_dir))}" if trained else ""
     print_written(output_dir, [*trained, *measures], next_command)

@@ -11,6 +11,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,7 @@ def has_weights(run: RunArguments) -> bool:
 
 def check_nothing_is_left(best: RunArguments) -> None:
     """Refuse what only the end of the best run would do, where that run is finished."""
-    folder = best.training.output_dir
+    folder = quote(best.training.output_dir)
     commands = {
         "do_predict": f"multitask-encoder predict --model {folder} --predict_file FILE "
         "--predict_output FOLDER",

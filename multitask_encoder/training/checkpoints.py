@@ -16,7 +16,13 @@ from transformers import TrainerCallback, TrainerState
 
 from multitask_encoder.arguments.run_arguments import RunArguments
 from multitask_encoder.arguments.yaml_file import read_yaml
-from multitask_encoder.files import difference, size_and_hash, to_disk, write_json
+from multitask_encoder.files import (
+    check_may_be_folder,
+    difference,
+    size_and_hash,
+    to_disk,
+    write_json,
+)
 
 logger = logging.getLogger("multitask_encoder")
 
@@ -106,8 +112,7 @@ def find_checkpoint(run: RunArguments) -> str | None:
             checkpoints.
     """
     asked, output_dir = run.training.resume_from_checkpoint, Path(run.training.output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise ValueError(f"output_dir should be a folder. Found the file {output_dir}.")
+    check_may_be_folder("output_dir", output_dir)
     if not run.training.do_train or run.training.do_inspect:
         return None
     if asked in (None, "false", "False"):

@@ -313,12 +313,6 @@ def _load_tokenizer(
     name_or_path: str, revision: str | None, model: MultiTaskModel, run: RunArguments
 ) -> PreTrainedTokenizerBase:
     tokenizer = load_tokenizer(name_or_path, revision)
-    known, size = len(tokenizer), model.config.encoder_config.vocab_size
-    if not len(tokenizer.all_special_tokens) < known <= size:
-        raise ValueError(
-            f"The tokenizer of {name_or_path!r} should know up to {size} tokens, as many as its "
-            f"encoder. Found {known}."
-        )
     check_tokenizer(tokenizer, model.config)
     limit_length(tokenizer, model.config.encoder_config, model.encoder)
     if run.data.max_length is not None:
