@@ -433,3 +433,29 @@ def test_many_spans_inside_words_are_a_warning(inspect, caplog, right, warned):
     for line in found:
         assert line.startswith("train: 1 of 19 spans (5%) begin or end inside a word.")
         assert "`labelling: all`" in line
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "advice"),
+    [
+        (0, -1, "add 1 to each end: they are inclusive."),
+        (1, 0, "take 1 from each start: they are counted from 1."),
+        (1, 1, "take 1 from each start: they are counted from 1."),  # a blank at the end is gone
+        (0, 0, None),
+        (2, 0, None),
+    ],
+)
+def test_offsets_that_are_all_wrong_alike_are_a_warning(first, last, advice, inspect, caplog):
+    texts = ["in paris", "paris is big", "we saw paris (yes)"] * 5
+    places = [text.index("paris") for text in texts]
+    rows = [
+        {"text": text, "places": [{"start": at + first, "end": at + 5 + last, "label": "L"}]}
+        for text, at in zip(texts, places, strict=True)
+        if at + 5 + last <= len(text)
+    ]
+    inspect(rows, tasks={"places": {"type": "token_classification"}})
+    found = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert [line.partition("if you ")[2] for line in found if "if you " in line] == (
+        [advice] if advice else []
+    )
+    assert bool(found) is ((first, last) != (0, 0))

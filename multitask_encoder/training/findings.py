@@ -3,9 +3,11 @@
 import pyarrow.compute as pc
 from datasets import Dataset, List
 
+from multitask_encoder.data.offset_units import likely_shift
 from multitask_encoder.data.preprocessing import FINDINGS
 
 FEW_WIDENED = 0.05  # of all spans
+ROWS_THAT_TELL = 1000
 
 
 def findings(split: str, rows: Dataset, windows: Dataset) -> list[str]:
@@ -55,16 +57,23 @@ def _unlabelled_words(rows: Dataset) -> int:
 def many_widened(split: str, rows: Dataset, windows: Dataset) -> str | None:
     """What to do if more than a few spans begin or end inside a word."""
     columns = rows.with_format("arrow")
-    spans = sum(
-        pc.sum(pc.list_value_length(columns[name][:])).as_py() or 0
+    of_spans = [
+        name
         for name, feature in rows.features.items()
         if isinstance(feature, List) and isinstance(feature.feature, dict)
-    )
+    ]
+    spans = sum(pc.sum(pc.list_value_length(columns[name][:])).as_py() or 0 for name in of_spans)
     widened = pc.sum(windows.data["widened"]).as_py() or 0
     if widened <= FEW_WIDENED * spans:
         return None
+    line = (
+        f"{split}: {widened} of {spans} spans ({widened / spans:.0%}) begin or end inside a word."
+    )
+    first = rows.select(range(min(len(rows), ROWS_THAT_TELL)))
+    if advice := likely_shift((row["text"], row[name] or []) for row in first for name in of_spans):
+        return f"{line} They would fit the words if you {advice}."
     return (
-        f"{split}: {widened} of {spans} spans ({widened / spans:.0%}) begin or end inside a word. "
-        "If they are right, set `labelling: all` of the task. If they are not, as in exports that "
-        "count bytes or UTF-16 units, mend the file: `--do_inspect` shows the first rows."
+        f"{line} If they are right, set `labelling: all` of the task. If they are not, as in "
+        "exports that count bytes or UTF-16 units, mend the file: `--do_inspect` shows the first "
+        "rows."
     )
