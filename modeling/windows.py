@@ -80,8 +80,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
     ids, special = tokenizer.get_vocab(), tokenizer.all_special_tokens
     if not ids.keys() - special:  # as transformers makes one from its settings alone
         raise ValueError(
-            f"{name} should know more than special tokens. Found {len(ids)}: "
-            f"is its tokenizer.json missing?"
+            f"{name} should know more than special tokens. Found {len(ids)}: is its tokenizer.json "
+            "missing?"
         )
     vectors = getattr(config.encoder_config, "vocab_size", None)
     if isinstance(vectors, int):
