@@ -495,6 +495,7 @@ def test_a_folder_with_a_graph_holds_no_weights_of_torch_and_no_code_of_heads(on
         "configuration_multitask.py",
         "decoding.py",
         "graph_model.py",
+        "library_errors.py",
         "model.onnx",
         "onnx_model.py",
         "pipeline_multitask.py",
